@@ -1,0 +1,43 @@
+# Every target makes the virtual environment it needs; `make demo` and `make test` are all that a newcomer types.
+
+PYTHON ?= python3
+VENV ?= .venv
+# TensorFlow 2.15 and tensorflow-addons need Python 3.10 or 3.11.
+ADDONS_PYTHON ?= $(PYTHON)
+ADDONS_VENV ?= .venv-addons
+
+PYTEST = -m pytest -n 2 --dist worksteal -q
+
+.PHONY: demo test test-addons test-legacy lint clean
+
+demo: $(VENV)/.installed-examples
+	$(VENV)/bin/python examples/quickstart.py
+
+test: $(VENV)/.installed-test
+	$(VENV)/bin/python $(PYTEST) --cov
+
+# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons.
+test-addons: $(ADDONS_VENV)/.installed-test,addons
+	$(ADDONS_VENV)/bin/python $(PYTEST)
+
+# The conformance table on tf_keras, Keras 2 for a current TensorFlow.
+test-legacy: $(VENV)/.installed-test,legacy
+	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m flake8
+	$(VENV)/bin/python -m isort --check-only .
+	$(VENV)/bin/python -m mypy
+
+$(VENV)/.installed-%: setup.cfg pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+$(ADDONS_VENV)/.installed-%: setup.cfg pyproject.toml
+	test -x $(ADDONS_VENV)/bin/python || $(ADDONS_PYTHON) -m venv $(ADDONS_VENV)
+	$(ADDONS_VENV)/bin/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-addons build quickstart_output

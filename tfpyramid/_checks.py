@@ -1,0 +1,141 @@
+"""Argument checks: one voice for every error.
+
+Each message names the argument, states the rule and ends with what was received. Each check returns the normalised
+value, so that the code behind the door sees only that.
+"""
+
+import math
+import operator
+from collections.abc import Collection, Sequence
+
+import tensorflow as tf
+
+
+def integer(name: str, value: object, minimum: int, meaning: str = "") -> int:
+    """Return `value` as an int of at least `minimum`; `meaning` completes the rule."""
+    rule = f"`{name}` must be an integer of at least {minimum}{meaning and ', ' + meaning}."
+    try:
+        result = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        result = None
+    if result is None or isinstance(value, bool) or result < minimum:
+        raise ValueError(f"{rule} Received: {name}={value!r}")
+    return result
+
+
+def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
+    """Return `value` as a finite float greater than `above`."""
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        result = math.nan
+    if not (math.isfinite(result) and result > above):
+        rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
+        raise ValueError(f"{rule} Received: {name}={value!r}")
+    return result
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value`, which must be True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return value
+
+
+def one_of(name: str, value: object, options: Collection[str]) -> str:
+    """Return `value`, which must be one of the names in `options`."""
+    if not isinstance(value, str) or value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
+    return value
+
+
+def num_levels(value: object) -> int:
+    """Return the length of a pyramid."""
+    return integer("num_levels", value, 1, "the length of the list that is returned")
+
+
+def scale_factor(value: object) -> float:
+    """Return the ratio of the sizes of two neighbouring levels."""
+    return number("scale_factor", value, above=1, meaning="the ratio of a level's sides to those of the next")
+
+
+def data_format(value: object) -> str:
+    """Return "channels_last", the only order of axes the package works in."""
+    if value != "channels_last":
+        raise ValueError(
+            "`data_format` must be 'channels_last': images are [batch, height, width, channels]. For images of shape "
+            "[batch, channels, height, width] put keras.layers.Permute((2, 3, 1)), or tf.transpose(images, "
+            f"[0, 2, 3, 1]), in front. Received: data_format={value!r}"
+        )
+    return value
+
+
+def floating(name: str, dtype: object) -> tf.DType:
+    """Return the dtype of argument `name`, which must be float16, bfloat16, float32 or float64."""
+    dtype = tf.as_dtype(dtype)
+    if not dtype.is_floating:
+        raise ValueError(
+            f"`{name}` must be floating point: cast first, for example tf.image.convert_image_dtype({name}, tf.float32), "
+            f"which also maps 0..255 to 0..1. Received: {name} of dtype {dtype.name}"
+        )
+    return dtype
+
+
+def image_shape(name: str, shape: object) -> tuple[int | None, ...]:
+    """Return the shape of a batch of images as a tuple; sides may be unknown, the number of channels may not."""
+    shape = tf.TensorShape(shape)
+    if shape.rank != 4:
+        raise ValueError(
+            f"`{name}` must have 4 axes, [batch, height, width, channels]; a single image needs a batch axis, "
+            f"tf.expand_dims({name}, 0). Received: {name} of shape {shape}"
+        )
+    if shape[3] is None:
+        raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")
+    if 0 in (shape[1], shape[2]):
+        raise ValueError(f"`{name}` must have sides of at least 1. Received: {name} of shape {shape}")
+    return tuple(shape.as_list())
+
+
+def images(value: object, name: str = "images") -> tf.Tensor:
+    """Return `value` as a floating tensor [batch, height, width, channels]."""
+    tensor = tf.convert_to_tensor(value)
+    floating(name, tensor.dtype)
+    image_shape(name, tensor.shape)
+    return tensor
+
+
+def level_list(value: object, name: str = "levels") -> list:
+    """Return `value`, which must be a list of at least one thing (tensors, shapes), finest first, as a list."""
+    if not isinstance(value, (list, tuple)) or not value:
+        got = f"{name}=[]" if isinstance(value, (list, tuple)) else f"{name} of type {type(value).__name__}"
+        raise ValueError(f"`{name}` must be a list of at least one level, finest first. Received: {got}")
+    return list(value)
+
+
+def level_shapes(shapes: object, name: str = "levels") -> list[tuple[int | None, ...]]:
+    """Return the shapes of a list of batches of images, finest first, as tuples."""
+    if isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes):
+        raise ValueError(f"`{name}` must be a list of levels, finest first. Received: one tensor of shape {tuple(shapes)}")
+    return [image_shape(f"{name}[{k}]", shape) for k, shape in enumerate(level_list(shapes, name))]
+
+
+def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", because: str = "") -> None:
+    """Raise unless all levels have as many channels as the first; `because` names the argument that asks for it."""
+    channels = [shape[3] for shape in shapes]
+    if len(set(channels)) > 1:
+        rule = f"`{name}` must have equal numbers of channels{because and ', since ' + because}."
+        raise ValueError(f"{rule} Received: channels {channels}, finest first")
+
+
+def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float, name: str = "levels") -> None:
+    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known."""
+    for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
+        for n, m in zip(finer[1:3], coarser[1:3]):
+            if n is not None and m is not None and m != math.ceil(n / factor):
+                sides = [tuple(shape[1:3]) for shape in shapes]
+                raise ValueError(
+                    f"`{name}` must be finest first, each side ceil(n / scale_factor) of the side n of the level "
+                    f"before it: {name}[{k + 1}] does not follow {name}[{k}]. "
+                    f"Received: sides {sides}, scale_factor={factor:g}"
+                )

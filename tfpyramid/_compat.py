@@ -1,0 +1,41 @@
+"""The one place that knows which Keras this is.
+
+Three are supported from one source: Keras 3 on its TensorFlow backend (the default), Keras 2.15 (with
+TensorFlow 2.15, the `addons` extra), and `tf_keras`, which is Keras 2 for a current TensorFlow and is chosen, as
+TensorFlow itself chooses it, by `TF_USE_LEGACY_KERAS=1`. Everything else in the package imports `keras` from here.
+"""
+
+import os
+
+import tensorflow as tf
+
+_LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true")
+_BACKEND_RULE = (
+    "tfpyramid is made of TensorFlow operations and needs Keras on its TensorFlow backend: "
+    "set KERAS_BACKEND=tensorflow before Keras is imported. Received: KERAS_BACKEND={!r}"
+)
+
+# Asked before the import too: with another backend that is not installed, `import keras` itself fails, less clearly.
+if not _LEGACY and os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    raise ImportError(_BACKEND_RULE.format(os.environ["KERAS_BACKEND"]))
+
+if _LEGACY:
+    import tf_keras as keras
+else:
+    import keras
+
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+
+if KERAS_3 and keras.config.backend() != "tensorflow":
+    raise ImportError(_BACKEND_RULE.format(keras.config.backend()))
+
+# Registered names end up in saved files: a rename breaks the files of every user.
+register = keras.saving.register_keras_serializable(package="tfpyramid")
+
+# Keras 3 and 2.15 agree on this class, but not on where it lives.
+ExportArchive = keras.export.ExportArchive
+
+
+def shape_tuple(shape: object) -> tuple[int | None, ...]:
+    """Return one shape as a tuple, from the tuple, list or `TensorShape` that some Keras passes."""
+    return tuple(tf.TensorShape(shape).as_list())

@@ -1,0 +1,17 @@
+"""Keras layers: pyramids, learned downsampling, features of levels and their fusion."""
+
+from tfpyramid.layers.downsampling import LearnableDownsample2D
+from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
+from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
+
+__all__ = [
+    "GaussianPyramid",
+    "LaplacianPyramid",
+    "LaplacianReconstruction",
+    "LearnableDownsample2D",
+    "LearnablePyramid",
+    "PerLevel",
+    "PyramidConv2D",
+    "UpsampleConcat",
+    "WeightedFusion",
+]

@@ -1,0 +1,47 @@
+"""What every layer of the package shares: the order of axes, the dtype of images, how it is cloned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras
+
+
+class ImageLayer(keras.layers.Layer):
+    """A layer of floating point images [batch, height, width, channels], or of a list of them.
+
+    Args:
+        data_format: "channels_last", or None for Keras's global setting, which must be that.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
+        for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
+            _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
+        return super().compute_output_spec(inputs, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def check_layer(name: str, layer: Any) -> keras.layers.Layer:
+    """Return `layer`, an argument that must be a Keras layer or the configuration of one."""
+    if isinstance(layer, dict):
+        layer = keras.saving.deserialize_keras_object(layer)
+    if not isinstance(layer, keras.layers.Layer):
+        raise ValueError(f"`{name}` must be a keras.layers.Layer. Received: {name}={layer!r}")
+    return layer
+
+
+def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:
+    """Return a layer of the same configuration, with weights of its own and a name of its own."""
+    config = layer.get_config()
+    config["name"] = f"{layer.name}_{index}"
+    return type(layer).from_config(config)

@@ -1,0 +1,134 @@
+"""LearnableDownsample2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, kernels, resample, straight_through
+
+
+@register
+class LearnableDownsample2D(ImageLayer):
+    """A strided convolution that starts as the Gaussian pyramid's next level and learns from there.
+
+    Equation:
+        `y = conv_down(x, w) + b`: w dense over channels, at the start the Gaussian on each channel apart. With
+        `hard=True`, forward: `w` rounded to fixed point with steps of 2^-kernel_bits and clipped to [-1, 1]; backward:
+        the gradient of the quantised kernel passes to `w` where it was not clipped (`tfpyramid.ops.quantize_st`).
+
+    Convention:
+        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides), as in `pyr_down`.
+        Untrained, with 5 taps and strides of 2 it is OpenCV's `pyrDown`, in soft and hard mode; with other numbers, a
+        Gaussian of sigma strides / 3. Filter f starts on channel f modulo the channels; with fewer filters than
+        channels it starts on the mean of those that are equal to f modulo the filters.
+
+    Args:
+        filters: channels of the output, at least 1; None means as many as the input has.
+        kernel_size: rows and columns of the kernel, at least 1.
+        strides: ratio of the sides of input and output, at least 2.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        use_bias: add a learned number to each filter; it starts at 0.
+        hard: quantise the kernel in the forward pass, straight-through.
+        kernel_bits: bits of a quantised tap's magnitude, 1 to 23; 8 is enough to hold the binomial start exactly.
+        kernel_regularizer: Keras regularizer of the kernel.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), filters].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> images = tf.random.uniform([1, 33, 47, 3])
+        >>> level = LearnableDownsample2D()(images)
+        >>> bool(tf.reduce_max(tf.abs(level - ops.pyr_down(images))) < 1e-6)
+        True
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (the start);
+        Hubara et al., Quantized Neural Networks, 2018, section 3.1 (the surrogate of `hard`).
+    """
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        kernel_size: int = 5,
+        strides: int = 2,
+        *,
+        border: str = "reflect",
+        use_bias: bool = False,
+        hard: bool = False,
+        kernel_bits: int = 8,
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.border = borders.check(border)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.hard = _checks.flag("hard", hard)
+        self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias = None
+
+    def build(self, input_shape: Any) -> None:
+        *_, channels, filters = (*_checks.image_shape("images", input_shape), self.compute_output_shape(input_shape)[3])
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, channels, filters),
+            initializer=lambda shape, dtype=None: tf.constant(_gaussian_start(shape, self.strides), dtype),
+            regularizer=self.kernel_regularizer,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        kernel = tf.convert_to_tensor(self.kernel)
+        if self.hard:
+            kernel = straight_through.quantize_st(kernel, self.kernel_bits)
+        level = resample.conv_down(images, kernel, self.strides, border=self.border)
+        return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        size = (resample.level_size(side, self.strides) for side in (height, width))
+        return (batch, *size, self.filters or channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "border": self.border,
+            "use_bias": self.use_bias,
+            "hard": self.hard,
+            "kernel_bits": self.kernel_bits,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+
+def _gaussian_start(shape: tuple[int, int, int, int], strides: int) -> np.ndarray:
+    """Return [size, size, channels, filters]: the Gaussian on the channels each filter starts on, of DC gain 1."""
+    size, _, channels, filters = shape
+    if (size, strides) == (5, 2):
+        taps = kernels.binomial(size)
+    else:
+        taps = kernels.gaussian(kernels.prefilter_sigma(strides), size)
+    hears = np.zeros([channels, filters])
+    for k in range(max(channels, filters)):
+        hears[k % channels, k % filters] = 1
+    return np.multiply.outer(np.outer(taps, taps), hears / hears.sum(axis=0))

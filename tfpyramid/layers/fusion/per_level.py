@@ -1,0 +1,76 @@
+"""PerLevel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer, check_layer, clone
+
+
+@register
+class PerLevel(ImageLayer):
+    """A layer at each level of a pyramid: what `keras.layers.TimeDistributed` is to time.
+
+    Equation:
+        `y[k] = layer(x[k])`, one layer for all levels, or `y[k] = layer[k](x[k])`, a clone for each.
+
+    Args:
+        layer: the layer; it must have one input and one output.
+        share_weights: use the layer itself at every level, which then must have equal numbers of channels; otherwise
+            each level has a clone with weights of its own, and the number of levels is fixed by the first call.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        A list of [batch, height, width, channels], floating point; any sides, known or not.
+
+    Output shape:
+        A list of what `layer` makes of each.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> levels = [tf.ones([1, 9, 7, 3]), tf.ones([1, 5, 4, 3])]
+        >>> [tuple(y.shape) for y in PerLevel(keras.layers.Conv2D(8, 3, padding="same"))(levels)]
+        [(1, 9, 7, 8), (1, 5, 4, 8)]
+    """
+
+    def __init__(self, layer: keras.layers.Layer, *, share_weights: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = check_layer("layer", layer)
+        self.share_weights = _checks.flag("share_weights", share_weights)
+        self.level_layers: list[keras.layers.Layer] = []
+
+    def build(self, input_shape: Any) -> None:
+        shapes = _checks.level_shapes(input_shape)
+        if self.share_weights:
+            _checks.same_channels(shapes, because="`share_weights` is True")
+        else:
+            self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
+        for layer, shape in zip(self._layers_of(shapes), shapes):
+            if not layer.built:
+                layer.build(shape)
+        super().build(input_shape)
+
+    def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [layer(level) for layer, level in zip(self._layers_of(levels), levels)]
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        return [tuple(self.layer.compute_output_shape(shape)) for shape in _checks.level_shapes(input_shape)]
+
+    def _layers_of(self, levels: list) -> list[keras.layers.Layer]:
+        layers = [self.layer] * len(levels) if self.share_weights else self.level_layers
+        if len(layers) != len(levels):
+            raise ValueError(
+                f"`levels` must be as many as at the first call, {len(layers)}: each has weights of its own. "
+                f"Received: {len(levels)} levels"
+            )
+        return layers
+
+    def get_config(self) -> dict[str, Any]:
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return {**super().get_config(), "layer": layer, "share_weights": self.share_weights}

@@ -1,0 +1,91 @@
+"""PyramidConv2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers.fusion.per_level import PerLevel
+
+
+@register
+class PyramidConv2D(PerLevel):
+    """A convolution at each level of a pyramid, each level keeping its size.
+
+    Equation:
+        `y[k] = activation(conv(x[k], w[k]) + b[k])`, zeros outside, `keras.layers.Conv2D` with padding "same".
+
+    Args:
+        filters: channels of every output, at least 1.
+        kernel_size: rows and columns of the kernels, at least 1.
+        dilation_rate: distance of two taps in pixels, at least 1.
+        activation: Keras activation, or None.
+        use_bias: add a learned number to each filter.
+        kernel_initializer: Keras initializer of the kernels.
+        kernel_regularizer: Keras regularizer of the kernels.
+        share_weights: use one kernel at every level, which then must have equal numbers of channels.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        A list of [batch, height, width, channels], floating point; any sides of at least 1, known or not.
+
+    Output shape:
+        A list of [batch, height, width, filters].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> levels = GaussianPyramid(num_levels=2)(tf.ones([1, 9, 7, 3]))
+        >>> [tuple(y.shape) for y in PyramidConv2D(8, activation="relu")(levels)]
+        [(1, 9, 7, 8), (1, 5, 4, 8)]
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        *,
+        dilation_rate: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        share_weights: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        conv = keras.layers.Conv2D(
+            _checks.integer("filters", filters, 1, "the channels of every output"),
+            _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
+            dilation_rate=_checks.integer("dilation_rate", dilation_rate, 1, "the distance of two taps in pixels"),
+            activation=activation,
+            use_bias=_checks.flag("use_bias", use_bias),
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            padding="same",
+            data_format="channels_last",
+            dtype=kwargs.get("dtype"),
+        )
+        super().__init__(conv, share_weights=share_weights, **kwargs)
+        self.filters = conv.filters
+        self.kernel_size = conv.kernel_size[0]
+        self.dilation_rate = conv.dilation_rate[0]
+        self.activation = conv.activation
+        self.use_bias = conv.use_bias
+        self.kernel_initializer = conv.kernel_initializer
+        self.kernel_regularizer = conv.kernel_regularizer
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["layer"]
+        return {
+            **config,
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

@@ -1,0 +1,62 @@
+"""What the layers of fixed pyramids share: the arguments of one step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, kernels, pyramid, resample
+
+
+class StepLayer(ImageLayer):
+    """Holds `scale_factor`, `kernel` and `border`, checked and in the configuration."""
+
+    def __init__(
+        self, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+            raise ValueError(
+                "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn are "
+                f"those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
+            )
+        kernel = kernels.check(kernel)
+        self.scale_factor = _checks.scale_factor(scale_factor)
+        self.kernel = kernel if kernel is None or isinstance(kernel, str) else tuple(float(tap) for tap in kernel)
+        self.border = borders.check(border)
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """The keyword arguments of `pyr_down` and of all that is made of it."""
+        return {"scale_factor": self.scale_factor, "kernel": self.kernel, "border": self.border}
+
+    def get_config(self) -> dict[str, Any]:
+        kernel = list(self.kernel) if isinstance(self.kernel, tuple) else self.kernel
+        return {**super().get_config(), **self.step, "kernel": kernel}
+
+
+class PyramidLayer(StepLayer):
+    """A `StepLayer` that turns images into `num_levels` levels."""
+
+    def __init__(self, num_levels: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_levels = None if num_levels is None else _checks.num_levels(num_levels)
+
+    def build(self, input_shape: Any) -> None:
+        self.compute_output_shape(input_shape)
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        shape = _checks.image_shape("images", input_shape)
+        shapes = [shape]
+        for _ in range(pyramid.level_count(shape, self.num_levels, self.scale_factor) - 1):
+            batch, height, width, channels = shapes[-1]
+            size = (resample.level_size(side, self.scale_factor) for side in (height, width))
+            shapes.append((batch, *size, channels))
+        return shapes
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_levels": self.num_levels}

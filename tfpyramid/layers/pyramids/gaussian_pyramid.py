@@ -1,0 +1,51 @@
+"""GaussianPyramid."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfpyramid._compat import register
+from tfpyramid.layers.pyramids._step import PyramidLayer
+from tfpyramid.ops import pyramid
+
+
+@register
+class GaussianPyramid(PyramidLayer):
+    """Images and ever coarser copies of them, finest first.
+
+    Equation:
+        `level[0] = images`, `level[k] = pyr_down(level[k - 1])`: blur, then decimate.
+
+    Convention:
+        Sample i of level k sits at i * scale_factor of level k - 1 (OpenCV's `pyrDown`, to which the default is
+        equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. See `tfpyramid.ops.pyr_down`.
+
+    Args:
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (the
+            mipmap), "bilinear", or a list of taps, which is divided by its sum.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap", as `numpy.pad` names them.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        A list of `num_levels` shapes, [batch, ceil(height / scale_factor^k), ceil(width / scale_factor^k), channels]
+        at an integer factor; at any other, the rounding is repeated at each level.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> levels = GaussianPyramid(num_levels=3)(tf.ones([1, 33, 47, 3]))
+        >>> [tuple(level.shape) for level in levels]
+        [(1, 33, 47, 3), (1, 17, 24, 3), (1, 9, 12, 3)]
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A.
+    """
+
+    def call(self, images: tf.Tensor) -> list[tf.Tensor]:
+        return pyramid.gaussian_pyramid(images, self.num_levels, **self.step)

@@ -1,0 +1,57 @@
+"""LaplacianReconstruction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import register
+from tfpyramid.layers.pyramids._step import StepLayer
+from tfpyramid.ops import pyramid
+
+
+@register
+class LaplacianReconstruction(StepLayer):
+    """Images from their Laplacian pyramid: the exact inverse of `LaplacianPyramid` of the same arguments.
+
+    Equation:
+        `x = lowpass`, then, from the coarsest residual to the finest, `x = residual + pyr_up(x, size of residual)`.
+
+    Args:
+        scale_factor: as given to `LaplacianPyramid`.
+        kernel: as given to `LaplacianPyramid`.
+        border: as given to `LaplacianPyramid`.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        A list of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side before.
+
+    Output shape:
+        That of the first level.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above, such as levels in the wrong order.
+
+    Example:
+        >>> bands = LaplacianPyramid(num_levels=3, kernel="box")(tf.ones([1, 8, 5, 1]))
+        >>> tuple(LaplacianReconstruction(kernel="box")(bands).shape)
+        (1, 8, 5, 1)
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.compute_output_shape(input_shape)
+        super().build(input_shape)
+
+    def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
+        return pyramid.reconstruct(levels, **self.step)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        shapes = _checks.level_shapes(input_shape)
+        _checks.level_sizes(shapes, self.scale_factor)
+        _checks.same_channels(shapes)
+        return shapes[0]

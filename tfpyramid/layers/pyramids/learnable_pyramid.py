@@ -1,0 +1,95 @@
+"""LearnablePyramid."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register, shape_tuple
+from tfpyramid.layers._base import ImageLayer, check_layer, clone
+from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
+
+
+@register
+class LearnablePyramid(ImageLayer):
+    """Images, and ever coarser levels by downsampling that is learned with the task.
+
+    Equation:
+        `level[0] = images`, `level[k] = downsample[k](level[k - 1])`.
+
+    Args:
+        num_levels: length of the list, at least 1.
+        downsample: the layer that goes from a level to the next; each step has a clone of it, with weights of its own
+            unless they are shared. None means `LearnableDownsample2D()`, which starts at the Gaussian pyramid.
+        share_weights: use one clone for every step; each level must then have as many channels as the images.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        A list of `num_levels` shapes: the input's, and what `downsample` makes of each.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> pyramid = LearnablePyramid(num_levels=3, downsample=LearnableDownsample2D(filters=8))
+        >>> [tuple(level.shape) for level in pyramid(tf.ones([1, 33, 47, 3]))]
+        [(1, 33, 47, 3), (1, 17, 24, 8), (1, 9, 12, 8)]
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        downsample: keras.layers.Layer | None = None,
+        *,
+        share_weights: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_levels = _checks.num_levels(num_levels)
+        self.share_weights = _checks.flag("share_weights", share_weights)
+        if downsample is None:
+            downsample = LearnableDownsample2D(dtype=self.dtype_policy)
+        downsample = check_layer("downsample", downsample)
+        # A string, since Keras would track a layer or a dict kept here as a part with state of its own.
+        self._downsample = json.dumps(keras.saving.serialize_keras_object(downsample))
+        steps = self.num_levels - 1
+        self.downsamplers = [clone(downsample, k) for k in range(min(steps, 1) if share_weights else steps)]
+
+    @property
+    def downsample(self) -> keras.layers.Layer:
+        """An untrained layer as each of `downsamplers` was before training."""
+        return keras.saving.deserialize_keras_object(json.loads(self._downsample))
+
+    def _steps(self) -> list[keras.layers.Layer]:
+        return self.downsamplers * (self.num_levels - 1) if self.share_weights else self.downsamplers
+
+    def build(self, input_shape: Any) -> None:
+        shapes = self.compute_output_shape(input_shape)
+        for step, shape in zip(self._steps(), shapes):
+            if not step.built:
+                step.build(shape)
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> list[tf.Tensor]:
+        levels = [_checks.images(images)]
+        for downsample in self._steps():
+            levels.append(downsample(levels[-1]))
+        return levels
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        shapes = [_checks.image_shape("images", input_shape)]
+        for downsample in self._steps():
+            shapes.append(shape_tuple(downsample.compute_output_shape(shapes[-1])))
+        if self.share_weights:
+            _checks.same_channels(shapes, because="`share_weights` is True")
+        return shapes
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"num_levels": self.num_levels, "share_weights": self.share_weights}
+        return {**super().get_config(), **config, "downsample": json.loads(self._downsample)}

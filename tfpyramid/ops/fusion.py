@@ -1,0 +1,109 @@
+"""Levels of different sizes brought to one size, and the weights that fuse them."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops import resample, straight_through
+
+METHODS = ("fast_normalized", "softmax", "sum")
+
+
+def align_levels(
+    levels: Sequence[tf.Tensor],
+    target_level: int = 0,
+    *,
+    scale_factor: float | None = 2.0,
+    interpolation: str = "bilinear",
+) -> list[tf.Tensor]:
+    """Bring every level to the size that the target level actually has.
+
+    Convention:
+        With a `scale_factor` s, sample i of level k sits at i * s^k of level 0: coarser levels are magnified by
+        `resize_by`, finer ones go down by `pyr_down`, and what was one point of the image stays one point, on odd sides
+        too. `scale_factor=None` is for levels whose sizes follow no factor: cells of equal size, as `tf.image.resize`
+        has them, and the target must then be the largest.
+
+    Args:
+        levels: tensors [batch, height, width, channels] of one floating dtype, finest first.
+        target_level: index of the level whose size all get; negative counts from the end.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1, or None.
+        interpolation: "bilinear" or "nearest", for the levels that are magnified.
+
+    Returns:
+        A list of tensors [batch, target height, target width, channels], channels as they were.
+
+    Raises:
+        ValueError: if an argument breaks a rule above, such as levels in the wrong order.
+    """
+    levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(_checks.level_list(levels))]
+    target = check_target_level(target_level, len(levels))
+    check_sizes([level.shape for level in levels], target, scale_factor)
+    size = resample.sides(levels[target])
+    aligned = []
+    for k, level in enumerate(levels):
+        if k > target:
+            factor = None if scale_factor is None else scale_factor ** (k - target)
+            level = resample.resize_by(level, factor, size, interpolation=interpolation)
+        elif k < target:
+            for _ in range(target - k):
+                level = resample.pyr_down(level, scale_factor=scale_factor)
+        aligned.append(level)
+    return aligned
+
+
+def check_target_level(target_level: object, num_levels: int) -> int:
+    """Return the index of the target, counted from 0."""
+    target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
+    if target >= num_levels:
+        raise ValueError(
+            f"`target_level` must be less than the number of levels, {num_levels}. Received: target_level={target_level!r}"
+        )
+    return target % num_levels
+
+
+def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_factor: float | None) -> None:
+    """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
+    if scale_factor is not None:
+        _checks.level_sizes(shapes, _checks.scale_factor(scale_factor))
+    elif target != 0:
+        raise ValueError(
+            "`target_level` must be 0, the finest, where `scale_factor` is None: levels are magnified only. "
+            f"Received: target_level={target}"
+        )
+
+
+def fusion_weights(values: tf.Tensor, method: str = "fast_normalized", *, hard: bool = False, epsilon: float = 1e-4) -> tf.Tensor:
+    """Turn learned values, one for each level, into the weights of a sum.
+
+    Equation:
+        "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`;
+        "softmax": `w = softmax(v)`; "sum": `w = v`.
+        With `hard`, forward: the one-hot vector of the largest weight; backward: the gradient of the weights above.
+
+    Args:
+        values: floating tensor [levels].
+        method: "fast_normalized", "softmax" or "sum".
+        hard: choose one level; the gradient is straight-through.
+        epsilon: keeps the fast form from dividing by zero, greater than 0.
+
+    Returns:
+        [levels], of the dtype of `values`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Tan, Pang and Le, EfficientDet: Scalable and Efficient Object Detection, 2020, section 3.3.
+    """
+    _checks.one_of("method", method, METHODS)
+    epsilon = _checks.number("epsilon", epsilon, above=0)
+    if method == "fast_normalized":
+        positive = tf.nn.relu(values)
+        weights = positive / (tf.reduce_sum(positive) + tf.cast(epsilon, positive.dtype))
+    else:
+        weights = tf.nn.softmax(values) if method == "softmax" else values
+    if not hard:
+        return weights
+    return straight_through.surrogate_st(tf.stop_gradient(straight_through.one_hot_st(weights)), weights)

@@ -1,0 +1,83 @@
+"""Operations that leave the values alone and change the gradient."""
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops import straight_through
+
+_SCOPES = ("tensor", "sample")
+
+
+def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -> tf.Tensor:
+    """Pass `x` on, and bring the gradient that comes back to a given length.
+
+    Forward:  `y = x`.
+    Backward: `dx = norm dy / ||dy||_2`; a gradient of zero stays zero, and NaN or infinity anywhere in dy makes all
+        of it NaN rather than hiding it.
+
+    Args:
+        x: floating tensor of any shape; for "sample" its first axis is the batch.
+        scope: "tensor", one length for the whole of dy, or "sample", one for each entry of the batch.
+        norm: the length, greater than 0.
+
+    Returns:
+        `x`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Chen, Badrinarayanan, Lee and Rabinovich, GradNorm, 2018, section 3 (balancing by gradient norms);
+        Hofinger, Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical Flow on a Pyramid Level, 2020,
+        section 3 (gradients between pyramid levels).
+    """
+    x = tf.convert_to_tensor(x)
+    _checks.floating("x", x.dtype)
+    _checks.one_of("scope", scope, _SCOPES)
+    norm = _checks.number("norm", norm, above=0, meaning="the length of the gradient")
+    if scope == "sample" and x.shape.rank == 0:
+        raise ValueError("`x` must have a batch axis for scope='sample'. Received: x of shape ()")
+    return _normalized(x, scope, norm)
+
+
+def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
+    @tf.custom_gradient
+    def identity(x: tf.Tensor) -> tuple:
+        def grad(upstream: tf.Tensor) -> tf.Tensor:
+            dy = tf.cast(upstream, tf.float32) if upstream.dtype.size == 2 else upstream
+            axes = list(range(0 if scope == "tensor" else 1, dy.shape.rank))
+            # Divided by its peak first: the square of 1e-30 is zero in float32. 0 * dy is NaN where dy is not finite.
+            peak = tf.reduce_max(tf.abs(dy), axes, keepdims=True) + tf.reduce_sum(0 * dy, axes, keepdims=True)
+            dy = dy / tf.where(peak == 0, tf.ones_like(peak), peak)
+            length = tf.sqrt(tf.reduce_sum(tf.square(dy), axes, keepdims=True))
+            return tf.cast(dy * (norm / tf.where(length == 0, tf.ones_like(length), length)), upstream.dtype)
+
+        return tf.identity(x), grad
+
+    return identity(x)
+
+
+def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
+    """Pass `x` on, and multiply the gradient that comes back.
+
+    Forward:  `y = x`.
+    Backward: `dx = factor dy`; 0 stops the gradient, a negative factor reverses it.
+
+    Args:
+        x: floating tensor of any shape.
+        factor: number or scalar tensor.
+
+    Returns:
+        `x`.
+
+    Raises:
+        ValueError: if `x` is not floating point, or `factor` is not a finite number.
+
+    References:
+        Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, 2015, section 3 (factor -lambda).
+    """
+    x = tf.convert_to_tensor(x)
+    _checks.floating("x", x.dtype)
+    if not tf.is_tensor(factor):
+        factor = _checks.number("factor", factor, above=float("-inf"))
+    return straight_through.surrogate_st(x, x * tf.stop_gradient(tf.cast(factor, x.dtype)))

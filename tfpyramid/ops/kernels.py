@@ -1,0 +1,127 @@
+"""One-dimensional taps as NumPy arrays, and what the name or the value of a kernel stands for."""
+
+import math
+from collections.abc import Sequence
+from typing import Union
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+
+NAMES = ("binomial", "gaussian", "box", "bilinear")
+
+Kernel = Union[None, str, Sequence[float], np.ndarray, tf.Tensor, tf.Variable]
+
+
+def binomial(size: int) -> np.ndarray:
+    """Return the binomial taps of length `size`, [1 4 6 4 1] / 16 at 5: float64 [size], sum 1.
+
+    Equation: `w[k] = C(size - 1, k) / 2^(size - 1)`.
+
+    Raises:
+        ValueError: if `size` is less than 1.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (a = 0.375).
+    """
+    size = _checks.integer("size", size, 1, "the number of taps")
+    taps = np.array([math.comb(size - 1, k) for k in range(size)], np.float64)
+    return taps / taps.sum()
+
+
+def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
+    """Return sampled Gaussian taps of standard deviation `sigma` samples: float64 [size], sum 1.
+
+    Equation: `w[k] = exp(-(k - c)^2 / (2 sigma^2)) / sum`, with `c = (size - 1) / 2`.
+
+    Args:
+        sigma: standard deviation in samples, greater than 0.
+        size: number of taps; by default the Gaussian is cut at four standard deviations, `2 int(4 sigma + 0.5) + 1`,
+            as SciPy and scikit-image cut it.
+
+    Raises:
+        ValueError: if `sigma` is not greater than 0 or `size` is less than 1.
+    """
+    sigma = _checks.number("sigma", sigma, above=0)
+    size = 2 * int(4 * sigma + 0.5) + 1 if size is None else _checks.integer("size", size, 1, "the number of taps")
+    offsets = np.arange(size) - (size - 1) / 2
+    taps = np.exp(-0.5 * np.square(offsets / sigma))
+    return taps / taps.sum()
+
+
+def box(size: int) -> np.ndarray:
+    """Return `size` equal taps: float64 [size], sum 1.
+
+    Raises:
+        ValueError: if `size` is less than 1.
+    """
+    size = _checks.integer("size", size, 1, "the number of taps")
+    return np.full(size, 1 / size)
+
+
+def prefilter_sigma(scale_factor: float) -> float:
+    """Return the standard deviation, in samples, of the Gaussian that goes before a step by `scale_factor`.
+
+    Equation: `sigma = 2 scale_factor / 6`, so that a band of three deviations either side spans two output samples.
+
+    References:
+        scikit-image, `skimage.transform.pyramid_reduce`, argument `sigma`.
+    """
+    return 2 * scale_factor / 6
+
+
+def check(kernel: Kernel) -> Kernel:
+    """Raise `ValueError` unless `kernel` is None, a known name, or taps that can be normalised; return it."""
+    if kernel is None:
+        return None
+    if isinstance(kernel, str):
+        return _checks.one_of("kernel", kernel, NAMES)
+    if tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+        _checks.floating("kernel", kernel.dtype)
+        if kernel.shape.rank != 1 or not kernel.shape[0]:
+            raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {kernel.shape}")
+        return kernel
+    try:
+        taps = np.asarray(kernel, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. Received: kernel={kernel!r}"
+        ) from None
+    if taps.ndim != 1 or taps.size == 0:
+        raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {taps.shape}")
+    # Relative to the taps' size: the sum divides them, and rounding leaves a sum of opposites not quite at zero.
+    if not np.isfinite(taps).all() or abs(taps.sum()) <= 1e-6 * np.abs(taps).sum():
+        raise ValueError(f"`kernel` must be finite taps whose sum is not zero: they are divided by it. Received: kernel={kernel!r}")
+    return kernel
+
+
+def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
+    """Return the taps that `kernel` stands for at `scale_factor`: a `dtype` vector of sum 1.
+
+    | kernel | taps |
+    | --- | --- |
+    | None | "binomial" at factor 2, "gaussian" at any other |
+    | "binomial" | [1 4 6 4 1] / 16 |
+    | "gaussian" | sampled Gaussian of sigma 2 scale_factor / 6, cut at four deviations |
+    | "box" | ceil(scale_factor) equal taps: at an integer factor the mean of a cell, the mipmap |
+    | "bilinear" | [1 1] / 2 |
+    | a vector | itself, divided by its sum; as a tensor or variable it is differentiable |
+    """
+    kernel = check(kernel)
+    if kernel is None:
+        kernel = "binomial" if scale_factor == 2 else "gaussian"
+    if isinstance(kernel, str):
+        taps = {
+            "binomial": lambda: binomial(5),
+            "gaussian": lambda: gaussian(prefilter_sigma(scale_factor)),
+            "box": lambda: box(math.ceil(scale_factor)),
+            "bilinear": lambda: box(2),
+        }[kernel]()
+    elif tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+        taps = tf.cast(tf.convert_to_tensor(kernel), dtype)
+        return taps / tf.reduce_sum(taps)
+    else:
+        taps = np.asarray(kernel, np.float64)
+        taps = taps / taps.sum()
+    return tf.constant(taps, dtype)

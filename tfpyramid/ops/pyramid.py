@@ -1,0 +1,137 @@
+"""Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops import kernels, resample
+
+
+def gaussian_pyramid(
+    images: tf.Tensor,
+    num_levels: int | None = None,
+    *,
+    scale_factor: float = 2.0,
+    kernel: kernels.Kernel = None,
+    border: str = "reflect",
+) -> list[tf.Tensor]:
+    """Return the images and ever coarser copies of them.
+
+    Equation:
+        `level[0] = images`, `level[k] = pyr_down(level[k - 1])`.
+
+    Convention:
+        Sample i of level k sits at i * scale_factor of level k - 1. A side of n becomes ceil(n / scale_factor); a side
+        of 1 stays 1 however many levels follow.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        kernel: prefilter taps, as in `pyr_down`.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        A list of `num_levels` tensors of the dtype of `images`, finest first.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A.
+    """
+    images = _checks.images(images)
+    scale_factor = _checks.scale_factor(scale_factor)
+    levels = [images]
+    for _ in range(level_count(images.shape, num_levels, scale_factor) - 1):
+        levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
+    return levels
+
+
+def laplacian_pyramid(
+    images: tf.Tensor,
+    num_levels: int | None = None,
+    *,
+    scale_factor: float = 2.0,
+    kernel: kernels.Kernel = None,
+    border: str = "reflect",
+) -> list[tf.Tensor]:
+    """Return what each level of the Gaussian pyramid holds and the next does not, and the coarsest level.
+
+    Equation:
+        `residual[k] = gaussian[k] - pyr_up(gaussian[k + 1], size of gaussian[k])`; the last entry is the low-pass
+        `gaussian[num_levels - 1]`.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        kernel: taps of both directions, as in `pyr_down` and `pyr_up`.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        A list of `num_levels` tensors, residuals finest first, then the low-pass; `reconstruct` inverts it exactly.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.
+    """
+    step = {"scale_factor": scale_factor, "kernel": kernel, "border": border}
+    gaussian = gaussian_pyramid(images, num_levels, **step)
+    residuals = [
+        finer - resample.pyr_up(coarser, resample.sides(finer), **step) for finer, coarser in zip(gaussian, gaussian[1:])
+    ]
+    return [*residuals, gaussian[-1]]
+
+
+def reconstruct(
+    levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
+) -> tf.Tensor:
+    """Invert `laplacian_pyramid`, to rounding, for every size, border, kernel and factor.
+
+    Equation:
+        `x = lowpass`, then, from the coarsest residual to the finest, `x = residual + pyr_up(x, size of residual)`.
+
+    Args:
+        levels: residuals finest first, then the low-pass: tensors [batch, height, width, channels] of one floating
+            dtype, each side ceil(n / scale_factor) of the side before it.
+        scale_factor: as given to `laplacian_pyramid`.
+        kernel: as given to `laplacian_pyramid`.
+        border: as given to `laplacian_pyramid`.
+
+    Returns:
+        The images, of the shape and dtype of `levels[0]`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above, such as levels in the wrong order.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
+    """
+    scale_factor = _checks.scale_factor(scale_factor)
+    levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(_checks.level_list(levels))]
+    _checks.level_sizes([level.shape for level in levels], scale_factor)
+    x = levels[-1]
+    for residual in reversed(levels[:-1]):
+        size = resample.sides(residual)
+        x = residual + resample.pyr_up(x, size, scale_factor=scale_factor, kernel=kernel, border=border)
+    return x
+
+
+def level_count(shape: Sequence[int | None], num_levels: int | None, scale_factor: float) -> int:
+    """Return `num_levels`, or where it is None the levels of images of `shape` until the shorter side is 1."""
+    if num_levels is not None:
+        return _checks.num_levels(num_levels)
+    shorter = [side for side in shape[1:3] if side is not None]
+    if len(shorter) < 2 and 1 not in shorter:
+        raise ValueError(
+            "`num_levels` must be given for images whose sides are unknown: None means until the shorter side is 1. "
+            f"Received: num_levels=None, images of shape {tuple(shape)}"
+        )
+    side, count = min(shorter), 1
+    while side > 1:
+        side, count = resample.level_size(side, scale_factor), count + 1
+    return count

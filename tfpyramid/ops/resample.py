@@ -1,0 +1,235 @@
+"""One step of a pyramid, down and up, by any factor; and plain magnification.
+
+All are separable: the passes over one axis are in `separable`.
+"""
+
+from collections.abc import Sequence
+from typing import Union
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops import borders, kernels
+from tfpyramid.ops.separable import down_axis, level_size, up_axis
+
+Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
+
+
+def sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+    """Return (height, width), each an int where it is known and else a scalar int32 tensor."""
+    dynamic = tf.shape(images)
+    return tuple(dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2))
+
+
+def pyr_down(
+    images: tf.Tensor, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
+) -> tf.Tensor:
+    """Blur and decimate: one level of a Gaussian pyramid from the level before it.
+
+    Convention:
+        Output sample i sits at i * scale_factor of the input, so at 0, 2, 4, ... (OpenCV's `pyrDown`, to which the
+        default is equal), and a side of n becomes ceil(n / scale_factor):
+
+            input    0   1   2   3   4   5   6
+            output   0       1       2       3
+
+        Between samples the blurred image is interpolated linearly. Taps of even length reach one sample further right
+        than left, so a "box" at factor 2 averages samples 2i and 2i + 1: the mipmap, half a sample later.
+
+    Equation:
+        `y[i] = sum_k h(k - s i) x[k]` on each axis; h interpolates the taps linearly, x is extended by the border rule.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
+            bfloat16 are summed in float32 and rounded once.
+        scale_factor: ratio of the sides of input and output, greater than 1.
+        kernel: prefilter taps: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box",
+            "bilinear", or a vector of taps, which is divided by its sum; a tensor or variable is differentiable.
+        border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap", as `numpy.pad` names them.
+
+    Returns:
+        [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A.
+    """
+    scale_factor = _checks.scale_factor(scale_factor)
+    borders.check(border)
+    kernels.check(kernel)
+    images = _checks.images(images)
+    work = _working_dtype(images.dtype)
+    taps = kernels.taps_of(kernel, scale_factor, work)
+    x = tf.cast(images, work)
+    for axis in (1, 2):
+        x = down_axis(x, axis, taps, scale_factor, border)
+    x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
+    return tf.cast(x, images.dtype)
+
+
+def pyr_up(
+    images: tf.Tensor,
+    output_size: Size,
+    *,
+    scale_factor: float = 2.0,
+    kernel: kernels.Kernel = None,
+    border: str = "reflect",
+) -> tf.Tensor:
+    """Insert and blur: bring a level to the size of the one before it.
+
+    Convention:
+        Input sample i sits at i * scale_factor of the output, as in `pyr_down`. `output_size` is the size to return:
+        an input of m samples has two possible outputs at factor 2, 2m - 1 and 2m. Even outputs are equal to OpenCV's
+        `pyrUp`; odd ones mirror truly, where OpenCV's last sample does not. DC gain is 1 (not so near a "constant"
+        border, where the image fades to zero).
+
+    Equation:
+        `y[j] = sum_i (s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)) x[i]` on each axis; h interpolates the
+        taps linearly, hat(u) = max(0, 1 - |u|), and x is extended by the border rule of the output's axis.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; ceil(output / scale_factor) must be the input's.
+        scale_factor: ratio of the sides of output and input, greater than 1.
+        kernel: taps, as in `pyr_down`.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        [batch, *output_size, channels] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the sizes do not fit.
+
+    References:
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.B.
+    """
+    scale_factor = _checks.scale_factor(scale_factor)
+    borders.check(border)
+    kernels.check(kernel)
+    images = _checks.images(images)
+    output_size = _size_pair(output_size)
+    _check_fit(images, output_size, scale_factor)
+    work = _working_dtype(images.dtype)
+    taps = kernels.taps_of(kernel, scale_factor, work)
+    x = tf.cast(images, work)
+    for axis, size in zip((1, 2), output_size):
+        x = up_axis(x, axis, size, taps, scale_factor, border)
+    x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
+    return tf.cast(x, images.dtype)
+
+
+def resize_by(
+    images: tf.Tensor, scale_factor: float | None, output_size: Size, *, interpolation: str = "bilinear"
+) -> tf.Tensor:
+    """Magnify: read the images at p / scale_factor for every p of the output, without a filter.
+
+    Convention:
+        Input sample i sits at i * scale_factor of the output, as in every pyramid here; beyond the first and the last
+        sample the image is constant. "nearest" takes the nearer sample, of two equally near the first; at factor 2
+        that is `keras.layers.UpSampling2D`, at other factors it is not, since there the samples sit mid-cell.
+        With `scale_factor=None` the samples are mid-cell: p is read at (p + 1/2) size / output_size - 1/2, as
+        `tf.image.resize` does, whatever the two sizes.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        scale_factor: distance of two input samples in the output, at least 1, or None.
+        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; at least 1.
+        interpolation: "bilinear" or "nearest".
+
+    Returns:
+        [batch, *output_size, channels] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+    """
+    if scale_factor not in (None, 1):
+        scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None")
+    _checks.one_of("interpolation", interpolation, ("bilinear", "nearest"))
+    images = _checks.images(images)
+    output_size = _size_pair(output_size)
+    x = images
+    for axis, size in zip((1, 2), output_size):
+        positions = tf.cast(tf.range(size), tf.float64)
+        if scale_factor is None:
+            ratio = tf.cast(tf.shape(x)[axis], tf.float64) / tf.cast(size, tf.float64)
+            positions = (positions + 0.5) * ratio - 0.5
+        else:
+            positions = positions / scale_factor
+        if interpolation == "bilinear":
+            x = borders.read_linear(x, axis, positions)
+        else:
+            nearest = tf.cast(tf.math.ceil(positions - 0.5), tf.int32)
+            x = tf.gather(x, tf.clip_by_value(nearest, 0, tf.shape(x)[axis] - 1), axis=axis)
+    x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
+    return x
+
+
+def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
+    """Convolve and decimate with a dense kernel: a strided convolution in the convention of `pyr_down`.
+
+    Convention:
+        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Kernels of even
+        size reach one sample further right and down than left and up.
+
+    Equation:
+        `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, `r = (size - 1) // 2`
+        of the kernel's rows and columns, x extended by the border rule.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        kernel: [rows, columns, channels, filters], of the same dtype.
+        strides: at least 1.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        [batch, ceil(height / strides), ceil(width / strides), filters] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+    """
+    images = _checks.images(images)
+    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    borders.check(border)
+    kernel = tf.convert_to_tensor(kernel)
+    if kernel.shape.rank != 4 or kernel.shape[2] != images.shape[3]:
+        raise ValueError(
+            f"`kernel` must be [rows, columns, channels, filters] with the channels of `images`, {images.shape[3]}. "
+            f"Received: kernel of shape {kernel.shape}"
+        )
+    x = images
+    for axis, taps in zip((1, 2), kernel.shape[:2]):
+        x = borders.extend(x, axis, (taps - 1) // 2, taps // 2, border)
+    return tf.nn.conv2d(x, kernel, strides, "VALID")
+
+
+def _working_dtype(dtype: tf.DType) -> tf.DType:
+    # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
+    return tf.float32 if dtype.size == 2 else dtype
+
+
+def _size_pair(output_size: Size) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+    """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor."""
+    if tf.is_tensor(output_size) and output_size.shape == [2]:
+        output_size = tf.unstack(output_size)
+    if not isinstance(output_size, (list, tuple)) or len(output_size) != 2:
+        raise ValueError(f"`output_size` must be (height, width). Received: output_size={output_size!r}")
+    values = [tf.get_static_value(size) for size in output_size]
+    return tuple(
+        size if value is None else _checks.integer("output_size", int(value), 1, "the height and the width to return")
+        for size, value in zip(output_size, values)
+    )
+
+
+def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:
+    """Raise, or where sizes are unknown assert in the graph, that a level can be brought to `output_size`."""
+    rule = "`output_size` must satisfy ceil(output_size / scale_factor) = size of `images`, on both axes."
+    for size, known, actual in zip(output_size, images.shape[1:3], sides(images)):
+        expected = level_size(size, scale_factor)
+        if known is None or not isinstance(size, int):
+            tf.debugging.assert_equal(expected, actual, message=rule)
+        elif expected != known:
+            received = f"output_size={tuple(output_size)}, images of shape {images.shape}, scale_factor={scale_factor:g}"
+            raise ValueError(f"{rule} Received: {received}")

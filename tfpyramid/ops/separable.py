@@ -1,0 +1,138 @@
+"""One step of a pyramid on one axis, as a linear map of that axis.
+
+With n samples x, taps w[0 .. K - 1] centred at tap (K - 1) // 2, and h(u) their linear interpolation, zero beyond them,
+one step by the factor s is
+
+    down   y[i] = sum_k h(k - s i) x[k]                 i = 0 .. ceil(n / s) - 1
+    up     y[j] = sum_i g(j, i) x[i]                    j = 0 .. n - 1
+           g(j, i) = s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)
+
+with x extended by the border rule. `up` is the transpose of `down` times s; its second term, a linear interpolation,
+brings the DC gain to exactly 1 where the taps alone would leave a ripple or a hole, and vanishes for the binomial and
+the box at factor 2. At an integer factor both are convolutions; at any other each output has weights of its own.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid.ops import borders
+
+
+def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
+    """Return ceil(size / scale_factor), the side of the next level: int from int, tensor from tensor, None from None."""
+    if size is None:
+        return None
+    if tf.is_tensor(size):
+        return tf.cast(tf.math.ceil(tf.cast(size, tf.float64) / scale_factor), tf.int32)
+    return math.ceil(size / scale_factor)
+
+
+def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    left, right = reach(taps)
+    size = tf.shape(x)[axis]
+    if scale_factor.is_integer():
+        step = int(scale_factor)
+        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
+        return _convolve_axis(borders.extend(x, axis, left, right, border), axis, taps, step)
+    positions = tf.cast(tf.range(level_size(size, scale_factor)), tf.float64) * scale_factor
+    first = tf.minimum(tf.cast(tf.floor(positions), tf.int32), size - 1)
+    share = tf.cast(positions - tf.cast(first, tf.float64), x.dtype)[:, None]
+    zero = tf.zeros([1], x.dtype)
+    weights = (1 - share) * tf.concat([taps, zero], 0) + share * tf.concat([zero, taps], 0)
+    return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
+
+
+def up_axis(x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    left, right = reach(taps)
+    # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
+    before = math.ceil((right + 1) / scale_factor)
+    after = math.ceil((left + 1) / scale_factor) + 1
+    x = borders.extend(x, axis, before, after, border, spacing=scale_factor, length=size)
+    if scale_factor.is_integer():
+        step = int(scale_factor)
+        taps, centre = _magnifying_taps(taps, step)
+        return _spread_axis(x, axis, taps, step, start=before * step + centre, size=size)
+    count = before + after
+    positions = tf.cast(tf.range(size), tf.float64) / scale_factor
+    first = tf.cast(tf.floor(positions), tf.int32) - (before - 1)
+    distance = positions[:, None] - tf.cast(first[:, None] + tf.range(count), tf.float64)
+    spread = scale_factor * _interpolated_taps(taps, distance * scale_factor)
+    hat = tf.cast(tf.maximum(1 - tf.abs(distance), 0), x.dtype)
+    weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
+    return _weighted_reads(x, axis, first + before, weights)
+
+
+def reach(taps: tf.Tensor) -> tuple[int, int]:
+    """Return how many samples the taps reach to the left and to the right of their centre."""
+    left = (taps.shape[0] - 1) // 2
+    return left, taps.shape[0] - 1 - left
+
+
+def _interpolated_taps(taps: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
+    """Return h at float64 `offsets` from the centre of the taps."""
+    left, right = reach(taps)
+    padded = tf.pad(taps, [[1, 2]])
+    places = tf.clip_by_value(offsets + (left + 1), 0, left + right + 2)
+    low = tf.cast(tf.floor(places), tf.int32)
+    share = tf.cast(places - tf.cast(low, tf.float64), taps.dtype)
+    return (1 - share) * tf.gather(padded, low) + share * tf.gather(padded, low + 1)
+
+
+def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
+    """Return g of an integer factor, which depends on j - step * i alone, as taps, and the place of their centre."""
+    left, right = reach(taps)
+    widest = max(left, right, step - 1)
+    spread = step * tf.pad(taps, [[widest - left, widest - right]])
+    offsets = np.arange(-widest, widest + 1)
+    same_phase = tf.constant((offsets[:, None] - offsets) % step == 0, taps.dtype)
+    hat = tf.constant(np.maximum(1 - np.abs(offsets) / step, 0), taps.dtype)
+    return spread + (1 - tf.linalg.matvec(same_phase, spread)) * hat, widest
+
+
+def _fold_to_axis(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """Return x as [outer, axis, 1, inner]: what is before the axis is batch, what is after it is channels."""
+    shape = tf.shape(x)
+    inner = [n for n in x.shape[axis + 1 :]]
+    inner = math.prod(inner) if None not in inner else tf.reduce_prod(shape[axis + 1 :])
+    return tf.reshape(x, [tf.reduce_prod(shape[:axis]), shape[axis], 1, inner])
+
+
+def _unfold_from_axis(folded: tf.Tensor, like: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
+    # Not the folded tensor's own size: of an empty batch the convolutions return one of the wrong shape.
+    shape = tf.shape(like)
+    return tf.reshape(folded, tf.concat([shape[:axis], [size], shape[axis + 1 :]], 0))
+
+
+def _depthwise_kernel(taps: tf.Tensor, folded: tf.Tensor) -> tf.Tensor:
+    return tf.tile(taps[:, None, None, None], [1, 1, tf.shape(folded)[3], 1])
+
+
+def _convolve_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
+    """Return sum_k taps[k] x[step i + k] on `axis`, for every i where all of it is inside x."""
+    # The axis lies along the height of a depthwise convolution of width 1, whose strides must be equal on a CPU.
+    folded = _fold_to_axis(x, axis)
+    y = tf.nn.depthwise_conv2d(folded, _depthwise_kernel(taps, folded), [1, step, step, 1], "VALID")
+    return _unfold_from_axis(y, x, axis, (tf.shape(x)[axis] - taps.shape[0]) // step + 1)
+
+
+def _spread_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, *, start: int, size: int | tf.Tensor) -> tf.Tensor:
+    """Return sum_i taps[j - step i] x[i] on `axis`, for j = start .. start + size - 1."""
+    folded = _fold_to_axis(x, axis)
+    shape = tf.shape(folded)
+    length = (shape[1] - 1) * step + taps.shape[0]
+    y = tf.nn.depthwise_conv2d_backprop_input(
+        tf.stack([shape[0], length, 1, shape[3]]), _depthwise_kernel(taps, folded), folded, [1, step, step, 1], "VALID"
+    )
+    return _unfold_from_axis(y[:, start : start + size], x, axis, size)
+
+
+def _weighted_reads(x: tf.Tensor, axis: int, first: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return sum_t weights[:, t] x[first + t] on `axis`: a band matrix, a row for each output."""
+    shape = [1] * x.shape.rank
+    shape[axis] = -1
+    # A gather of all taps at once would be a tensor as many times the size of the image as there are taps.
+    return tf.add_n(
+        [tf.reshape(weights[:, t], shape) * tf.gather(x, first + t, axis=axis) for t in range(weights.shape[1])]
+    )

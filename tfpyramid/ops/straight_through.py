@@ -1,0 +1,180 @@
+"""Straight-through estimators: the discrete value forward, the gradient of a smooth surrogate backward.
+
+All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns its first argument to the bit and sends
+the whole gradient to its second. The usual `x + stop_gradient(q - x)` does not return q: rounding loses its last
+bits. The gradient function uses no tensor but the one it is given, so it works inside `tf.cond`, `tf.while_loop` and
+`tf.map_fn`, and a SavedModel carries it to programs that have never heard of this package.
+
+References:
+    Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
+"""
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+
+
+def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
+    """Take the value of one tensor and the gradient of another.
+
+    Forward:  `y = discrete`, to the bit.
+    Backward: `d surrogate = dy`, `d discrete = 0`.
+
+    Args:
+        discrete: floating tensor of any shape.
+        surrogate: tensor of the same shape and dtype.
+
+    Returns:
+        `discrete`.
+
+    Raises:
+        ValueError: if the two differ in shape or dtype, or are not floating point.
+    """
+    discrete, surrogate = _floating(discrete, "discrete"), _floating(surrogate, "surrogate")
+    if discrete.dtype != surrogate.dtype or not discrete.shape.is_compatible_with(surrogate.shape):
+        raise ValueError(
+            "`discrete` and `surrogate` must agree in shape and dtype. Received: "
+            f"discrete of shape {discrete.shape}, {discrete.dtype.name}; surrogate of shape {surrogate.shape}, {surrogate.dtype.name}"
+        )
+    return _surrogate_st(discrete, surrogate)
+
+
+@tf.custom_gradient
+def _surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
+    def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.zeros_like(upstream), upstream
+
+    return tf.identity(discrete), grad
+
+
+def round_st(x: tf.Tensor) -> tf.Tensor:
+    """Round to the nearest integer, with the gradient of the identity.
+
+    Forward:  `y = round(x)`, halves to even.
+    Backward: `dx = dy`.
+
+    Args:
+        x: floating tensor of any shape.
+
+    Returns:
+        Tensor of the same shape and dtype, whole numbers; NaN stays NaN.
+
+    Raises:
+        ValueError: if `x` is not floating point.
+
+    References:
+        Bengio, Leonard and Courville, 2013, section 4.
+    """
+    x = _floating(x)
+    return surrogate_st(tf.round(x), x)
+
+
+def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
+    """Open (1) where `x` is at least 0 and close (0) elsewhere, with the gradient of a sigmoid.
+
+    Forward:  `y = 1 if x >= 0 else 0`.
+    Backward: `dx = dy sigma(x / T) (1 - sigma(x / T)) / T`, sigma the logistic function and T the temperature.
+
+    Args:
+        x: floating tensor of any shape.
+        temperature: number or scalar tensor greater than 0; the smaller, the narrower the gradient.
+
+    Returns:
+        Tensor of the same shape and dtype, zeros and ones; NaN stays NaN.
+
+    Raises:
+        ValueError: if `x` is not floating point, or `temperature` is a number that is not greater than 0.
+
+    References:
+        Bengio, Leonard and Courville, 2013, section 4.
+    """
+    x = _floating(x)
+    hard = tf.where(tf.math.is_nan(x), x, tf.cast(x >= 0, x.dtype))
+    return surrogate_st(hard, tf.cast(tf.sigmoid(_cooled(x, temperature)), x.dtype))
+
+
+def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
+    """Choose the largest of the last axis, with the gradient of a softmax.
+
+    Forward:  `y[k] = 1 if k = argmax(logits) else 0`; of equal logits the first is chosen.
+    Backward: `dlogits[k] = p[k] (dy[k] - sum_j p[j] dy[j]) / T`, p = softmax(logits / T) and T the temperature.
+
+    Args:
+        logits: floating tensor [..., choices], choices of at least 1.
+        temperature: number or scalar tensor greater than 0; the smaller, the nearer the surrogate to the choice.
+
+    Returns:
+        Tensor of the same shape and dtype, a one-hot vector along the last axis; NaN where a logit of it is NaN.
+
+    Raises:
+        ValueError: if `logits` is not floating point or has no axis, or `temperature` is a number that is not
+            greater than 0.
+
+    References:
+        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2.2 (without the noise).
+    """
+    logits = _floating(logits, "logits")
+    if logits.shape.rank == 0 or logits.shape[-1] is None or logits.shape[-1] < 1:
+        raise ValueError(f"`logits` must have a last axis of known size, the choices. Received: logits of shape {logits.shape}")
+    hard = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
+    unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1, keepdims=True)
+    hard = tf.where(unknown, tf.constant(float("nan"), logits.dtype), hard)
+    return surrogate_st(hard, tf.cast(tf.nn.softmax(_cooled(logits, temperature)), logits.dtype))
+
+
+def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
+    """Round to signed fixed point, with the gradient of the clipped identity.
+
+    Forward:  `y = step clip(round(x / step), -2^bits, 2^bits)`, `step = limit / 2^bits`, halves to even.
+    Backward: `dx = dy` where `-limit <= x <= limit`, and 0 where the value was clipped.
+
+    Args:
+        x: floating tensor of any shape.
+        bits: bits of the magnitude, the sign apart, 1 to 23; 8 gives steps of limit / 256.
+        limit: largest magnitude, greater than 0.
+
+    Returns:
+        Tensor of the same shape and dtype; NaN stays NaN.
+
+    Raises:
+        ValueError: if `x` is not floating point, or `bits` or `limit` is out of range.
+
+    References:
+        Hubara, Courbariaux, Soudry, El-Yaniv and Bengio, Quantized Neural Networks, 2018, section 3.1 (the clipped
+        straight-through estimator).
+    """
+    x = _floating(x)
+    bits = check_bits("bits", bits)
+    limit = _checks.number("limit", limit, above=0, meaning="the largest magnitude")
+    step = limit / 2**bits
+    inside = tf.clip_by_value(x, tf.constant(-limit, x.dtype), tf.constant(limit, x.dtype))
+    # Halves cannot hold 2^bits whole steps beyond their own precision: count the steps in float32.
+    work = tf.float32 if x.dtype.size == 2 else x.dtype
+    return surrogate_st(tf.cast(tf.round(tf.cast(inside, work) / step) * step, x.dtype), inside)
+
+
+def check_bits(name: str, value: object) -> int:
+    """Return a number of magnitude bits that float32 can hold."""
+    bits = _checks.integer(name, value, 1, "the bits of the magnitude, and at most 23")
+    if bits > 23:
+        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. Received: {name}={value!r}")
+    return bits
+
+
+def check_temperature(temperature: float | tf.Tensor) -> None:
+    """Raise `ValueError` for a number that is not greater than 0; a tensor or variable is not looked into."""
+    if not (tf.is_tensor(temperature) or hasattr(temperature, "dtype")):
+        _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")
+
+
+def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
+    x = tf.convert_to_tensor(x)
+    _checks.floating(name, x.dtype)
+    return x
+
+
+def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
+    """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
+    check_temperature(temperature)
+    work = tf.float32 if x.dtype.size == 2 else x.dtype
+    return tf.cast(x, work) / tf.cast(temperature, work)
