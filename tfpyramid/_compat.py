@@ -5,7 +5,12 @@ TensorFlow 2.15, the `addons` extra), and `tf_keras`, which is Keras 2 for a cur
 TensorFlow itself chooses it, by `TF_USE_LEGACY_KERAS=1`. Everything else in the package imports `keras` from here.
 """
 
+import contextlib
+import io
 import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,10 +37,25 @@ if KERAS_3 and keras.config.backend() != "tensorflow":
 # Registered names end up in saved files: a rename breaks the files of every user.
 register = keras.saving.register_keras_serializable(package="tfpyramid")
 
-# Keras 3 and 2.15 agree on this class, but not on where it lives.
-ExportArchive = keras.export.ExportArchive
+
+def write_saved_model(model: keras.Model, function: Callable, specs: Sequence[tf.TensorSpec], path: Path) -> None:
+    """Write the SavedModel whose endpoint "serve", and so "serving_default", is `function`, which calls `model`."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", function, input_signature=list(specs))
+    if KERAS_3:
+        archive.write_out(str(path), verbose=False)
+    else:
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras 2 cannot be asked not to print.
+            archive.write_out(str(path))
 
 
 def shape_tuple(shape: object) -> tuple[int | None, ...]:
     """Return one shape as a tuple, from the tuple, list or `TensorShape` that some Keras passes."""
     return tuple(tf.TensorShape(shape).as_list())
+
+
+def producer(tensor: Any) -> keras.layers.Layer:
+    """Return the layer that a symbolic tensor comes out of."""
+    history = tensor._keras_history
+    return history.operation if KERAS_3 else history.layer

@@ -1,0 +1,5 @@
+"""Models that leave Python behind."""
+
+from tfpyramid.export.saved_model import export_saved_model
+
+__all__ = ["export_saved_model"]

@@ -1,0 +1,80 @@
+"""A Keras model as what a server calls: a function of named tensors that returns named tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid._compat import keras, producer
+
+Function = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+# Of an image of unknown size in the check of a written model: odd, and not square.
+_SIDES = (65, 79)
+
+
+def check_model(model: Any) -> keras.Model:
+    """Return `model`, which must have symbolic inputs."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(
+            "`model` must be a keras.Model with symbolic inputs; a subclassed one becomes that by "
+            f"keras.Model(inputs, model(inputs)). Received: model={model!r}"
+        )
+    return model
+
+
+def input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
+    """Return what the model's inputs are, by name, in the order of `model.inputs`."""
+    named = {tensor.name.split(":")[0]: tensor for tensor in model.inputs}
+    return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in named.items()}
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Return a name for each output: the key of a dict, or the layer it comes from, numbered where that repeats."""
+    if isinstance(model.output, Mapping):
+        return sorted(model.output)  # tf.nest flattens a dict in this order.
+    names = [producer(tensor).name for tensor in model.outputs]
+    repeats, seen = Counter(names), Counter()
+    for k, name in enumerate(names):
+        if repeats[name] > 1:
+            names = [*names[:k], f"{name}_{seen[name]}", *names[k + 1 :]]
+            seen[name] += 1
+    return list(names)
+
+
+def endpoint(model: keras.Model, names: list[str] | None = None) -> Function:
+    """Return `model` at inference as a traced function; `names` are those of its outputs, by default numbers."""
+
+    @tf.function(autograph=False)
+    def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = tf.nest.flatten(model(tf.nest.pack_sequence_as(model.input, list(inputs.values())), training=False))
+        return dict(zip(names or map(str, range(len(outputs))), outputs))
+
+    return call
+
+
+def sample_inputs(model: keras.Model, sample: Any) -> dict[str, tf.Tensor]:
+    """Return one batch by name: `sample`, or random numbers with the unknown sizes chosen."""
+    specs = input_specs(model)
+    if sample is None:
+        return {name: _random(spec) for name, spec in specs.items()}
+    values = [sample[name] for name in specs] if isinstance(sample, Mapping) and set(sample) == set(specs) else sample
+    values = tf.nest.flatten(values)
+    if len(values) != len(specs):
+        raise ValueError(f"`sample` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
+    return {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
+
+
+def _random(spec: tf.TensorSpec) -> tf.Tensor:
+    if spec.dtype == tf.string:
+        raise ValueError(
+            f"`sample` must be given for a model with an input of strings. Received: sample=None, input {spec.name!r}"
+        )
+    batch, *rest = spec.shape.as_list()
+    sides = (n if n is not None else _SIDES[k % 2] for k, n in enumerate(rest))
+    values = np.random.default_rng(0).random([batch or 2, *sides])
+    return tf.cast(tf.constant(values), spec.dtype)

@@ -1,0 +1,62 @@
+"""A program, run in a fresh interpreter: answers with a SavedModel, and differentiates it, without this package.
+
+    python _read_back.py SAVED_MODEL INPUTS.npz ANSWERS.npz
+
+Every signature is called on the inputs of its names. For each of them ANSWERS.npz holds `SIGNATURE/output/NAME`, and
+`SIGNATURE/gradient/NAME` of `loss`; or `SIGNATURE/error`, the text of what went wrong.
+"""
+
+import sys
+
+if __name__ == "__main__":
+    # The folder of a program comes first in its path: the modules beside this one must not be found there.
+    sys.path.pop(0)
+    sys.modules["tfpyramid"] = None
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+
+def answer(function, inputs):
+    """Return the outputs of `function`, a dict of tensors from a dict of tensors, and the gradients, as arrays."""
+    sources = {name: tensor for name, tensor in inputs.items() if tensor.dtype.is_floating}
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs = function(inputs)
+        objective = loss(outputs)
+    try:
+        gradients = tape.gradient(objective, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    except LookupError:  # An operation of the model has no gradient.
+        gradients = {}
+    named = {f"output/{name}": value for name, value in outputs.items()}
+    named.update({f"gradient/{name}": value for name, value in gradients.items()})
+    return {name: as_array(value) for name, value in named.items()}
+
+
+def loss(outputs):
+    """Return one number that every floating output has a part in: the sum of their mean squares."""
+    floating = [tf.cast(value, tf.float32) for value in outputs.values() if value.dtype.is_floating]
+    return tf.add_n([tf.reduce_mean(tf.square(value)) for value in floating] or [tf.constant(0.0)])
+
+
+def as_array(tensor):
+    """Return the array of a tensor, of a dtype that a .npz file can hold."""
+    return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
+
+
+def main(model_path, inputs_path, answers_path):
+    model = tf.saved_model.load(model_path)
+    arrays = dict(np.load(inputs_path, allow_pickle=False))
+    results = {}
+    for key, signature in model.signatures.items():
+        specs = signature.structured_input_signature[1]
+        try:
+            inputs = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
+            results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
+        except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
+            results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")
+    np.savez(answers_path, **results)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

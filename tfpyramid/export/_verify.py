@@ -1,0 +1,87 @@
+"""Whether a written SavedModel answers elsewhere as the model does here, and which layer is to blame if it does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid._compat import keras
+from tfpyramid.export import _read_back
+from tfpyramid.export._endpoint import Function, endpoint, input_specs
+
+
+def difference(path: Path, functions: dict[str, Function], inputs: dict[str, tf.Tensor]) -> tuple[str, str] | None:
+    """Return (signature, what is wrong) of the first of `functions` that a fresh interpreter does not reproduce."""
+    expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
+        np.savez(inputs_path, **{name: _read_back.as_array(tensor) for name, tensor in inputs.items()})
+        command = [sys.executable, _read_back.__file__, str(path), inputs_path, answers_path]
+        # No accelerator: the one here may be taken, and a server may have none.
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+        if run.returncode != 0:
+            return next(iter(functions)), f"it does not load in a fresh interpreter: {_reason(run.stderr)}"
+        with np.load(answers_path, allow_pickle=False) as archive:
+            answers = dict(archive)
+    for key, arrays in expected.items():
+        if f"{key}/error" in answers:
+            return key, f"it does not run in a fresh interpreter: {_reason(str(answers[f'{key}/error']))}"
+        for name, array in arrays.items():
+            kind, _, tensor = name.partition("/")
+            if f"{key}/{name}" not in answers:
+                return key, f"its {kind} {tensor!r} is lost in a fresh interpreter"
+            if not _close(array, answers[f"{key}/{name}"]):
+                return key, f"its {kind} {tensor!r} is not the same in a fresh interpreter"
+    return None
+
+
+def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[str, str] | None:
+    """Return (layer, what is wrong) of the first layer of `model` up to which the export fails, or None."""
+    specs = input_specs(model)
+    module, functions, signatures, described = tf.Module(), {}, {}, {}
+    for index, layer in enumerate(model.layers):
+        try:
+            part = keras.Model(model.inputs, layer.output)
+        except (AttributeError, ValueError):  # A layer that is used twice has no single output.
+            continue
+        key = f"layer_{index}"
+        described[key] = f"{layer.name!r} ({type(layer).__name__})"
+        functions[key] = endpoint(part)
+
+        # Traced apart from the function above: a layer that draws its numbers in Python differs from trace to trace.
+        def by_position(*tensors: tf.Tensor, function: Function = endpoint(part)) -> dict[str, tf.Tensor]:
+            return function(dict(zip(specs, tensors)))
+
+        try:
+            signatures[key] = tf.function(by_position, autograph=False).get_concrete_function(*specs.values())
+            # The module owns the parts, so that their variables are written.
+            setattr(module, key, part)
+        except Exception as error:  # The exporter has failed, for whatever reason; the layer that has it too is named.
+            return described[key], _reason(str(error))
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=signatures)
+        found = difference(Path(folder), functions, inputs)
+    return found and (described[found[0]], found[1])
+
+
+def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
+    if expected.shape != actual.shape or expected.dtype.kind != "f":
+        return np.array_equal(expected, actual)
+    # Of the largest magnitude: another process may sum in another order. It is meant to find what is wrong, not rounded.
+    tolerance = 2e-2 if expected.dtype == np.float16 else 1e-3
+    scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
+    return np.allclose(actual, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
+
+
+def _reason(text: str) -> str:
+    """Return the line of a TensorFlow error, or of a traceback, that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else "")
