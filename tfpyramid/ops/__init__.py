@@ -1,10 +1,11 @@
 """Pure functions on tensors: no Keras, no state."""
 
+from tfpyramid.ops.convolution import conv_down
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
 from tfpyramid.ops.kernels import binomial, box, gaussian
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
-from tfpyramid.ops.resample import conv_down, pyr_down, pyr_up, resize_by
+from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.straight_through import heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 
 __all__ = [

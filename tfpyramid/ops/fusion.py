@@ -101,7 +101,7 @@ def fusion_weights(values: tf.Tensor, method: str = "fast_normalized", *, hard: 
     epsilon = _checks.number("epsilon", epsilon, above=0)
     if method == "fast_normalized":
         positive = tf.nn.relu(values)
-        weights = positive / (tf.reduce_sum(positive) + tf.cast(epsilon, positive.dtype))
+        weights = positive / (tf.reduce_sum(positive) + epsilon)
     else:
         weights = tf.nn.softmax(values) if method == "softmax" else values
     if not hard:

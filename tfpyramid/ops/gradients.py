@@ -78,6 +78,8 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     """
     x = tf.convert_to_tensor(x)
     _checks.floating("x", x.dtype)
-    if not tf.is_tensor(factor):
+    if tf.is_tensor(factor):
+        factor = tf.stop_gradient(tf.cast(factor, x.dtype))
+    else:
         factor = _checks.number("factor", factor, above=float("-inf"))
-    return straight_through.surrogate_st(x, x * tf.stop_gradient(tf.cast(factor, x.dtype)))
+    return straight_through.surrogate_st(x, x * factor)

@@ -167,44 +167,6 @@ def resize_by(
     return x
 
 
-def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
-    """Convolve and decimate with a dense kernel: a strided convolution in the convention of `pyr_down`.
-
-    Convention:
-        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Kernels of even
-        size reach one sample further right and down than left and up.
-
-    Equation:
-        `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, `r = (size - 1) // 2`
-        of the kernel's rows and columns, x extended by the border rule.
-
-    Args:
-        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: at least 1.
-        border: "reflect", "symmetric", "edge", "constant" or "wrap".
-
-    Returns:
-        [batch, ceil(height / strides), ceil(width / strides), filters] of the same dtype.
-
-    Raises:
-        ValueError: if an argument breaks a rule above.
-    """
-    images = _checks.images(images)
-    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
-    borders.check(border)
-    kernel = tf.convert_to_tensor(kernel)
-    if kernel.shape.rank != 4 or kernel.shape[2] != images.shape[3]:
-        raise ValueError(
-            f"`kernel` must be [rows, columns, channels, filters] with the channels of `images`, {images.shape[3]}. "
-            f"Received: kernel of shape {kernel.shape}"
-        )
-    x = images
-    for axis, taps in zip((1, 2), kernel.shape[:2]):
-        x = borders.extend(x, axis, (taps - 1) // 2, taps // 2, border)
-    return tf.nn.conv2d(x, kernel, strides, "VALID")
-
-
 def _working_dtype(dtype: tf.DType) -> tf.DType:
     # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
     return tf.float32 if dtype.size == 2 else dtype

@@ -161,12 +161,6 @@ def check_bits(name: str, value: object) -> int:
     return bits
 
 
-def check_temperature(temperature: float | tf.Tensor) -> None:
-    """Raise `ValueError` for a number that is not greater than 0; a tensor or variable is not looked into."""
-    if not (tf.is_tensor(temperature) or hasattr(temperature, "dtype")):
-        _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")
-
-
 def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
     x = tf.convert_to_tensor(x)
     _checks.floating(name, x.dtype)
@@ -175,6 +169,7 @@ def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
 
 def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
     """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
-    check_temperature(temperature)
-    work = tf.float32 if x.dtype.size == 2 else x.dtype
-    return tf.cast(x, work) / tf.cast(temperature, work)
+    x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
+    if hasattr(temperature, "dtype"):  # A tensor or a variable: its value may change, and is not looked into.
+        return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
+    return x / _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, kernels, resample, straight_through
+from tfpyramid.ops import borders, convolution, kernels, resample, straight_through
 
 
 @register
@@ -99,7 +99,7 @@ class LearnableDownsample2D(ImageLayer):
         kernel = tf.convert_to_tensor(self.kernel)
         if self.hard:
             kernel = straight_through.quantize_st(kernel, self.kernel_bits)
-        level = resample.conv_down(images, kernel, self.strides, border=self.border)
+        level = convolution.conv_down(images, kernel, self.strides, border=self.border)
         return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers.fusion.per_level import PerLevel
+from tfpyramid.ops import convolution
+
+
+class _Conv2D(keras.layers.Conv2D):
+    """Keras's, for an empty batch too."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return convolution.conv2d(inputs, tf.convert_to_tensor(kernel), padding="SAME")
 
 
 @register
@@ -19,7 +29,6 @@ class PyramidConv2D(PerLevel):
     Args:
         filters: channels of every output, at least 1.
         kernel_size: rows and columns of the kernels, at least 1.
-        dilation_rate: distance of two taps in pixels, at least 1.
         activation: Keras activation, or None.
         use_bias: add a learned number to each filter.
         kernel_initializer: Keras initializer of the kernels.
@@ -47,7 +56,6 @@ class PyramidConv2D(PerLevel):
         filters: int,
         kernel_size: int = 3,
         *,
-        dilation_rate: int = 1,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -55,10 +63,9 @@ class PyramidConv2D(PerLevel):
         share_weights: bool = False,
         **kwargs: Any,
     ) -> None:
-        conv = keras.layers.Conv2D(
+        conv = _Conv2D(
             _checks.integer("filters", filters, 1, "the channels of every output"),
             _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
-            dilation_rate=_checks.integer("dilation_rate", dilation_rate, 1, "the distance of two taps in pixels"),
             activation=activation,
             use_bias=_checks.flag("use_bias", use_bias),
             kernel_initializer=kernel_initializer,
@@ -70,7 +77,6 @@ class PyramidConv2D(PerLevel):
         super().__init__(conv, share_weights=share_weights, **kwargs)
         self.filters = conv.filters
         self.kernel_size = conv.kernel_size[0]
-        self.dilation_rate = conv.dilation_rate[0]
         self.activation = conv.activation
         self.use_bias = conv.use_bias
         self.kernel_initializer = conv.kernel_initializer
@@ -83,7 +89,6 @@ class PyramidConv2D(PerLevel):
             **config,
             "filters": self.filters,
             "kernel_size": self.kernel_size,
-            "dilation_rate": self.dilation_rate,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),

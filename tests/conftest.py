@@ -1,0 +1,91 @@
+"""Fixtures of the whole suite."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from tfpyramid._compat import keras  # noqa: E402
+
+# The tests run side by side in as many processes as there are processors.
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    random.seed(0)
+    np.random.seed(0)
+    tf.random.set_seed(0)
+    keras.backend.clear_session()
+
+
+class Reader:
+    """A process that answers for models on disk; see reader.py."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("reader.py")), kind]
+        root = str(Path(__file__).parents[1])
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+        self._log = open(folder / f"{kind}.log", "w+")
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
+        )
+        self._folder = folder
+
+    def read(self, model: Path, batches: list[tuple[list, list]]) -> list[tuple[list, list]]:
+        """Return (outputs, gradients) of each batch of (inputs, upstream)."""
+        arrays = {
+            f"{n}/{kind}/{k}": array
+            for n, batch in enumerate(batches)
+            for kind, values in zip(("input", "upstream"), batch)
+            for k, array in enumerate(values)
+        }
+        np.savez(self._folder / "arrays.npz", **arrays)
+        request = {"model": str(model)}
+        request.update({name: str(self._folder / f"{name}.npz") for name in ("arrays", "answers")})
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise RuntimeError(f"The reader ended: {self._log.read()[-2000:]}")
+        error = json.loads(line)["error"]
+        assert error is None, f"The model does not answer in a fresh process: {error}"
+        answers = dict(np.load(self._folder / "answers.npz", allow_pickle=False))
+
+        def numbered(prefix: str) -> list:
+            return [answers[f"{prefix}/{k}"] for k in range(sum(name.startswith(prefix + "/") for name in answers))]
+
+        return [(numbered(f"{n}/output"), numbered(f"{n}/gradient")) for n in range(len(batches))]
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._log.close()
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory):
+    """The two readers by kind, started when the first test asks."""
+    started = {}
+
+    class Readers:
+        def __getitem__(self, kind: str) -> Reader:
+            if kind not in started:
+                started[kind] = Reader(kind, tmp_path_factory.mktemp(kind))
+            return started[kind]
+
+    yield Readers()
+    for reader in started.values():
+        reader.close()

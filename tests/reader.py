@@ -1,0 +1,67 @@
+"""A program that answers for models on disk, so that each check need not start a TensorFlow of its own.
+
+    python reader.py keras|saved_model
+
+It reads requests, a JSON line each: {"model": path, "arrays": path of a .npz, "answers": path of the .npz to write},
+and answers each with a JSON line {"error": null or text}. For each batch N of the request, `N/input/K` are the inputs
+and `N/upstream/K` what each output is multiplied with; `N/output/K` and `N/gradient/K`, of the sum of those products,
+are the answers. A reader of SavedModels cannot import tfpyramid; one of `.keras` files registers its layers by
+importing it and is told of no custom objects.
+"""
+
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+kind = sys.argv[1]
+if kind == "saved_model":
+    sys.modules["tfpyramid"] = None
+else:
+    import tfpyramid.layers  # noqa: F401
+    from tfpyramid._compat import keras
+
+
+def numbered(arrays, prefix):
+    """Return the arrays named prefix/0, prefix/1, ..."""
+    return [arrays[f"{prefix}/{k}"] for k in range(sum(name.startswith(prefix + "/") for name in arrays))]
+
+
+def load(path):
+    """Return the model as a function of a list of tensors."""
+    model = tf.saved_model.load(path) if kind == "saved_model" else keras.models.load_model(path)
+
+    def function(tensors):
+        # The model is asked for its endpoint here: without the model, the endpoint would lose its variables.
+        call = model.serve if kind == "saved_model" else model
+        return tf.nest.flatten(call(tensors if len(tensors) > 1 else tensors[0]))
+
+    return function
+
+
+def answer(request):
+    function = load(request["model"])
+    arrays = dict(np.load(request["arrays"], allow_pickle=False))
+    answers = {}
+    for batch in sorted({name.split("/")[0] for name in arrays}):
+        inputs = [tf.constant(array) for array in numbered(arrays, f"{batch}/input")]
+        upstream = numbered(arrays, f"{batch}/upstream")
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+            objective = tf.add_n([tf.reduce_sum(y * u) for y, u in zip(outputs, upstream, strict=True)])
+        gradients = tape.gradient(objective, inputs, unconnected_gradients="zero")
+        answers.update({f"{batch}/output/{k}": y.numpy() for k, y in enumerate(outputs)})
+        answers.update({f"{batch}/gradient/{k}": g.numpy() for k, g in enumerate(gradients)})
+    np.savez(request["answers"], **answers)
+
+
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        answer(request)
+        error = None
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    print(json.dumps({"error": error}), flush=True)

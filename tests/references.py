@@ -1,0 +1,168 @@
+"""What the layers compute, once more: NumPy and SciPy in float64, a sample at a time, from the equations alone."""
+
+import math
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+
+BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
+
+
+def taps_of(kernel, scale_factor):
+    """Return the taps a kernel argument stands for."""
+    if kernel is None:
+        kernel = "binomial" if scale_factor == 2 else "gaussian"
+    if not isinstance(kernel, str):
+        return np.asarray(kernel, np.float64) / np.sum(kernel)
+    if kernel == "binomial":
+        return BINOMIAL
+    if kernel == "gaussian":
+        sigma = 2 * scale_factor / 6
+        impulse = np.zeros(2 * math.ceil(5 * sigma) + 3)
+        impulse[len(impulse) // 2] = 1
+        return np.trim_zeros(scipy.ndimage.gaussian_filter1d(impulse, sigma, mode="constant", truncate=4.0))
+    return np.full(2 if kernel == "bilinear" else math.ceil(scale_factor), 1.0) / (
+        2 if kernel == "bilinear" else math.ceil(scale_factor)
+    )
+
+
+def along(function, x, axis):
+    """Apply a function of one line of samples to every line of an axis, none of them included."""
+    if x.size == 0:
+        length = len(function(np.zeros(x.shape[axis])))
+        return np.zeros([*x.shape[:axis], length, *x.shape[axis + 1 :]])
+    return np.apply_along_axis(function, axis, x)
+
+
+def down_line(line, taps, scale_factor, border):
+    """Blur one line of samples at every position, then read it at multiples of the factor."""
+    left = (len(taps) - 1) // 2
+    padded = np.pad(line, (left, len(taps) - left), mode=border)
+    blurred = np.correlate(padded, taps, "valid")
+    positions = np.arange(math.ceil(len(line) / scale_factor)) * scale_factor
+    return np.interp(positions, np.arange(len(blurred)), blurred)
+
+
+def pyr_down(x, scale_factor=2.0, kernel=None, border="reflect"):
+    taps = taps_of(kernel, scale_factor)
+    for axis in (1, 2):
+        x = along(lambda line: down_line(line, taps, scale_factor, border), x, axis)
+    return x
+
+
+def coarse_sample(line, i, size, scale_factor, border):
+    """Return sample i of a coarse line, inside it or outside, where the fine axis of `size` samples is folded."""
+    if 0 <= i < len(line):
+        return line[i]
+    if border == "constant":
+        return 0.0
+    fine = i * scale_factor
+    if border == "wrap":
+        fine = fine % size
+    else:
+        reach = int(abs(fine)) + size + 2
+        folded = np.pad(np.arange(size), (reach, reach), mode=border)
+        fine = np.interp(fine, np.arange(-reach, size + reach), folded)
+    return np.interp(fine / scale_factor, np.arange(len(line)), line)
+
+
+def up_line(line, size, taps, scale_factor, border):
+    """Sum over the inputs near each output, with the linear interpolation that brings the DC gain to 1."""
+    left = (len(taps) - 1) // 2
+    offsets = np.arange(-left - 1, len(taps) - left + 1)
+    padded = np.concatenate([[0], taps, [0]])
+    result = []
+    for j in range(size):
+        inputs = np.arange(math.floor((j - len(taps)) / scale_factor) - 1, math.ceil((j + len(taps)) / scale_factor) + 2)
+        spread = scale_factor * np.interp(j - scale_factor * inputs, offsets, padded, left=0, right=0)
+        hat = np.maximum(0, 1 - np.abs(j / scale_factor - inputs))
+        values = np.array([coarse_sample(line, i, size, scale_factor, border) for i in inputs])
+        result.append(np.sum((spread + (1 - spread.sum()) * hat) * values))
+    return np.array(result)
+
+
+def pyr_up(x, output_size, scale_factor=2.0, kernel=None, border="reflect"):
+    taps = taps_of(kernel, scale_factor)
+    for axis, size in zip((1, 2), output_size):
+        x = along(lambda line: up_line(line, size, taps, scale_factor, border), x, axis)
+    return x
+
+
+def gaussian_pyramid(x, num_levels, **step):
+    levels = [x]
+    while len(levels) < num_levels if num_levels else min(levels[-1].shape[1:3]) > 1:
+        levels.append(pyr_down(levels[-1], **step))
+    return levels
+
+
+def laplacian_pyramid(x, num_levels, **step):
+    levels = gaussian_pyramid(x, num_levels, **step)
+    return [a - pyr_up(b, a.shape[1:3], **step) for a, b in zip(levels, levels[1:])] + levels[-1:]
+
+
+def reconstruct(levels, **step):
+    x = levels[-1]
+    for residual in levels[-2::-1]:
+        x = residual + pyr_up(x, residual.shape[1:3], **step)
+    return x
+
+
+def correlate(image, kernel):
+    """Return the valid correlation of [h, w, channels] with [rows, columns, channels, filters]."""
+    planes = [
+        sum(scipy.signal.correlate2d(image[..., c], kernel[..., c, f], "valid") for c in range(image.shape[-1]))
+        for f in range(kernel.shape[-1])
+    ]
+    return np.stack(planes, -1)
+
+
+def conv_down(x, kernel, strides, border):
+    rows, columns = kernel.shape[:2]
+    pads = [(0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)]
+    padded = np.pad(x, pads, mode=border)
+    return np.stack([correlate(image, kernel)[::strides, ::strides] for image in padded])
+
+
+def conv_same(x, kernel, bias=0.0):
+    """Return what `keras.layers.Conv2D(padding="same")` computes."""
+    rows, columns = kernel.shape[:2]
+    pads = [(0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)]
+    return np.stack([correlate(image, kernel) for image in np.pad(x, pads)]) + bias
+
+
+def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
+    """Return every level at the size of the target level."""
+    target %= len(levels)
+    size = levels[target].shape[1:3]
+    aligned = []
+    for k, level in enumerate(levels):
+        for _ in range(k, target):
+            level = pyr_down(level, scale_factor)
+        for axis, length in zip((1, 2), size):
+            if k <= target:
+                continue
+            if scale_factor is None:
+                positions = (np.arange(length) + 0.5) * level.shape[axis] / length - 0.5
+            else:
+                positions = np.arange(length) / scale_factor ** (k - target)
+            samples = np.arange(level.shape[axis])
+            if interpolation == "bilinear":
+                level = along(lambda line: np.interp(positions, samples, line), level, axis)
+            else:
+                nearest = np.argmin(np.abs(positions[:, None] - samples), axis=1)
+                level = np.take(level, nearest, axis)
+        aligned.append(level)
+    return aligned
+
+
+def softmax(x):
+    powers = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def fusion_weights(values, method, epsilon=1e-4):
+    if method == "softmax":
+        return softmax(values)
+    positive = np.maximum(values, 0)
+    return positive / (positive.sum() + epsilon) if method == "fast_normalized" else values

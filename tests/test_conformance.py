@@ -1,0 +1,38 @@
+"""Every layer, in every configuration of the table, through every check."""
+
+import inspect
+
+import pytest
+
+from tests.check_layer import CHECKS
+from tests.layer_cases import CASES, case_id
+from tfpyramid import layers
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+@pytest.mark.parametrize("check", CHECKS)
+def test_conformance(check, case, readers, tmp_path):
+    CHECKS[check](case, readers, tmp_path)
+
+
+def test_ids_are_unique():
+    ids = [case_id(case) for case in CASES]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("name", layers.__all__)
+def test_every_public_layer_has_a_case_and_every_argument_is_varied(name):
+    configs = [case.make().get_config() for case in CASES if case.layer is getattr(layers, name)]
+    assert configs, f"{name} has no case"
+    arguments = set()
+    for cls in getattr(layers, name).__mro__:
+        if cls.__module__.startswith("tfpyramid") and "__init__" in vars(cls):
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            arguments |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    # "channels_last" is the only order of axes there is; what another raises is tested with the other errors.
+    arguments -= {"self", "data_format"}
+    if name == "PyramidConv2D":
+        arguments -= {"layer"}  # Its base class's; it makes that itself, from arguments of its own.
+    for argument in sorted(arguments):
+        values = {repr(config[argument]) for config in configs}
+        assert len(values) > 1, f"{name}: every case has {argument}={values.pop()}"
