@@ -11,14 +11,15 @@ from collections.abc import Collection, Sequence
 import tensorflow as tf
 
 
-def integer(name: str, value: object, minimum: int, meaning: str = "") -> int:
-    """Return `value` as an int of at least `minimum`; `meaning` completes the rule."""
-    rule = f"`{name}` must be an integer of at least {minimum}{meaning and ', ' + meaning}."
+def integer(name: str, value: object, minimum: int | None, meaning: str = "") -> int:
+    """Return `value` as an int of at least `minimum`, if that is not None; `meaning` completes the rule."""
+    bound = "" if minimum is None else f" of at least {minimum}"
+    rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
     try:
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         result = None
-    if result is None or isinstance(value, bool) or result < minimum:
+    if result is None or isinstance(value, bool) or (minimum is not None and result < minimum):
         raise ValueError(f"{rule} Received: {name}={value!r}")
     return result
 
@@ -87,8 +88,8 @@ def image_shape(name: str, shape: object) -> tuple[int | None, ...]:
     shape = tf.TensorShape(shape)
     if shape.rank != 4:
         raise ValueError(
-            f"`{name}` must have 4 axes, [batch, height, width, channels]; a single image needs a batch axis, "
-            f"tf.expand_dims({name}, 0). Received: {name} of shape {shape}"
+            f"`{name}` must have 4 axes, [batch, height, width, channels]: a single image needs tf.expand_dims({name}, 0), "
+            f"grey images without a channel axis need tf.expand_dims({name}, -1). Received: {name} of shape {shape}"
         )
     if shape[3] is None:
         raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")

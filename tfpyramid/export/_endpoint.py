@@ -17,14 +17,15 @@ Function = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 _SIDES = (65, 79)
 
 
-def check_model(model: Any) -> keras.Model:
-    """Return `model`, which must have symbolic inputs."""
+def functional(model: Any) -> keras.Model:
+    """Return `model`, which must have symbolic inputs, as a functional model."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(
             "`model` must be a keras.Model with symbolic inputs; a subclassed one becomes that by "
             f"keras.Model(inputs, model(inputs)). Received: model={model!r}"
         )
-    return model
+    # A Sequential model of Keras 3 that was never called does not know its `input` and `output`.
+    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
 
 
 def input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:

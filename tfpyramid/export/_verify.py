@@ -83,5 +83,6 @@ def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
 
 def _reason(text: str) -> str:
     """Return the line of a TensorFlow error, or of a traceback, that says what is wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said, *_ = re.split(r"(?:Call a|A)rguments received", re.sub(r"\x1b\[\d*m", "", text))
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next((line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else "")

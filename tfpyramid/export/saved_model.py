@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid._compat import keras, write_saved_model
-from tfpyramid.export._endpoint import Function, check_model, endpoint, input_specs, output_names, sample_inputs
+from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, output_names, sample_inputs
 from tfpyramid.export._verify import difference, layer_to_blame
 
 
@@ -55,7 +55,8 @@ def export_saved_model(
     """
     path = Path(path)
     _check_target(path, overwrite)
-    inputs = sample_inputs(check_model(model), sample)
+    model = functional(model)
+    inputs = sample_inputs(model, sample)
     function = endpoint(model, output_names(model))
     try:
         function(inputs)

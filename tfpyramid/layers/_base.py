@@ -21,11 +21,11 @@ class ImageLayer(keras.layers.Layer):
         self.supports_masking = True
         self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
 
-    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
         for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
-        return super().compute_output_spec(inputs, *args, **kwargs)
+        return super().compute_output_spec(inputs, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
@@ -36,7 +36,7 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     if isinstance(layer, dict):
         layer = keras.saving.deserialize_keras_object(layer)
     if not isinstance(layer, keras.layers.Layer):
-        raise ValueError(f"`{name}` must be a keras.layers.Layer. Received: {name}={layer!r}")
+        raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. Received: {name}={layer!r}")
     return layer
 
 

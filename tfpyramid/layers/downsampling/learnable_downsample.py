@@ -81,7 +81,7 @@ class LearnableDownsample2D(ImageLayer):
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias = None
+        self.kernel = self.bias = None  # Made by `build`.
 
     def build(self, input_shape: Any) -> None:
         *_, channels, filters = (*_checks.image_shape("images", input_shape), self.compute_output_shape(input_shape)[3])

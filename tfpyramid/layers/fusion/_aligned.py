@@ -23,7 +23,7 @@ class AlignedLayer(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.target_level = _checks.integer("target_level", target_level, -1024, "negative counts from the coarsest")
+        self.target_level = _checks.integer("target_level", target_level, None, "the index of a level")
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, ("bilinear", "nearest"))
 

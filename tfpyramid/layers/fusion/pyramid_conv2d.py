@@ -72,6 +72,7 @@ class PyramidConv2D(PerLevel):
             kernel_regularizer=kernel_regularizer,
             padding="same",
             data_format="channels_last",
+            name="conv",
             dtype=kwargs.get("dtype"),
         )
         super().__init__(conv, share_weights=share_weights, **kwargs)

@@ -33,6 +33,10 @@ class LearnablePyramid(ImageLayer):
     Output shape:
         A list of `num_levels` shapes: the input's, and what `downsample` makes of each.
 
+    Attributes:
+        downsamplers: the layers that lead to level 1, 2, ..., whose weights are learned; a single one if they are
+            shared.
+
     Raises:
         ValueError: if an argument or the input breaks a rule above.
 
@@ -54,12 +58,12 @@ class LearnablePyramid(ImageLayer):
         self.num_levels = _checks.num_levels(num_levels)
         self.share_weights = _checks.flag("share_weights", share_weights)
         if downsample is None:
-            downsample = LearnableDownsample2D(dtype=self.dtype_policy)
+            downsample = LearnableDownsample2D(name="downsample", dtype=self.dtype_policy)
         downsample = check_layer("downsample", downsample)
         # A string, since Keras would track a layer or a dict kept here as a part with state of its own.
         self._downsample = json.dumps(keras.saving.serialize_keras_object(downsample))
         steps = self.num_levels - 1
-        self.downsamplers = [clone(downsample, k) for k in range(min(steps, 1) if share_weights else steps)]
+        self.downsamplers = [clone(downsample, k + 1) for k in range(min(steps, 1) if share_weights else steps)]
 
     @property
     def downsample(self) -> keras.layers.Layer:

@@ -1,0 +1,104 @@
+"""The names that users import, and the habits that every one of them keeps."""
+
+import importlib
+import inspect
+import pathlib
+import re
+
+import pytest
+
+import tfpyramid
+
+PUBLIC = {
+    "tfpyramid": {"__version__", "export", "layers", "ops"},
+    "tfpyramid.export": {"export_saved_model"},
+    "tfpyramid.layers": {
+        "GaussianPyramid",
+        "LaplacianPyramid",
+        "LaplacianReconstruction",
+        "LearnableDownsample2D",
+        "LearnablePyramid",
+        "PerLevel",
+        "PyramidConv2D",
+        "UpsampleConcat",
+        "WeightedFusion",
+    },
+    "tfpyramid.ops": {
+        "align_levels",
+        "binomial",
+        "box",
+        "conv_down",
+        "fusion_weights",
+        "gaussian",
+        "gaussian_pyramid",
+        "heaviside_st",
+        "laplacian_pyramid",
+        "normalize_gradient",
+        "one_hot_st",
+        "pyr_down",
+        "pyr_up",
+        "quantize_st",
+        "reconstruct",
+        "resize_by",
+        "round_st",
+        "scale_gradient",
+        "surrogate_st",
+    },
+}
+SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
+EVERYTHING = [
+    (module, name) for module in PUBLIC if module != "tfpyramid" for name in sorted(PUBLIC[module])
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_these(module):
+    assert set(importlib.import_module(module).__all__) == PUBLIC[module]
+
+
+@pytest.mark.parametrize("module, name", EVERYTHING)
+def test_docstring_has_its_parts(module, name):
+    thing = getattr(importlib.import_module(module), name)
+    docstring = inspect.getdoc(thing)
+    parts = ["Args:", "Raises:"]
+    parts += ["Input shape:", "Output shape:", "Example:"] if inspect.isclass(thing) else ["Returns:"] * (name != "binomial")
+    if module == "tfpyramid.ops" and name in ("binomial", "box", "gaussian"):
+        parts = ["Raises:"]
+    missing = [part for part in parts if part not in docstring]
+    assert not missing, f"{name} lacks {missing}"
+    if name.endswith("_st"):
+        assert "Forward: " in docstring and "Backward: " in docstring
+
+
+@pytest.mark.parametrize("module, name", EVERYTHING)
+def test_every_argument_is_documented_and_annotated(module, name):
+    thing = getattr(importlib.import_module(module), name)
+    function = thing.__init__ if inspect.isclass(thing) else thing
+    docstring = inspect.getdoc(thing)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "self":
+            continue
+        assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter.name} has no annotation"
+        assert re.search(rf"`?\**{parameter.name}`?", docstring), f"{name}: {parameter.name} is not in the docstring"
+
+
+def test_options_are_keyword_only():
+    # What has a default and is not among the first three is an option.
+    for module, name in EVERYTHING:
+        thing = getattr(importlib.import_module(module), name)
+        parameters = list(inspect.signature(thing).parameters.values())
+        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        assert len(positional) <= 3, f"{name} takes {positional} by position"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_private_parts_of_the_frameworks_are_not_used(path):
+    text = path.read_text()
+    assert not re.search(r"(tensorflow\.python|keras\.src)", text)
+    assert not re.search(r"\b(pickle|eval|exec)\b\(?", re.sub(r'"""[\s\S]*?"""|#.*', "", text))
+    assert "Lambda(" not in text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 300
