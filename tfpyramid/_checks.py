@@ -24,6 +24,12 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "") ->
     return result
 
 
+def pair(name: str, value: object, minimum: int, meaning: str = "") -> tuple[int, int]:
+    """Return one or two ints of at least `minimum` as two."""
+    values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
+    return tuple(integer(name, each, minimum, meaning) for each in values)
+
+
 def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
     """Return `value` as a finite float greater than `above`."""
     try:

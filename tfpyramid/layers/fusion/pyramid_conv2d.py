@@ -28,7 +28,7 @@ class PyramidConv2D(PerLevel):
 
     Args:
         filters: channels of every output, at least 1.
-        kernel_size: rows and columns of the kernels, at least 1.
+        kernel_size: rows and columns of the kernels, at least 1: one number or two.
         activation: Keras activation, or None.
         use_bias: add a learned number to each filter.
         kernel_initializer: Keras initializer of the kernels.
@@ -54,7 +54,7 @@ class PyramidConv2D(PerLevel):
     def __init__(
         self,
         filters: int,
-        kernel_size: int = 3,
+        kernel_size: int | tuple[int, int] = 3,
         *,
         activation: Any = None,
         use_bias: bool = True,
@@ -65,7 +65,7 @@ class PyramidConv2D(PerLevel):
     ) -> None:
         conv = _Conv2D(
             _checks.integer("filters", filters, 1, "the channels of every output"),
-            _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
+            _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
             activation=activation,
             use_bias=_checks.flag("use_bias", use_bias),
             kernel_initializer=kernel_initializer,
@@ -77,7 +77,7 @@ class PyramidConv2D(PerLevel):
         )
         super().__init__(conv, share_weights=share_weights, **kwargs)
         self.filters = conv.filters
-        self.kernel_size = conv.kernel_size[0]
+        self.kernel_size = tuple(conv.kernel_size)
         self.activation = conv.activation
         self.use_bias = conv.use_bias
         self.kernel_initializer = conv.kernel_initializer

@@ -1,0 +1,80 @@
+"""The fusion layers, beyond the conformance table."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfpyramid import layers, ops
+from tfpyramid._compat import keras
+
+
+def photograph(*shape):
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+@pytest.mark.parametrize("sides", [(33, 47), (1, 1), (64, 64), (255, 129)])
+def test_one_model_answers_images_of_many_sizes(sides):
+    image = keras.Input((None, None, 3))
+    features = layers.PyramidConv2D(4, activation="relu")(layers.LearnablePyramid(4)(image))
+    model = keras.Model(image, [layers.UpsampleConcat()(features), layers.WeightedFusion()(features)])
+    concatenated, fused = model(photograph(1, *sides, 3))
+    assert concatenated.shape == (1, *sides, 16) and fused.shape == (1, *sides, 4)
+
+
+def test_concatenation_keeps_a_ramp_in_register():
+    # A ramp is its own Gaussian pyramid away from the border, and comes back exactly, odd sides too.
+    rows, columns = np.mgrid[0:33, 0:47].astype(np.float32)
+    ramp = np.stack([rows, columns], -1)[None]
+    fused = layers.UpsampleConcat()([ramp, ramp[:, ::2, ::2], ramp[:, ::4, ::4]]).numpy()
+    for k in range(3):
+        np.testing.assert_allclose(fused[:, :, :44, 2 * k : 2 * k + 2], ramp[:, :, :44], atol=1e-5)
+
+
+@pytest.mark.parametrize("method, expected", [("fast_normalized", 1.0), ("softmax", 1.0), ("sum", 3.0)])
+def test_untrained_fusion_weighs_levels_alike(method, expected):
+    levels = ops.gaussian_pyramid(np.ones([1, 8, 8, 1], np.float32), 3)
+    np.testing.assert_allclose(layers.WeightedFusion(method)(levels), np.full([1, 8, 8, 1], expected), atol=1e-4)
+
+
+def test_hard_fusion_is_one_level_exactly_and_still_trains_all():
+    levels = [tf.constant(x) for x in (photograph(1, 6, 6, 2), photograph(1, 3, 3, 2))]
+    layer = layers.WeightedFusion("softmax", hard=True)
+    layer(levels)
+    layer.set_weights([np.float32([0.1, 0.2])])
+    with tf.GradientTape() as tape:
+        y = layer(levels)
+        objective = tf.reduce_sum(y)
+    assert np.array_equal(y, ops.resize_by(levels[1], 2.0, (6, 6)))
+    weight = layer.trainable_weights[0]
+    gradient = tape.gradient(objective, weight.value if hasattr(weight, "path") else weight)
+    assert np.all(np.asarray(gradient) != 0)
+
+
+def test_one_layer_for_all_levels_is_the_layer_itself():
+    dense = keras.layers.Dense(2)
+    shared = layers.PerLevel(dense)
+    levels = [photograph(1, 4, 4, 3), photograph(1, 2, 2, 3)]
+    for y, level in zip(shared(levels), levels, strict=True):
+        np.testing.assert_allclose(y, dense(level), atol=1e-6)
+    assert len(shared.trainable_weights) == 2
+    assert len(shared([photograph(1, 4, 4, 3)])) == 1
+
+
+def test_separate_layers_train_apart():
+    layer = layers.PerLevel(keras.layers.Dense(2), share_weights=False)
+    layer([photograph(1, 4, 4, 3), photograph(1, 2, 2, 5)])
+    assert [w.shape[0] for w in layer.trainable_weights if len(w.shape) == 2] == [3, 5]
+
+
+def test_the_phase_of_training_reaches_the_layer_inside():
+    layer = layers.PerLevel(keras.layers.Dropout(0.5))
+    levels = [np.ones([1, 16, 16, 3], np.float32)]
+    assert np.any(layer(levels, training=True)[0].numpy() == 0)
+    assert not np.any(layer(levels, training=False)[0].numpy() == 0)
+
+
+def test_rectangular_kernels_are_kernels():
+    levels = [photograph(1, 6, 5, 3), photograph(1, 3, 3, 3)]
+    layer = layers.PyramidConv2D(2, kernel_size=(1, 3))
+    layer(levels)
+    assert [tuple(w.shape) for w in layer.trainable_weights if len(w.shape) == 4] == [(1, 3, 3, 2)] * 2
