@@ -130,7 +130,9 @@ def check_shapes(case: LayerCase, readers: object, folder: Path) -> None:
     if case.empty_batch:
         empty = tensors(case, batch=0)
         _, dx, dw = gradients(case, layer, empty, upstream_like(call(case, layer, empty)))
-        assert all(g is None or g.shape == x.shape for g, x in zip(dx, empty)), "an empty batch has a gradient that is not"
+        assert all(
+            g is None or g.shape == x.shape for g, x in zip(dx, empty)
+        ), "an empty batch has a gradient that is not"
         assert not any(np.any(g) for g in dw if g is not None), "an empty batch has a gradient for a weight"
     if not case.unknown_sides:
         return
@@ -174,7 +176,9 @@ def check_xla(case: LayerCase, readers: object, folder: Path) -> None:
     values = tensors(case)
     upstream = upstream_like(call(case, layer, values))
     compiled = tf.function(lambda v: gradients(case, layer, v, upstream), jit_compile=True, autograph=False)
-    results = zip(tf.nest.flatten(compiled(values)), tf.nest.flatten(gradients(case, layer, values, upstream)), strict=True)
+    results = zip(
+        tf.nest.flatten(compiled(values)), tf.nest.flatten(gradients(case, layer, values, upstream)), strict=True
+    )
     for k, (actual, expected) in enumerate(results):
         assert (actual is None) == (expected is None), f"result {k} is {actual} compiled, {expected} eager"
         if expected is not None:
@@ -182,7 +186,7 @@ def check_xla(case: LayerCase, readers: object, folder: Path) -> None:
 
 
 def check_gradient(case: LayerCase, readers: object, folder: Path) -> None:
-    """Gradients are finite differences' where smooth, the closed form's where straight-through; every weight has one."""
+    """Gradients are finite differences' where smooth, the closed form's where not; every weight has one."""
     layer = built(case, "float64")
     values = tensors(case, "float64")
     upstream = upstream_like(call(case, layer, values))
@@ -203,7 +207,9 @@ def check_gradient(case: LayerCase, readers: object, folder: Path) -> None:
             assert_close(g, expected[name], "float64", f"straight-through gradient of {name}")
 
 
-def _assert_finite_differences(case: LayerCase, layer: keras.layers.Layer, values: list, upstream: list, found: list) -> None:
+def _assert_finite_differences(
+    case: LayerCase, layer: keras.layers.Layer, values: list, upstream: list, found: list
+) -> None:
     rng = np.random.default_rng(4)
 
     def objective() -> float:

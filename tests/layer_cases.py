@@ -68,7 +68,9 @@ def weight(layer: object, name: str) -> np.ndarray:
     return np.float64(value.numpy())
 
 
-def _pyramid(label: str, name: str, num_levels: int | None = 3, *, case: dict | None = None, **step: object) -> LayerCase:
+def _pyramid(
+    label: str, name: str, num_levels: int | None = 3, *, case: dict | None = None, **step: object
+) -> LayerCase:
     """A case of GaussianPyramid or LaplacianPyramid; `step` are the arguments of both the layer and the reference."""
     function = {"GaussianPyramid": references.gaussian_pyramid, "LaplacianPyramid": references.laplacian_pyramid}[name]
     return LayerCase(
@@ -128,7 +130,9 @@ def _downsample(label: str, *, case: dict | None = None, **arguments: object) ->
     )
 
 
-def _learnable(label: str, num_levels: int = 3, *, share: bool = False, case: dict | None = None, **inner: object) -> LayerCase:
+def _learnable(
+    label: str, num_levels: int = 3, *, share: bool = False, case: dict | None = None, **inner: object
+) -> LayerCase:
     """A case of LearnablePyramid over LearnableDownsample2D; with `inner` arguments the latter is given explicitly."""
 
     def make(**common: object) -> layers.LearnablePyramid:
@@ -151,7 +155,9 @@ def _convolutions(layer: object) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.float64(c.kernel.numpy()), np.float64(c.bias.numpy()) if c.use_bias else 0.0) for c in each]
 
 
-def _per_level(label: str, *, share: bool, case: dict | None = None, inner: str = "conv", **kwargs: object) -> LayerCase:
+def _per_level(
+    label: str, *, share: bool, case: dict | None = None, inner: str = "conv", **kwargs: object
+) -> LayerCase:
     def make(**common: object) -> layers.PerLevel:
         layer = keras.layers.Conv2D(2, 3, padding="same", **common) if inner == "conv" else keras.layers.ReLU(**common)
         return layers.PerLevel(layer, share_weights=share, **common)
@@ -162,7 +168,12 @@ def _per_level(label: str, *, share: bool, case: dict | None = None, inner: str 
         weights = _convolutions(layer)
         return [references.conv_same(x, *weights[0 if share else k]) for k, x in enumerate(levels)]
 
-    return LayerCase(make=make, label=label, reference=reference, **{"channels": (3, 3), "empty_batch": inner != "conv", **(case or {})})
+    return LayerCase(
+        make=make,
+        label=label,
+        reference=reference,
+        **{"channels": (3, 3), "empty_batch": inner != "conv", **(case or {})},
+    )
 
 
 def _pyramid_conv(label: str, filters: int = 2, *, case: dict | None = None, **arguments: object) -> LayerCase:
@@ -260,7 +271,9 @@ CASES = [
     _downsample("fewer-filters", filters=1, kernel_size=3, border="symmetric"),
     _downsample("stride-3-even", strides=3, kernel_size=4, border="wrap", case=_ODD),
     _downsample("hard", hard=True, case={"size": (5, 6), "channels": 2}),
-    _downsample("hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case={"size": (5, 4), "channels": 2}),
+    _downsample(
+        "hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case={"size": (5, 4), "channels": 2}
+    ),
     _learnable("default"),
     _learnable("odd", case=_ODD),
     _learnable("one-pixel", case=_ONE_PIXEL),

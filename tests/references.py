@@ -74,7 +74,9 @@ def up_line(line, size, taps, scale_factor, border):
     padded = np.concatenate([[0], taps, [0]])
     result = []
     for j in range(size):
-        inputs = np.arange(math.floor((j - len(taps)) / scale_factor) - 1, math.ceil((j + len(taps)) / scale_factor) + 2)
+        inputs = np.arange(
+            math.floor((j - len(taps)) / scale_factor) - 1, math.ceil((j + len(taps)) / scale_factor) + 2
+        )
         spread = scale_factor * np.interp(j - scale_factor * inputs, offsets, padded, left=0, right=0)
         hat = np.maximum(0, 1 - np.abs(j / scale_factor - inputs))
         values = np.array([coarse_sample(line, i, size, scale_factor, border) for i in inputs])

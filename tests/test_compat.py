@@ -26,4 +26,8 @@ def test_another_backend_is_refused_before_keras_is_imported(code):
     done = run(code, KERAS_BACKEND="jax", TF_USE_LEGACY_KERAS="0")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError") and "KERAS_BACKEND=tensorflow" in last and "Received: KERAS_BACKEND='jax'" in last
+    assert (
+        last.startswith("ImportError")
+        and "KERAS_BACKEND=tensorflow" in last
+        and "Received: KERAS_BACKEND='jax'" in last
+    )

@@ -12,7 +12,9 @@ import tfpyramid
 from tfpyramid import layers, ops
 from tfpyramid._compat import keras
 
-MODULES = [module.name for module in pkgutil.walk_packages(tfpyramid.__path__, "tfpyramid.") if "_read_back" not in module.name]
+MODULES = [
+    module.name for module in pkgutil.walk_packages(tfpyramid.__path__, "tfpyramid.") if "_read_back" not in module.name
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -46,9 +46,7 @@ PUBLIC = {
     },
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
-EVERYTHING = [
-    (module, name) for module in PUBLIC if module != "tfpyramid" for name in sorted(PUBLIC[module])
-]
+EVERYTHING = [(module, name) for module in PUBLIC if module != "tfpyramid" for name in sorted(PUBLIC[module])]
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -61,7 +59,9 @@ def test_docstring_has_its_parts(module, name):
     thing = getattr(importlib.import_module(module), name)
     docstring = inspect.getdoc(thing)
     parts = ["Args:", "Raises:"]
-    parts += ["Input shape:", "Output shape:", "Example:"] if inspect.isclass(thing) else ["Returns:"] * (name != "binomial")
+    parts += (
+        ["Input shape:", "Output shape:", "Example:"] if inspect.isclass(thing) else ["Returns:"] * (name != "binomial")
+    )
     if module == "tfpyramid.ops" and name in ("binomial", "box", "gaussian"):
         parts = ["Raises:"]
     missing = [part for part in parts if part not in docstring]

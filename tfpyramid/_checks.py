@@ -7,6 +7,7 @@ value, so that the code behind the door sees only that.
 import math
 import operator
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,7 +28,8 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "") ->
 def pair(name: str, value: object, minimum: int, meaning: str = "") -> tuple[int, int]:
     """Return one or two ints of at least `minimum` as two."""
     values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
-    return tuple(integer(name, each, minimum, meaning) for each in values)
+    rows, columns = (integer(name, each, minimum, meaning) for each in values)
+    return rows, columns
 
 
 def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
@@ -78,24 +80,25 @@ def data_format(value: object) -> str:
     return value
 
 
-def floating(name: str, dtype: object) -> tf.DType:
-    """Return the dtype of argument `name`, which must be float16, bfloat16, float32 or float64."""
-    dtype = tf.as_dtype(dtype)
+def floating(name: str, value: Any) -> tf.DType:
+    """Return a dtype, that of argument `name`, which must be float16, bfloat16, float32 or float64."""
+    dtype = tf.as_dtype(value)
     if not dtype.is_floating:
         raise ValueError(
-            f"`{name}` must be floating point: cast first, for example tf.image.convert_image_dtype({name}, tf.float32), "
-            f"which also maps 0..255 to 0..1. Received: {name} of dtype {dtype.name}"
+            f"`{name}` must be floating point: cast first, for example tf.image.convert_image_dtype({name}, "
+            f"tf.float32), which also maps 0..255 to 0..1. Received: {name} of dtype {dtype.name}"
         )
     return dtype
 
 
-def image_shape(name: str, shape: object) -> tuple[int | None, ...]:
+def image_shape(name: str, value: Any) -> tuple[int | None, ...]:
     """Return the shape of a batch of images as a tuple; sides may be unknown, the number of channels may not."""
-    shape = tf.TensorShape(shape)
+    shape = tf.TensorShape(value)
     if shape.rank != 4:
         raise ValueError(
-            f"`{name}` must have 4 axes, [batch, height, width, channels]: a single image needs tf.expand_dims({name}, 0), "
-            f"grey images without a channel axis need tf.expand_dims({name}, -1). Received: {name} of shape {shape}"
+            f"`{name}` must have 4 axes, [batch, height, width, channels]: a single image needs "
+            f"tf.expand_dims({name}, 0), grey images without a channel axis need tf.expand_dims({name}, -1). "
+            f"Received: {name} of shape {shape}"
         )
     if shape[3] is None:
         raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")
@@ -104,7 +107,7 @@ def image_shape(name: str, shape: object) -> tuple[int | None, ...]:
     return tuple(shape.as_list())
 
 
-def images(value: object, name: str = "images") -> tf.Tensor:
+def images(value: Any, name: str = "images") -> tf.Tensor:
     """Return `value` as a floating tensor [batch, height, width, channels]."""
     tensor = tf.convert_to_tensor(value)
     floating(name, tensor.dtype)
@@ -120,10 +123,12 @@ def level_list(value: object, name: str = "levels") -> list:
     return list(value)
 
 
-def level_shapes(shapes: object, name: str = "levels") -> list[tuple[int | None, ...]]:
+def level_shapes(shapes: Any, name: str = "levels") -> list[tuple[int | None, ...]]:
     """Return the shapes of a list of batches of images, finest first, as tuples."""
     if isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes):
-        raise ValueError(f"`{name}` must be a list of levels, finest first. Received: one tensor of shape {tuple(shapes)}")
+        raise ValueError(
+            f"`{name}` must be a list of levels, finest first. Received: one tensor of shape {tuple(shapes)}"
+        )
     return [image_shape(f"{name}[{k}]", shape) for k, shape in enumerate(level_list(shapes, name))]
 
 

@@ -19,7 +19,10 @@ def small_model(sides=(None, None), **kwargs):
     levels = layers.LearnablePyramid(3, downsample, name="pyramid")(image)
     features = layers.PyramidConv2D(4, activation="relu", name="features")(levels)
     fused = keras.layers.Concatenate(name="both")(
-        [layers.UpsampleConcat(name="concat")(features), layers.WeightedFusion("softmax", hard=True, name="fused")(features)]
+        [
+            layers.UpsampleConcat(name="concat")(features),
+            layers.WeightedFusion("softmax", hard=True, name="fused")(features),
+        ]
     )
     return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid", name="mask")(fused), **kwargs)
 
@@ -154,7 +157,8 @@ def test_half_precision_is_exported(policy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "layer, reason", [(NeedsPython, "pyfunc"), (DrawsWhenTraced, "is not the same"), (CannotBeTraced, "no graph of this")]
+    "layer, reason",
+    [(NeedsPython, "pyfunc"), (DrawsWhenTraced, "is not the same"), (CannotBeTraced, "no graph of this")],
 )
 def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, reason, tmp_path):
     image = keras.Input((None, None, 3), name="image")

@@ -23,10 +23,14 @@ def test_number_of_levels_is_checked_when_the_layer_is_made(layer, num_levels):
         layer(num_levels=num_levels)
 
 
-@pytest.mark.parametrize("layer", [*PYRAMIDS, layers.LaplacianReconstruction, layers.UpsampleConcat, layers.WeightedFusion])
+@pytest.mark.parametrize(
+    "layer", [*PYRAMIDS, layers.LaplacianReconstruction, layers.UpsampleConcat, layers.WeightedFusion]
+)
 @pytest.mark.parametrize("scale_factor", [1, 0.5, float("nan"), float("inf"), "two"])
 def test_scale_factor_is_checked_when_the_layer_is_made(layer, scale_factor):
-    with pytest.raises(ValueError, match="`scale_factor` must be a finite number greater than 1.* Received: scale_factor="):
+    with pytest.raises(
+        ValueError, match="`scale_factor` must be a finite number greater than 1.* Received: scale_factor="
+    ):
         layer(scale_factor=scale_factor)
 
 
@@ -57,7 +61,10 @@ def test_kernel_is_checked_when_the_layer_is_made(layer, kernel, rule):
 @pytest.mark.parametrize("name", layers.__all__)
 def test_channels_first_names_the_transpose_to_use(name):
     first = {"LearnablePyramid": [2], "PerLevel": [keras.layers.ReLU()], "PyramidConv2D": [4]}.get(name, [])
-    with pytest.raises(ValueError, match=r"`data_format` must be 'channels_last'.*Permute\(\(2, 3, 1\)\).* Received: data_format='channels_first'"):
+    with pytest.raises(
+        ValueError,
+        match=r"`data_format` must be 'channels_last'.*Permute\(\(2, 3, 1\)\).* Received: data_format='channels_first'",
+    ):
         getattr(layers, name)(*first, data_format="channels_first")
 
 
@@ -93,7 +100,9 @@ def test_images_of_another_rank_are_refused(layer, shape):
 
 
 def test_a_side_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"`images` must have sides of at least 1. Received: images of shape \(1, 0, 8, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"`images` must have sides of at least 1. Received: images of shape \(1, 0, 8, 3\)"
+    ):
         layers.GaussianPyramid(2)(np.zeros([1, 0, 8, 3], np.float32))
 
 
@@ -124,7 +133,9 @@ def test_levels_of_different_channels_are_refused(layer):
     ids=lambda layer: type(layer).__name__,
 )
 def test_one_tensor_in_place_of_levels_is_refused(layer):
-    with pytest.raises(ValueError, match=r"`levels` must be a list of levels, finest first. Received: one tensor of shape"):
+    with pytest.raises(
+        ValueError, match=r"`levels` must be a list of levels, finest first. Received: one tensor of shape"
+    ):
         layer(IMAGES)
 
 
@@ -136,7 +147,9 @@ def test_a_target_that_is_no_level_is_refused(layer, target_level):
 
 
 def test_a_target_that_is_no_integer_is_refused_when_the_layer_is_made():
-    with pytest.raises(ValueError, match="`target_level` must be an integer, the index of a level. Received: target_level='top'"):
+    with pytest.raises(
+        ValueError, match="`target_level` must be an integer, the index of a level. Received: target_level='top'"
+    ):
         layers.UpsampleConcat(target_level="top")
 
 
@@ -148,7 +161,9 @@ def test_levels_that_follow_no_factor_are_only_magnified():
 @pytest.mark.parametrize("argument", ["filters", "kernel_size", "strides"])
 @pytest.mark.parametrize("value", [0, 1.5, "x"])
 def test_sizes_of_a_downsampler_are_checked_when_it_is_made(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must be an integer of at least [12], .* Received: {argument}={value!r}"):
+    with pytest.raises(
+        ValueError, match=f"`{argument}` must be an integer of at least [12], .* Received: {argument}={value!r}"
+    ):
         layers.LearnableDownsample2D(**{argument: value})
 
 
@@ -179,16 +194,22 @@ def test_a_layer_argument_must_be_a_layer(layer):
 
 
 def test_a_downsample_argument_must_be_a_layer():
-    with pytest.raises(ValueError, match="`downsample` must be an instance of keras.layers.Layer. Received: downsample="):
+    with pytest.raises(
+        ValueError, match="`downsample` must be an instance of keras.layers.Layer. Received: downsample="
+    ):
         layers.LearnablePyramid(2, "conv")
 
 
 def test_fusion_arguments_are_checked_when_the_layer_is_made():
-    with pytest.raises(ValueError, match="`method` must be one of 'fast_normalized', 'softmax', 'sum'. Received: method='mean'"):
+    with pytest.raises(
+        ValueError, match="`method` must be one of 'fast_normalized', 'softmax', 'sum'. Received: method='mean'"
+    ):
         layers.WeightedFusion("mean")
     with pytest.raises(ValueError, match="`epsilon` must be a finite number greater than 0. Received: epsilon=0"):
         layers.WeightedFusion(epsilon=0)
-    with pytest.raises(ValueError, match="`interpolation` must be one of 'bilinear', 'nearest'. Received: interpolation='cubic'"):
+    with pytest.raises(
+        ValueError, match="`interpolation` must be one of 'bilinear', 'nearest'. Received: interpolation='cubic'"
+    ):
         layers.UpsampleConcat(interpolation="cubic")
 
 

@@ -39,7 +39,8 @@ def output_names(model: keras.Model) -> list[str]:
     if isinstance(model.output, Mapping):
         return sorted(model.output)  # tf.nest flattens a dict in this order.
     names = [producer(tensor).name for tensor in model.outputs]
-    repeats, seen = Counter(names), Counter()
+    repeats = Counter(names)
+    seen: Counter[str] = Counter()
     for k, name in enumerate(names):
         if repeats[name] > 1:
             names = [*names[:k], f"{name}_{seen[name]}", *names[k + 1 :]]

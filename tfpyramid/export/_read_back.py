@@ -7,17 +7,18 @@ Every signature is called on the inputs of its names. For each of them ANSWERS.n
 """
 
 import sys
+from collections.abc import Callable
 
 if __name__ == "__main__":
     # The folder of a program comes first in its path: the modules beside this one must not be found there.
     sys.path.pop(0)
-    sys.modules["tfpyramid"] = None
+    sys.modules["tfpyramid"] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 
-def answer(function, inputs):
+def answer(function: Callable, inputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
     """Return the outputs of `function`, a dict of tensors from a dict of tensors, and the gradients, as arrays."""
     sources = {name: tensor for name, tensor in inputs.items() if tensor.dtype.is_floating}
     with tf.GradientTape() as tape:
@@ -33,18 +34,18 @@ def answer(function, inputs):
     return {name: as_array(value) for name, value in named.items()}
 
 
-def loss(outputs):
+def loss(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
     """Return one number that every floating output has a part in: the sum of their mean squares."""
     floating = [tf.cast(value, tf.float32) for value in outputs.values() if value.dtype.is_floating]
     return tf.add_n([tf.reduce_mean(tf.square(value)) for value in floating] or [tf.constant(0.0)])
 
 
-def as_array(tensor):
+def as_array(tensor: tf.Tensor) -> np.ndarray:
     """Return the array of a tensor, of a dtype that a .npz file can hold."""
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
-def main(model_path, inputs_path, answers_path):
+def main(model_path: str, inputs_path: str, answers_path: str) -> None:
     model = tf.saved_model.load(model_path)
     arrays = dict(np.load(inputs_path, allow_pickle=False))
     results = {}
@@ -55,7 +56,7 @@ def main(model_path, inputs_path, answers_path):
             results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
         except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
             results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")
-    np.savez(answers_path, **results)
+    np.savez(answers_path, **results)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def difference(path: Path, functions: dict[str, Function], inputs: dict[str, tf.
     expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
     with tempfile.TemporaryDirectory() as folder:
         inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
-        np.savez(inputs_path, **{name: _read_back.as_array(tensor) for name, tensor in inputs.items()})
+        np.savez(inputs_path, **{name: _read_back.as_array(tensor) for name, tensor in inputs.items()})  # type: ignore[arg-type]
         command = [sys.executable, _read_back.__file__, str(path), inputs_path, answers_path]
         # No accelerator: the one here may be taken, and a server may have none.
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -75,7 +75,7 @@ def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[st
 def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
     if expected.shape != actual.shape or expected.dtype.kind != "f":
         return np.array_equal(expected, actual)
-    # Of the largest magnitude: another process may sum in another order. It is meant to find what is wrong, not rounded.
+    # Of the largest magnitude: another process may sum in another order. What is wrong is looked for, not rounding.
     tolerance = 2e-2 if expected.dtype == np.float16 else 1e-3
     scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     return np.allclose(actual, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
@@ -85,4 +85,6 @@ def _reason(text: str) -> str:
     """Return the line of a TensorFlow error, or of a traceback, that says what is wrong."""
     said, *_ = re.split(r"(?:Call a|A)rguments received", re.sub(r"\x1b\[\d*m", "", text))
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return next((line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else "")
+    return next(
+        (line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else ""
+    )

@@ -25,16 +25,16 @@ def export_saved_model(
     The folder has the signature "serving_default" (and the endpoint `serve`, the same function), whose inputs are named
     as the model's inputs and whose outputs are named as its output layers, or as the keys of a model that returns a
     dict. Unknown sizes stay unknown, the straight-through gradients are in it, and nothing of this package is needed to
-    load it. Before it is put at `path` it is loaded in a fresh interpreter in which this package cannot be imported, and
-    its outputs and the gradients with respect to its inputs are compared with the model's own.
+    load it. Before it is put at `path` it is loaded in a fresh interpreter in which this package cannot be imported,
+    and its outputs and the gradients with respect to its inputs are compared with the model's own.
 
     It is written beside `path` and renamed when all is well, so `path` never holds half a model.
 
     Args:
         model: a functional or Sequential model, built.
         path: the folder to make, for TensorFlow Serving `.../MODEL_NAME/VERSION`.
-        sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default random
-            numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
+        sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
+            random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
         overwrite: replace a SavedModel that stands at `path`.
 
     Returns:

@@ -47,7 +47,14 @@ def fold(positions: tf.Tensor, size: tf.Tensor, border: str) -> tf.Tensor:
 
 
 def extend(
-    x: tf.Tensor, axis: int, before: int, after: int, border: str, *, spacing: float = 1.0, length: tf.Tensor | None = None
+    x: tf.Tensor,
+    axis: int,
+    before: int,
+    after: int,
+    border: str,
+    *,
+    spacing: float = 1.0,
+    length: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Return `x` with `before` and `after` samples more on `axis`, by a border rule.
 

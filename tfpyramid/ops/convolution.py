@@ -14,8 +14,8 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
         size reach one sample further right and down than left and up.
 
     Equation:
-        `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, `r = (size - 1) // 2`
-        of the kernel's rows and columns, x extended by the border rule.
+        `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, with
+        `r = (size - 1) // 2` of the kernel's rows and columns, and x extended by the border rule.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.

@@ -41,14 +41,14 @@ def align_levels(
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
     size = resample.sides(levels[target])
+    if scale_factor is None:
+        return [resample.resize_by(level, None, size, interpolation=interpolation) for level in levels]
     aligned = []
     for k, level in enumerate(levels):
         if k > target:
-            factor = None if scale_factor is None else scale_factor ** (k - target)
-            level = resample.resize_by(level, factor, size, interpolation=interpolation)
-        elif k < target:
-            for _ in range(target - k):
-                level = resample.pyr_down(level, scale_factor=scale_factor)
+            level = resample.resize_by(level, scale_factor ** (k - target), size, interpolation=interpolation)
+        for _ in range(target - k):
+            level = resample.pyr_down(level, scale_factor=scale_factor)
         aligned.append(level)
     return aligned
 
@@ -58,7 +58,8 @@ def check_target_level(target_level: object, num_levels: int) -> int:
     target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
     if target >= num_levels:
         raise ValueError(
-            f"`target_level` must be less than the number of levels, {num_levels}. Received: target_level={target_level!r}"
+            f"`target_level` must be less than the number of levels, {num_levels}. "
+            f"Received: target_level={target_level!r}"
         )
     return target % num_levels
 
@@ -74,7 +75,9 @@ def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_facto
         )
 
 
-def fusion_weights(values: tf.Tensor, method: str = "fast_normalized", *, hard: bool = False, epsilon: float = 1e-4) -> tf.Tensor:
+def fusion_weights(
+    values: tf.Tensor, method: str = "fast_normalized", *, hard: bool = False, epsilon: float = 1e-4
+) -> tf.Tensor:
     """Turn learned values, one for each level, into the weights of a sum.
 
     Equation:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 import tensorflow as tf
@@ -71,13 +71,18 @@ def prefilter_sigma(scale_factor: float) -> float:
     return 2 * scale_factor / 6
 
 
-def check(kernel: Kernel) -> Kernel:
+def is_tensor(kernel: Any) -> bool:
+    """Tell taps that may be learned from those that are known now."""
+    return tf.is_tensor(kernel) or isinstance(kernel, tf.Variable)
+
+
+def check(kernel: Any) -> Kernel:
     """Raise `ValueError` unless `kernel` is None, a known name, or taps that can be normalised; return it."""
     if kernel is None:
         return None
     if isinstance(kernel, str):
         return _checks.one_of("kernel", kernel, NAMES)
-    if tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+    if is_tensor(kernel):
         _checks.floating("kernel", kernel.dtype)
         if kernel.shape.rank != 1 or not kernel.shape[0]:
             raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {kernel.shape}")
@@ -86,13 +91,16 @@ def check(kernel: Kernel) -> Kernel:
         taps = np.asarray(kernel, np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. Received: kernel={kernel!r}"
+            f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. "
+            f"Received: kernel={kernel!r}"
         ) from None
     if taps.ndim != 1 or taps.size == 0:
         raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {taps.shape}")
     # Relative to the taps' size: the sum divides them, and rounding leaves a sum of opposites not quite at zero.
     if not np.isfinite(taps).all() or abs(taps.sum()) <= 1e-6 * np.abs(taps).sum():
-        raise ValueError(f"`kernel` must be finite taps whose sum is not zero: they are divided by it. Received: kernel={kernel!r}")
+        raise ValueError(
+            f"`kernel` must be finite taps whose sum is not zero: they are divided by it. Received: kernel={kernel!r}"
+        )
     return kernel
 
 
@@ -118,7 +126,7 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
             "box": lambda: box(math.ceil(scale_factor)),
             "bilinear": lambda: box(2),
         }[kernel]()
-    elif tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+    elif is_tensor(kernel):
         taps = tf.cast(tf.convert_to_tensor(kernel), dtype)
         return taps / tf.reduce_sum(taps)
     else:

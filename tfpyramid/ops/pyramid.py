@@ -1,6 +1,8 @@
 """Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -79,10 +81,11 @@ def laplacian_pyramid(
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.
     """
-    step = {"scale_factor": scale_factor, "kernel": kernel, "border": border}
+    step: dict[str, Any] = {"scale_factor": scale_factor, "kernel": kernel, "border": border}
     gaussian = gaussian_pyramid(images, num_levels, **step)
     residuals = [
-        finer - resample.pyr_up(coarser, resample.sides(finer), **step) for finer, coarser in zip(gaussian, gaussian[1:])
+        finer - resample.pyr_up(coarser, resample.sides(finer), **step)
+        for finer, coarser in zip(gaussian, gaussian[1:])
     ]
     return [*residuals, gaussian[-1]]
 
@@ -133,5 +136,5 @@ def level_count(shape: Sequence[int | None], num_levels: int | None, scale_facto
         )
     side, count = min(shorter), 1
     while side > 1:
-        side, count = resample.level_size(side, scale_factor), count + 1
+        side, count = math.ceil(side / scale_factor), count + 1
     return count

@@ -4,7 +4,7 @@ All are separable: the passes over one axis are in `separable`.
 """
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import tensorflow as tf
 
@@ -91,7 +91,8 @@ def pyr_up(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; ceil(output / scale_factor) must be the input's.
+        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; ceil(output / scale_factor)
+            must be the input's.
         scale_factor: ratio of the sides of output and input, greater than 1.
         kernel: taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
@@ -172,17 +173,19 @@ def _working_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float32 if dtype.size == 2 else dtype
 
 
-def _size_pair(output_size: Size) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+def _size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:
     """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor."""
     if tf.is_tensor(output_size) and output_size.shape == [2]:
         output_size = tf.unstack(output_size)
     if not isinstance(output_size, (list, tuple)) or len(output_size) != 2:
         raise ValueError(f"`output_size` must be (height, width). Received: output_size={output_size!r}")
-    values = [tf.get_static_value(size) for size in output_size]
-    return tuple(
-        size if value is None else _checks.integer("output_size", int(value), 1, "the height and the width to return")
-        for size, value in zip(output_size, values)
-    )
+    height, width = map(_static_side, output_size)
+    return height, width
+
+
+def _static_side(size: Any) -> int | tf.Tensor:
+    value = tf.get_static_value(size)
+    return size if value is None else _checks.integer("output_size", int(value), 1, "the height and width to return")
 
 
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:
@@ -193,5 +196,7 @@ def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.T
         if known is None or not isinstance(size, int):
             tf.debugging.assert_equal(expected, actual, message=rule)
         elif expected != known:
-            received = f"output_size={tuple(output_size)}, images of shape {images.shape}, scale_factor={scale_factor:g}"
+            received = (
+                f"output_size={tuple(output_size)}, images of shape {images.shape}, scale_factor={scale_factor:g}"
+            )
             raise ValueError(f"{rule} Received: {received}")

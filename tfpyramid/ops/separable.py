@@ -21,7 +21,7 @@ from tfpyramid.ops import borders
 
 
 def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
-    """Return ceil(size / scale_factor), the side of the next level: int from int, tensor from tensor, None from None."""
+    """Return ceil(size / scale_factor), the side of the next level: an int, a tensor or None, as `size` is."""
     if size is None:
         return None
     if tf.is_tensor(size):
@@ -44,7 +44,9 @@ def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, bor
     return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
 
 
-def up_axis(x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+def up_axis(
+    x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str
+) -> tf.Tensor:
     left, right = reach(taps)
     # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
     before = math.ceil((right + 1) / scale_factor)
@@ -117,7 +119,9 @@ def _convolve_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Te
     return _unfold_from_axis(y, x, axis, (tf.shape(x)[axis] - taps.shape[0]) // step + 1)
 
 
-def _spread_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, *, start: int, size: int | tf.Tensor) -> tf.Tensor:
+def _spread_axis(
+    x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, *, start: int, size: int | tf.Tensor
+) -> tf.Tensor:
     """Return sum_i taps[j - step i] x[i] on `axis`, for j = start .. start + size - 1."""
     folded = _fold_to_axis(x, axis)
     shape = tf.shape(folded)

@@ -34,7 +34,8 @@ def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
     if discrete.dtype != surrogate.dtype or not discrete.shape.is_compatible_with(surrogate.shape):
         raise ValueError(
             "`discrete` and `surrogate` must agree in shape and dtype. Received: "
-            f"discrete of shape {discrete.shape}, {discrete.dtype.name}; surrogate of shape {surrogate.shape}, {surrogate.dtype.name}"
+            f"discrete of shape {discrete.shape}, {discrete.dtype.name}; "
+            f"surrogate of shape {surrogate.shape}, {surrogate.dtype.name}"
         )
     return _surrogate_st(discrete, surrogate)
 
@@ -115,7 +116,9 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
     """
     logits = _floating(logits, "logits")
     if logits.shape.rank == 0 or logits.shape[-1] is None or logits.shape[-1] < 1:
-        raise ValueError(f"`logits` must have a last axis of known size, the choices. Received: logits of shape {logits.shape}")
+        raise ValueError(
+            f"`logits` must have a last axis of known size, the choices. Received: logits of shape {logits.shape}"
+        )
     hard = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1, keepdims=True)
     hard = tf.where(unknown, tf.constant(float("nan"), logits.dtype), hard)

@@ -48,4 +48,4 @@ class UpsampleConcat(AlignedLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         shapes = self.aligned_shapes(input_shape)
-        return (*shapes[0][:3], sum(shape[3] for shape in shapes))
+        return (*shapes[0][:3], sum(shape[3] or 0 for shape in shapes))

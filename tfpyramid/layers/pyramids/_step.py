@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-
 from tfpyramid import _checks
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, kernels, pyramid, resample
@@ -18,10 +16,10 @@ class StepLayer(ImageLayer):
         self, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if tf.is_tensor(kernel) or isinstance(kernel, tf.Variable):
+        if kernels.is_tensor(kernel):
             raise ValueError(
-                "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn are "
-                f"those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
+                "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn "
+                f"are those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
             )
         kernel = kernels.check(kernel)
         self.scale_factor = _checks.scale_factor(scale_factor)
