@@ -8,6 +8,7 @@ Every signature is called on the inputs of its names. For each of them ANSWERS.n
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 if __name__ == "__main__":
     # The folder of a program comes first in its path: the modules beside this one must not be found there.
@@ -48,7 +49,7 @@ def as_array(tensor: tf.Tensor) -> np.ndarray:
 def main(model_path: str, inputs_path: str, answers_path: str) -> None:
     model = tf.saved_model.load(model_path)
     arrays = dict(np.load(inputs_path, allow_pickle=False))
-    results = {}
+    results: dict[str, Any] = {}
     for key, signature in model.signatures.items():
         specs = signature.structured_input_signature[1]
         try:
@@ -56,7 +57,7 @@ def main(model_path: str, inputs_path: str, answers_path: str) -> None:
             results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
         except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
             results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")
-    np.savez(answers_path, **results)  # type: ignore[arg-type]
+    np.savez(answers_path, **results)
 
 
 if __name__ == "__main__":

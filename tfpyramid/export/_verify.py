@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +23,8 @@ def difference(path: Path, functions: dict[str, Function], inputs: dict[str, tf.
     expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
     with tempfile.TemporaryDirectory() as folder:
         inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
-        np.savez(inputs_path, **{name: _read_back.as_array(tensor) for name, tensor in inputs.items()})  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {name: _read_back.as_array(tensor) for name, tensor in inputs.items()}
+        np.savez(inputs_path, **arrays)
         command = [sys.executable, _read_back.__file__, str(path), inputs_path, answers_path]
         # No accelerator: the one here may be taken, and a server may have none.
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
