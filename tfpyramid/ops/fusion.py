@@ -109,4 +109,4 @@ def fusion_weights(
         weights = tf.nn.softmax(values) if method == "softmax" else values
     if not hard:
         return weights
-    return straight_through.surrogate_st(tf.stop_gradient(straight_through.one_hot_st(weights)), weights)
+    return straight_through.surrogate_st(straight_through.one_hot_st(weights), weights)

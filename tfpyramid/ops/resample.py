@@ -58,7 +58,6 @@ def pyr_down(
     """
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
-    kernels.check(kernel)
     images = _checks.images(images)
     work = _working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
@@ -109,7 +108,6 @@ def pyr_up(
     """
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
-    kernels.check(kernel)
     images = _checks.images(images)
     output_size = _size_pair(output_size)
     _check_fit(images, output_size, scale_factor)

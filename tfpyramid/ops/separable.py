@@ -30,6 +30,7 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
 
 
 def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `down` of one axis of x, for taps of sum 1 and the dtype of x."""
     left, right = reach(taps)
     size = tf.shape(x)[axis]
     if scale_factor.is_integer():
@@ -47,6 +48,7 @@ def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, bor
 def up_axis(
     x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str
 ) -> tf.Tensor:
+    """Return `up` of one axis of x, to `size` samples, for taps of sum 1 and the dtype of x."""
     left, right = reach(taps)
     # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
     before = math.ceil((right + 1) / scale_factor)
@@ -96,8 +98,8 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
 def _fold_to_axis(x: tf.Tensor, axis: int) -> tf.Tensor:
     """Return x as [outer, axis, 1, inner]: what is before the axis is batch, what is after it is channels."""
     shape = tf.shape(x)
-    inner = [n for n in x.shape[axis + 1 :]]
-    inner = math.prod(inner) if None not in inner else tf.reduce_prod(shape[axis + 1 :])
+    inner = x.shape[axis + 1 :].num_elements()
+    inner = tf.reduce_prod(shape[axis + 1 :]) if inner is None else inner
     return tf.reshape(x, [tf.reduce_prod(shape[:axis]), shape[axis], 1, inner])
 
 

@@ -24,6 +24,9 @@ class PerLevel(ImageLayer):
             each level has a clone with weights of its own, and the number of levels is fixed by the first call.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
+    What the layer itself cannot do, `PerLevel` cannot either: `keras.layers.Conv2D` fails on an empty batch on a CPU,
+    for example, where `PyramidConv2D` does not.
+
     Input shape:
         A list of [batch, height, width, channels], floating point; any sides, known or not.
 
