@@ -14,9 +14,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tfpyramid._compat import keras  # noqa: E402
-
-# tensorflow-addons lives on this TensorFlow alone; there, it must be installed: it is what that leg of the tests is for.
+# tensorflow-addons lives on this TensorFlow alone; there it must be installed, since that is what the leg is for.
 collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons.py"]
 
 # The tests run side by side in as many processes as there are processors.
@@ -31,7 +29,6 @@ def _reproducible():
     random.seed(0)
     np.random.seed(0)
     tf.random.set_seed(0)
-    keras.backend.clear_session()
 
 
 class Reader:

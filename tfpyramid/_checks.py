@@ -35,7 +35,7 @@ def pair(name: str, value: object, minimum: int, meaning: str = "") -> tuple[int
 def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
     """Return `value` as a finite float greater than `above`."""
     try:
-        result = float(value)  # type: ignore[arg-type]
+        result = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         result = math.nan
     if not (math.isfinite(result) and result > above):
@@ -113,6 +113,17 @@ def images(value: Any, name: str = "images") -> tf.Tensor:
     floating(name, tensor.dtype)
     image_shape(name, tensor.shape)
     return tensor
+
+
+def levels(values: object, scale_factor: float | None) -> list[tf.Tensor]:
+    """Return levels as tensors; raise unless their dtypes are one and, for a `scale_factor`, their sizes follow it."""
+    tensors = [images(level, f"levels[{k}]") for k, level in enumerate(level_list(values))]
+    dtypes = [level.dtype.name for level in tensors]
+    if len(set(dtypes)) > 1:
+        raise ValueError(f"`levels` must be of one dtype. Received: dtypes {dtypes}, finest first")
+    if scale_factor is not None:
+        level_sizes([level.shape for level in tensors], scale_factor)
+    return tensors
 
 
 def level_list(value: object, name: str = "levels") -> list:

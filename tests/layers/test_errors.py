@@ -154,7 +154,7 @@ def test_a_target_that_is_no_integer_is_refused_when_the_layer_is_made():
 
 
 def test_levels_that_follow_no_factor_are_only_magnified():
-    with pytest.raises(ValueError, match="`target_level` must be 0, the finest, where `scale_factor` is None"):
+    with pytest.raises(ValueError, match="`target_level` must be the largest level where `scale_factor` is None"):
         layers.UpsampleConcat(target_level=1, scale_factor=None)(zeros(8, 5))
 
 

@@ -47,11 +47,11 @@ def export_saved_model(
 
     Example:
         >>> image = keras.Input((None, None, 3), name="image")
-        >>> model = keras.Model(image, layers.LearnablePyramid(num_levels=3)(image)[-1])
+        >>> model = keras.Model(image, layers.LearnableDownsample2D(name="half")(image))
         >>> path = export_saved_model(model, os.path.join(folder, "small", "1"))
         >>> served = tf.saved_model.load(path).signatures["serving_default"]
-        >>> tuple(served(image=tf.ones([1, 33, 47, 3]))["learnable_pyramid"].shape)
-        (1, 9, 12, 3)
+        >>> tuple(served(image=tf.ones([1, 33, 47, 3]))["half"].shape)
+        (1, 17, 24, 3)
     """
     path = Path(path)
     _check_target(path, overwrite)

@@ -93,7 +93,9 @@ def read_linear(x: tf.Tensor, axis: int, positions: tf.Tensor) -> tf.Tensor:
     last = tf.shape(x)[axis] - 1
     positions = tf.clip_by_value(positions, 0, tf.cast(last, positions.dtype))
     low = tf.cast(tf.floor(positions), tf.int32)
+    # Not low + 1: at a sample, what is beside it would come in with the weight 0, and 0 times NaN is NaN.
+    high = tf.cast(tf.math.ceil(positions), tf.int32)
     shape = [1] * x.shape.rank
     shape[axis] = -1
     share = tf.reshape(tf.cast(positions - tf.cast(low, positions.dtype), x.dtype), shape)
-    return tf.gather(x, low, axis=axis) * (1 - share) + tf.gather(x, tf.minimum(low + 1, last), axis=axis) * share
+    return tf.gather(x, low, axis=axis) * (1 - share) + tf.gather(x, high, axis=axis) * share

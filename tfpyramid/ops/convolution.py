@@ -33,10 +33,16 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
     borders.check(border)
     kernel = tf.convert_to_tensor(kernel)
-    if kernel.shape.rank != 4 or kernel.shape[2] != images.shape[3]:
+    if (
+        kernel.shape.rank != 4
+        or 0 in kernel.shape
+        or kernel.shape[2] != images.shape[3]
+        or kernel.dtype != images.dtype
+    ):
         raise ValueError(
-            f"`kernel` must be [rows, columns, channels, filters] with the channels of `images`, {images.shape[3]}. "
-            f"Received: kernel of shape {kernel.shape}"
+            "`kernel` must be [rows, columns, channels, filters], with the channels and the dtype of `images`, "
+            f"{images.shape[3]} and {images.dtype.name}. "
+            f"Received: kernel of shape {kernel.shape}, {kernel.dtype.name}"
         )
     x = images
     for axis, taps in zip((1, 2), kernel.shape[:2]):

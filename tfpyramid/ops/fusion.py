@@ -37,7 +37,8 @@ def align_levels(
     Raises:
         ValueError: if an argument breaks a rule above, such as levels in the wrong order.
     """
-    levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(_checks.level_list(levels))]
+    _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+    levels = _checks.levels(levels, None)
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
     size = resample.sides(levels[target])
@@ -68,10 +69,12 @@ def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_facto
     """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
     if scale_factor is not None:
         _checks.level_sizes(shapes, _checks.scale_factor(scale_factor))
-    elif target != 0:
+        return
+    largest = [max((shape[axis] or 0 for shape in shapes), default=0) for axis in (1, 2)]
+    if any(n is not None and n < most for n, most in zip(shapes[target][1:3], largest)):
         raise ValueError(
-            "`target_level` must be 0, the finest, where `scale_factor` is None: levels are magnified only. "
-            f"Received: target_level={target}"
+            "`target_level` must be the largest level where `scale_factor` is None: levels are magnified only. "
+            f"Received: target_level={target}, sides {[tuple(shape[1:3]) for shape in shapes]}"
         )
 
 
@@ -100,6 +103,8 @@ def fusion_weights(
     References:
         Tan, Pang and Le, EfficientDet: Scalable and Efficient Object Detection, 2020, section 3.3.
     """
+    values = tf.convert_to_tensor(values)
+    _checks.floating("values", values.dtype)
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
     if method == "fast_normalized":

@@ -112,7 +112,7 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
     | None | "binomial" at factor 2, "gaussian" at any other |
     | "binomial" | [1 4 6 4 1] / 16 |
     | "gaussian" | sampled Gaussian of sigma 2 scale_factor / 6, cut at four deviations |
-    | "box" | ceil(scale_factor) equal taps: at an integer factor the mean of a cell, the mipmap |
+    | "box" | ceil(scale_factor) equal taps: at factor 2 the mean of a cell, the mipmap |
     | "bilinear" | [1 1] / 2 |
     | a vector | itself, divided by its sum; as a tensor or variable it is differentiable |
     """

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import kernels, resample
+from tfpyramid.ops import borders, kernels, resample
 
 
 def gaussian_pyramid(
@@ -29,7 +29,8 @@ def gaussian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
+            it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
@@ -45,6 +46,8 @@ def gaussian_pyramid(
     """
     images = _checks.images(images)
     scale_factor = _checks.scale_factor(scale_factor)
+    kernels.check(kernel)
+    borders.check(border)
     levels = [images]
     for _ in range(level_count(images.shape, num_levels, scale_factor) - 1):
         levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
@@ -67,7 +70,8 @@ def laplacian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
+            it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
         kernel: taps of both directions, as in `pyr_down` and `pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
@@ -115,8 +119,10 @@ def reconstruct(
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
     """
     scale_factor = _checks.scale_factor(scale_factor)
-    levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(_checks.level_list(levels))]
-    _checks.level_sizes([level.shape for level in levels], scale_factor)
+    kernels.check(kernel)
+    borders.check(border)
+    levels = _checks.levels(levels, scale_factor)
+    _checks.same_channels([level.shape for level in levels])
     x = levels[-1]
     for residual in reversed(levels[:-1]):
         size = resample.sides(residual)
@@ -125,7 +131,7 @@ def reconstruct(
 
 
 def level_count(shape: Sequence[int | None], num_levels: int | None, scale_factor: float) -> int:
-    """Return `num_levels`, or where it is None the levels of images of `shape` until the shorter side is 1."""
+    """Return `num_levels`, or where it is None the levels of `shape` until its shorter side is 1."""
     if num_levels is not None:
         return _checks.num_levels(num_levels)
     shorter = [side for side in shape[1:3] if side is not None]
@@ -135,6 +141,6 @@ def level_count(shape: Sequence[int | None], num_levels: int | None, scale_facto
             f"Received: num_levels=None, images of shape {tuple(shape)}"
         )
     side, count = min(shorter), 1
-    while side > 1:
+    while math.ceil(side / scale_factor) < side:
         side, count = math.ceil(side / scale_factor), count + 1
     return count

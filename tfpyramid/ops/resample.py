@@ -12,6 +12,8 @@ from tfpyramid import _checks
 from tfpyramid.ops import borders, kernels
 from tfpyramid.ops.separable import down_axis, level_size, up_axis
 
+INTERPOLATIONS = ("bilinear", "nearest")
+
 Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 
 
@@ -146,7 +148,7 @@ def resize_by(
     """
     if scale_factor not in (None, 1):
         scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None")
-    _checks.one_of("interpolation", interpolation, ("bilinear", "nearest"))
+    _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = _size_pair(output_size)
     x = images
@@ -183,7 +185,7 @@ def _size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:
 
 def _static_side(size: Any) -> int | tf.Tensor:
     value = tf.get_static_value(size)
-    return size if value is None else _checks.integer("output_size", int(value), 1, "the height and width to return")
+    return size if value is None else _checks.integer("output_size", value, 1, "the height and width to return")
 
 
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:

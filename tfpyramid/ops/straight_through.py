@@ -9,6 +9,7 @@ References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
@@ -173,6 +174,7 @@ def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
 def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
     """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
     x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
-    if hasattr(temperature, "dtype"):  # A tensor or a variable: its value may change, and is not looked into.
+    if hasattr(temperature, "dtype") and not isinstance(temperature, (np.generic, np.ndarray)):
+        # A tensor or a variable: its value may change, and is not looked into.
         return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
     return x / _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import fusion
+from tfpyramid.ops import fusion, resample
 
 
 class AlignedLayer(ImageLayer):
@@ -25,7 +25,7 @@ class AlignedLayer(ImageLayer):
         super().__init__(**kwargs)
         self.target_level = _checks.integer("target_level", target_level, None, "the index of a level")
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
-        self.interpolation = _checks.one_of("interpolation", interpolation, ("bilinear", "nearest"))
+        self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
 
     def aligned(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the levels at the size of the target level."""

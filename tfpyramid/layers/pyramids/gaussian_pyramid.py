@@ -21,7 +21,8 @@ class GaussianPyramid(PyramidLayer):
         equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. See `tfpyramid.ops.pyr_down`.
 
     Args:
-        num_levels: length of the list, at least 1; None means until the shorter side is 1, and needs known sides.
+        num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
+            it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
         kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (the
             mipmap), "bilinear", or a list of taps, which is divided by its sum.
