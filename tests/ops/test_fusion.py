@@ -97,6 +97,12 @@ def test_levels_are_brought_to_the_target_as_the_reference_brings_them(factor, i
             np.testing.assert_allclose(level, reference, atol=1e-12)
 
 
+def test_without_a_factor_levels_may_come_in_any_order_and_follow_no_ratio():
+    levels = [normal([1, *size, 2], seed) for seed, size in enumerate([(3, 9), (11, 9), (1, 2), (11, 5)])]
+    for level, aligned in zip(levels, ops.align_levels(levels, 1, scale_factor=None), strict=True):
+        np.testing.assert_allclose(aligned, references.align([levels[1], level], 0, None)[1], atol=1e-12)
+
+
 @pytest.mark.parametrize("factor, size", [(2.0, (33, 25)), (2.0, (30, 21)), (3.0, (55, 37)), (3.0, (50, 41))])
 def test_a_ramp_stays_in_register(factor, size):
     ramp = np.stack(np.meshgrid(*(np.arange(n, dtype=float) for n in size), indexing="ij"), -1)[None]

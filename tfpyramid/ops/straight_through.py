@@ -1,8 +1,8 @@
 """Straight-through estimators: the discrete value forward, the gradient of a smooth surrogate backward.
 
 All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns its first argument to the bit and sends
-the whole gradient to its second. The usual `x + stop_gradient(q - x)` does not return q: rounding loses its last
-bits. The gradient function uses no tensor but the one it is given, so it works inside `tf.cond`, `tf.while_loop` and
+the whole gradient to its second. The usual `x + stop_gradient(q - x)` returns q only where q - x is exact in floating
+point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but the one it is given, so it works inside `tf.cond`, `tf.while_loop` and
 `tf.map_fn`, and a SavedModel carries it to programs that have never heard of this package.
 
 References:
