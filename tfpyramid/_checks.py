@@ -9,6 +9,7 @@ import operator
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -42,6 +43,11 @@ def number(name: str, value: object, *, above: float, meaning: str = "") -> floa
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} Received: {name}={value!r}")
     return result
+
+
+def is_tensor(value: object) -> bool:
+    """Tell a tensor or a variable, TensorFlow's or Keras's, whose value may change, from a value that is known now."""
+    return hasattr(value, "dtype") and not isinstance(value, (np.generic, np.ndarray))
 
 
 def flag(name: str, value: object) -> bool:

@@ -7,6 +7,7 @@ import scipy.signal
 import tensorflow as tf
 
 from tfpyramid import ops
+from tfpyramid._compat import KERAS_3, keras
 from tfpyramid.ops import kernels
 
 IMAGES = np.ones([1, 4, 4, 1])
@@ -151,3 +152,13 @@ def test_taps_that_cannot_be_divided_by_their_sum_are_an_error(kernel, rule):
     for op in ("pyr_down", "pyr_up", "gaussian_pyramid", "laplacian_pyramid", "reconstruct"):
         with pytest.raises(ValueError, match=f"`kernel` {rule}"):
             WITH_KERNEL[op](kernel)
+
+
+def test_a_keras_variable_is_a_kernel_that_learns():
+    layer = keras.layers.BatchNormalization(center=False)
+    layer.build((None, 3))
+    (gamma,) = layer.trainable_weights
+    x = tf.constant(np.random.default_rng(5).standard_normal([1, 8, 8, 1]), tf.float32)
+    with tf.GradientTape() as tape:
+        objective = tf.reduce_sum(tf.square(ops.pyr_down(x, kernel=gamma)))
+    assert np.any(tape.gradient(objective, gamma.value if KERAS_3 else gamma))

@@ -78,8 +78,10 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     """
     x = tf.convert_to_tensor(x)
     _checks.floating("x", x.dtype)
-    if tf.is_tensor(factor):
-        factor = tf.stop_gradient(tf.cast(factor, x.dtype))
+    if _checks.is_tensor(factor):
+        factor = tf.stop_gradient(tf.cast(tf.convert_to_tensor(factor), x.dtype))
+        if factor.shape.rank != 0:
+            raise ValueError(f"`factor` must be one number. Received: factor of shape {factor.shape}")
     else:
         factor = _checks.number("factor", factor, above=float("-inf"))
     return straight_through.surrogate_st(x, x * factor)

@@ -71,18 +71,14 @@ def prefilter_sigma(scale_factor: float) -> float:
     return 2 * scale_factor / 6
 
 
-def is_tensor(kernel: Any) -> bool:
-    """Tell taps that may be learned from those that are known now."""
-    return tf.is_tensor(kernel) or isinstance(kernel, tf.Variable)
-
-
 def check(kernel: Any) -> Kernel:
     """Raise `ValueError` unless `kernel` is None, a known name, or taps that can be normalised; return it."""
     if kernel is None:
         return None
     if isinstance(kernel, str):
         return _checks.one_of("kernel", kernel, NAMES)
-    if is_tensor(kernel):
+    if _checks.is_tensor(kernel):
+        kernel = tf.convert_to_tensor(kernel)
         _checks.floating("kernel", kernel.dtype)
         if kernel.shape.rank != 1 or not kernel.shape[0]:
             raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {kernel.shape}")
@@ -126,8 +122,8 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
             "box": lambda: box(math.ceil(scale_factor)),
             "bilinear": lambda: box(2),
         }[kernel]()
-    elif is_tensor(kernel):
-        taps = tf.cast(tf.convert_to_tensor(kernel), dtype)
+    elif tf.is_tensor(kernel):
+        taps = tf.cast(kernel, dtype)
         return taps / tf.reduce_sum(taps)
     else:
         taps = np.asarray(kernel, np.float64)

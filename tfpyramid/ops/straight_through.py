@@ -2,14 +2,14 @@
 
 All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns its first argument to the bit and sends
 the whole gradient to its second. The usual `x + stop_gradient(q - x)` returns q only where q - x is exact in floating
-point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but the one it is given, so it works inside `tf.cond`, `tf.while_loop` and
-`tf.map_fn`, and a SavedModel carries it to programs that have never heard of this package.
+point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but the
+one it is given, so it works inside `tf.cond`, `tf.while_loop` and `tf.map_fn`, and a SavedModel carries it to programs
+that have never heard of this package.
 
 References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
@@ -174,7 +174,6 @@ def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
 def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
     """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
     x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
-    if hasattr(temperature, "dtype") and not isinstance(temperature, (np.generic, np.ndarray)):
-        # A tensor or a variable: its value may change, and is not looked into.
+    if _checks.is_tensor(temperature):
         return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
     return x / _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")

@@ -16,7 +16,7 @@ class StepLayer(ImageLayer):
         self, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if kernels.is_tensor(kernel):
+        if _checks.is_tensor(kernel):
             raise ValueError(
                 "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn "
                 f"are those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
