@@ -2,9 +2,9 @@
 
 All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns its first argument to the bit and sends
 the whole gradient to its second. The usual `x + stop_gradient(q - x)` returns q only where q - x is exact in floating
-point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but the
-one it is given, so it works inside `tf.cond`, `tf.while_loop` and `tf.map_fn`, and a SavedModel carries it to programs
-that have never heard of this package.
+point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but
+the one it is given, so it works inside `tf.cond`, `tf.while_loop` and `tf.map_fn`, and a SavedModel carries it to
+programs that have never heard of this package.
 
 References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
