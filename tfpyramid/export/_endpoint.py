@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,13 +38,7 @@ def output_names(model: keras.Model) -> list[str]:
     if isinstance(model.output, Mapping):
         return sorted(model.output)  # tf.nest flattens a dict in this order.
     names = [producer(tensor).name for tensor in model.outputs]
-    repeats = Counter(names)
-    seen: Counter[str] = Counter()
-    for k, name in enumerate(names):
-        if repeats[name] > 1:
-            names = [*names[:k], f"{name}_{seen[name]}", *names[k + 1 :]]
-            seen[name] += 1
-    return list(names)
+    return [f"{name}_{names[:k].count(name)}" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
 def endpoint(model: keras.Model, names: list[str] | None = None) -> Function:

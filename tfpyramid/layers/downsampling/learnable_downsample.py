@@ -84,7 +84,8 @@ class LearnableDownsample2D(ImageLayer):
         self.kernel = self.bias = None  # Made by `build`.
 
     def build(self, input_shape: Any) -> None:
-        *_, channels, filters = (*_checks.image_shape("images", input_shape), self.compute_output_shape(input_shape)[3])
+        channels = _checks.image_shape("images", input_shape)[3]
+        filters = self.filters or channels
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels, filters),
