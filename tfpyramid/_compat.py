@@ -34,6 +34,9 @@ KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
 if KERAS_3 and keras.config.backend() != "tensorflow":
     raise ImportError(_BACKEND_RULE.format(keras.config.backend()))
 
+# What makes `add_weight` keep a weight's own dtype under mixed precision.
+NO_AUTOCAST: dict[str, Any] = {"autocast" if KERAS_3 else "experimental_autocast": False}
+
 # Registered names end up in saved files: a rename breaks the files of every user.
 register = keras.saving.register_keras_serializable(package="tfpyramid")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from tfpyramid import _checks
-from tfpyramid._compat import keras
+from tfpyramid._compat import NO_AUTOCAST, keras
 
 
 class ImageLayer(keras.layers.Layer):
@@ -26,6 +29,17 @@ class ImageLayer(keras.layers.Layer):
         for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
         return super().compute_output_spec(inputs, **kwargs)
+
+    def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
+        """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""
+        start = np.asarray(start, np.float64)
+        return self.add_weight(
+            name=name,
+            shape=start.shape,
+            initializer=lambda shape, dtype=None: tf.constant(start, dtype),
+            trainable=trainable,
+            **NO_AUTOCAST,
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, convolution, kernels, resample, straight_through
+from tfpyramid.layers.downsampling._start import dense_start
+from tfpyramid.ops import borders, convolution, resample, straight_through
 
 
 @register
@@ -89,7 +89,7 @@ class LearnableDownsample2D(ImageLayer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels, filters),
-            initializer=lambda shape, dtype=None: tf.constant(_gaussian_start(shape, self.strides), dtype),
+            initializer=lambda shape, dtype=None: tf.constant(dense_start(shape, self.strides), dtype),
             regularizer=self.kernel_regularizer,
         )
         if self.use_bias:
@@ -120,16 +120,3 @@ class LearnableDownsample2D(ImageLayer):
             "kernel_bits": self.kernel_bits,
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
-
-
-def _gaussian_start(shape: tuple[int, int, int, int], strides: int) -> np.ndarray:
-    """Return [size, size, channels, filters]: the Gaussian on the channels each filter starts on, of DC gain 1."""
-    size, _, channels, filters = shape
-    if (size, strides) == (5, 2):
-        taps = kernels.binomial(size)
-    else:
-        taps = kernels.gaussian(kernels.prefilter_sigma(strides), size)
-    hears = np.zeros([channels, filters])
-    for k in range(max(channels, filters)):
-        hears[k % channels, k % filters] = 1
-    return np.multiply.outer(np.outer(taps, taps), hears / hears.sum(axis=0))

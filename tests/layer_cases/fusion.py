@@ -1,0 +1,126 @@
+"""Cases of the layers that take levels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests import references
+from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
+from tfpyramid import layers
+from tfpyramid._compat import keras
+
+
+def _convolutions(layer: object) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the (kernel, bias) of each level of a PerLevel of convolutions."""
+    each = [layer.layer] if layer.share_weights else layer.level_layers
+    return [(np.float64(c.kernel.numpy()), np.float64(c.bias.numpy()) if c.use_bias else 0.0) for c in each]
+
+
+def _per_level(
+    label: str, *, share: bool, case: dict | None = None, inner: str = "conv", **kwargs: object
+) -> LayerCase:
+    def make(**common: object) -> layers.PerLevel:
+        layer = keras.layers.Conv2D(2, 3, padding="same", **common) if inner == "conv" else keras.layers.ReLU(**common)
+        return layers.PerLevel(layer, share_weights=share, **common)
+
+    def reference(layer: layers.PerLevel, *levels: np.ndarray) -> list[np.ndarray]:
+        if inner == "relu":
+            return [np.maximum(x, 0) for x in levels]
+        weights = _convolutions(layer)
+        return [references.conv_same(x, *weights[0 if share else k]) for k, x in enumerate(levels)]
+
+    return LayerCase(
+        make=make,
+        label=label,
+        reference=reference,
+        **{"channels": (3, 3), "empty_batch": inner != "conv", **(case or {})},
+    )
+
+
+def _pyramid_conv(label: str, filters: int = 2, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    activation = {None: lambda y: y, "tanh": np.tanh}[arguments.get("activation")]
+
+    def reference(layer: layers.PyramidConv2D, *levels: np.ndarray) -> list[np.ndarray]:
+        weights = _convolutions(layer) * (len(levels) if layer.share_weights else 1)
+        return [activation(references.conv_same(x, *w)) for x, w in zip(levels, weights)]
+
+    return LayerCase(
+        make=lambda **common: layers.PyramidConv2D(filters, **arguments, **common),
+        label=label,
+        reference=reference,
+        **{"channels": (3, 4), **(case or {})},
+    )
+
+
+def _concat(label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    names = {"target_level": "target"}
+    aligned = {names.get(name, name): value for name, value in arguments.items()}
+    return LayerCase(
+        make=lambda **common: layers.UpsampleConcat(**arguments, **common),
+        label=label,
+        reference=lambda layer, *levels: np.concatenate(references.align(levels, **aligned), -1),
+        **{"channels": (3, 2, 4), "scale_factor": arguments.get("scale_factor") or 2.0, **(case or {})},
+    )
+
+
+def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = None, **arguments: object) -> LayerCase:
+    names = {"target_level": "target", "scale_factor": "scale_factor", "interpolation": "interpolation"}
+    aligned = {names[name]: value for name, value in arguments.items() if name in names}
+    hard, epsilon = arguments.get("hard", False), arguments.get("epsilon", 1e-4)
+
+    def weights(layer: layers.WeightedFusion) -> np.ndarray:
+        return references.fusion_weights(weight(layer, "level_weights"), method, epsilon)
+
+    def used(layer: layers.WeightedFusion) -> np.ndarray:
+        return np.eye(3)[np.argmax(weights(layer))] if hard else weights(layer)
+
+    def reference(layer: layers.WeightedFusion, *levels: np.ndarray) -> np.ndarray:
+        return sum(w * x for w, x in zip(used(layer), references.align(levels, **aligned)))
+
+    def closed_form(layer: layers.WeightedFusion, inputs: list, upstream: list) -> dict:
+        (u,) = upstream
+        # d loss / d weight of a level, then through the softmax, or through v / (sum v + epsilon) of positive v.
+        dw = np.array([np.sum(u * x) for x in references.align(inputs, **aligned)])
+        w, v = weights(layer), weight(layer, "level_weights")
+        dvalues = w * (dw - w @ dw) if method == "softmax" else (dw - w @ dw) / (v.sum() + epsilon)
+        dx = [np.zeros_like(x) for x in inputs]
+        chosen = int(np.argmax(w))
+        for index in np.ndindex(inputs[chosen].shape):
+            unit = [np.zeros_like(x) for x in inputs]
+            unit[chosen][index] = 1
+            dx[chosen][index] = np.sum(u * references.align(unit, **aligned)[chosen])
+        return {"inputs": dx, "level_weights": dvalues}
+
+    return LayerCase(
+        make=lambda **common: layers.WeightedFusion(method, **arguments, **common),
+        label=label,
+        reference=reference,
+        closed_form=closed_form if hard else None,
+        **{"channels": (3, 3, 3), "scale_factor": arguments.get("scale_factor") or 2.0, **(case or {})},
+    )
+
+
+CASES = [
+    _per_level("shared", share=True),
+    _per_level("separate", share=False, case={"channels": (3, 4), "size": (7, 9)}),
+    _per_level("stateless", share=True, inner="relu", case=ONE_PIXEL),
+    _pyramid_conv("default"),
+    _pyramid_conv("odd", case=ODD),
+    _pyramid_conv("one-pixel", case=ONE_PIXEL),
+    _pyramid_conv("shared", 3, share_weights=True, activation="tanh", kernel_size=1, case={"channels": (2, 2)}),
+    _pyramid_conv("no-bias", use_bias=False, kernel_regularizer="l2", kernel_initializer="he_normal"),
+    _concat("default"),
+    _concat("odd", case=ODD),
+    _concat("one-pixel", case=ONE_PIXEL),
+    _concat("coarsest", target_level=-1),
+    _concat("middle-nearest", target_level=1, interpolation="nearest", case=ODD),
+    _concat("third", scale_factor=3.0, case=ODD),
+    _concat("stretched", scale_factor=None, case=ODD),
+    _fusion("default"),
+    _fusion("odd", case=ODD),
+    _fusion("one-pixel", case=ONE_PIXEL),
+    _fusion("softmax-coarsest", "softmax", target_level=-1, case={"channels": (2, 2, 2)}),
+    _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
+    _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
+    _fusion("hard-softmax", "softmax", hard=True, target_level=1, case={"size": (4, 5), "channels": (2, 2, 2)}),
+]

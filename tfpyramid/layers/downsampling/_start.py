@@ -1,0 +1,30 @@
+"""Where the learned kernels start: at the classic filter, on the channels each output hears."""
+
+import numpy as np
+
+from tfpyramid.ops import kernels
+
+
+def gaussian_plane(size: int, strides: int) -> np.ndarray:
+    """Return [size, size], of sum 1: the binomial of the Gaussian pyramid at (5, 2), else a Gaussian for the stride."""
+    taps = (
+        kernels.binomial(5) if (size, strides) == (5, 2) else kernels.gaussian(kernels.prefilter_sigma(strides), size)
+    )
+    return np.outer(taps, taps)
+
+
+def channel_map(channels: int, filters: int) -> np.ndarray:
+    """Return [channels, filters], columns of sum 1: filter f hears channel f modulo the channels.
+
+    With fewer filters than channels it hears the mean of the channels that are equal to f modulo the filters.
+    """
+    hears = np.zeros([channels, filters])
+    for k in range(max(channels, filters)):
+        hears[k % channels, k % filters] = 1
+    return hears / hears.sum(axis=0)
+
+
+def dense_start(shape: tuple[int, int, int, int], strides: int) -> np.ndarray:
+    """Return [size, size, channels, filters]: the Gaussian on the channels each filter starts on, of DC gain 1."""
+    size, _, channels, filters = shape
+    return np.multiply.outer(gaussian_plane(size, strides), channel_map(channels, filters))
