@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import scipy.ndimage
-import scipy.signal
 
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 
@@ -110,27 +109,111 @@ def reconstruct(levels, **step):
     return x
 
 
-def correlate(image, kernel):
-    """Return the valid correlation of [h, w, channels] with [rows, columns, channels, filters]."""
-    planes = [
-        sum(scipy.signal.correlate2d(image[..., c], kernel[..., c, f], "valid") for c in range(image.shape[-1]))
-        for f in range(kernel.shape[-1])
-    ]
-    return np.stack(planes, -1)
+def windows(x, rows, columns):
+    """Return [batch, i, j, channels, rows, columns]: the window of x that begins at each i, j where all of it is."""
+    return np.lib.stride_tricks.sliding_window_view(x, (rows, columns), axis=(1, 2))
+
+
+def correlate(x, kernel):
+    """Return the valid correlation of [batch, h, w, channels] with [rows, columns, channels, filters]."""
+    return np.einsum("bijcyx,yxcf->bijf", windows(x, *kernel.shape[:2]), kernel)
+
+
+def extended(x, rows, columns, border):
+    """Extend images so that a window of rows by columns lies about each sample."""
+    pads = [(0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)]
+    return np.pad(x, pads, mode=border)
 
 
 def conv_down(x, kernel, strides, border):
-    rows, columns = kernel.shape[:2]
-    pads = [(0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)]
-    padded = np.pad(x, pads, mode=border)
-    return np.stack([correlate(image, kernel)[::strides, ::strides] for image in padded])
+    return correlate(extended(x, *kernel.shape[:2], border), kernel)[:, ::strides, ::strides]
+
+
+def depthwise_down(x, kernel, strides, border):
+    patches = windows(extended(x, *kernel.shape[:2], border), *kernel.shape[:2])
+    return np.einsum("bijcyx,yxc->bijc", patches, kernel[..., 0])[:, ::strides, ::strides]
 
 
 def conv_same(x, kernel, bias=0.0):
     """Return what `keras.layers.Conv2D(padding="same")` computes."""
-    rows, columns = kernel.shape[:2]
-    pads = [(0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)]
-    return np.stack([correlate(image, kernel) for image in np.pad(x, pads)]) + bias
+    return correlate(extended(x, *kernel.shape[:2], "constant"), kernel) + bias
+
+
+def window_mean(x, weights, strides, border):
+    size = round(weights.shape[3] ** 0.5)
+    patches = windows(extended(x, size, size, border), size, size)[:, ::strides, ::strides]
+    return np.einsum("bijcyx,bijyx->bijc", patches, weights.reshape([*weights.shape[:3], size, size]))
+
+
+def bilinear_down(x, scale_factor=2.0, antialias=False):
+    """Resize to the next level's size by the hat about the centre of each output's cell, a row of weights at a time."""
+    for axis in (1, 2):
+        length = x.shape[axis]
+        size = math.ceil(length / scale_factor)
+        ratio = length / size
+        rows = []
+        for centre in (np.arange(size) + 0.5) * ratio - 0.5:
+            if antialias:
+                row = np.maximum(0, 1 - np.abs(np.arange(length) - centre) / max(ratio, 1))
+                rows.append(row / row.sum())
+            else:
+                rows.append([np.interp(centre, np.arange(length), unit) for unit in np.eye(length)])
+        x = np.moveaxis(np.tensordot(rows, x, axes=(1, axis)), 0, axis)
+    return x
+
+
+def normalized(values, normalization):
+    if normalization == "sum":
+        return values + (1 - values.sum(axis=(0, 1))) / (values.shape[0] * values.shape[1])
+    if normalization == "softmax":
+        return np.exp(values) / np.exp(values).sum(axis=(0, 1))
+    return values
+
+
+def gaussian_plane(size, strides):
+    """Return where learned kernels of this size start."""
+    taps = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (strides / 3)) ** 2)
+    taps = BINOMIAL if (size, strides) == (5, 2) else taps / taps.sum()
+    return np.outer(taps, taps)
+
+
+def relu(x):
+    return x * (x.real > 0)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def soft(discrete, surrogate):
+    """The value of an estimator that is not straight-through."""
+    return surrogate
+
+
+def hard(discrete, surrogate):
+    """The value of a straight-through estimator."""
+    return discrete
+
+
+def straight_through(discrete, surrogate):
+    """The value of a straight-through estimator, with its gradient as `complex_step` takes it."""
+    return np.real(discrete) + 1j * np.imag(surrogate)
+
+
+def complex_step(function, arguments, upstream):
+    """Return the gradients of sum(upstream * function(**arguments)) for every argument, exact to rounding.
+
+    An analytic function at x + i h has f'(x) h as its imaginary part: no difference is taken, and none is rounded.
+    """
+    step, gradients = 1e-100, {}
+    for name, value in arguments.items():
+        gradients[name] = np.zeros(value.shape)
+        for index in np.ndindex(value.shape):
+            moved = value.astype(np.complex128)
+            moved[index] += 1j * step
+            y = function(**{**arguments, name: moved})
+            gradients[name][index] = np.sum(upstream * np.imag(y)) / step
+    return gradients
 
 
 def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
@@ -159,7 +242,7 @@ def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
 
 
 def softmax(x):
-    powers = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    powers = np.exp(x - np.max(x.real, axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

@@ -13,6 +13,11 @@ PUBLIC = {
     "tfpyramid": {"__version__", "export", "layers", "ops"},
     "tfpyramid.export": {"export_saved_model"},
     "tfpyramid.layers": {
+        "AntiAliasedDownsample2D",
+        "BilinearDownsample2D",
+        "BlurPool2D",
+        "ChannelAdaptiveDownsample2D",
+        "ContentAdaptiveDownsample2D",
         "GaussianPyramid",
         "LaplacianPyramid",
         "LaplacianReconstruction",
@@ -25,15 +30,18 @@ PUBLIC = {
     },
     "tfpyramid.ops": {
         "align_levels",
+        "bilinear_down",
         "binomial",
         "box",
         "conv_down",
+        "depthwise_down",
         "fusion_weights",
         "gaussian",
         "gaussian_pyramid",
         "heaviside_st",
         "laplacian_pyramid",
         "normalize_gradient",
+        "normalize_kernel",
         "one_hot_st",
         "pyr_down",
         "pyr_up",
@@ -43,6 +51,7 @@ PUBLIC = {
         "round_st",
         "scale_gradient",
         "surrogate_st",
+        "window_mean",
     },
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))

@@ -7,10 +7,12 @@ value, so that the code behind the door sees only that.
 import math
 import operator
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import tensorflow as tf
+
+ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
 
 def integer(name: str, value: object, minimum: int | None, meaning: str = "") -> int:
@@ -57,7 +59,7 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def one_of(name: str, value: object, options: Collection[str]) -> str:
+def one_of(name: str, value: object, options: Collection[str | None]) -> str:
     """Return `value`, which must be one of the names in `options`."""
     if not isinstance(value, str) or value not in options:
         listed = ", ".join(repr(option) for option in options)
@@ -97,7 +99,7 @@ def floating(name: str, value: Any) -> tf.DType:
     return dtype
 
 
-def image_shape(name: str, value: Any) -> tuple[int | None, ...]:
+def image_shape(name: str, value: Any) -> ImageShape:
     """Return the shape of a batch of images as a tuple; sides may be unknown, the number of channels may not."""
     shape = tf.TensorShape(value)
     if shape.rank != 4:
@@ -110,7 +112,8 @@ def image_shape(name: str, value: Any) -> tuple[int | None, ...]:
         raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")
     if 0 in (shape[1], shape[2]):
         raise ValueError(f"`{name}` must have sides of at least 1. Received: {name} of shape {shape}")
-    return tuple(shape.as_list())
+    batch, height, width, channels = shape.as_list()
+    return batch, height, width, channels
 
 
 def images(value: Any, name: str = "images") -> tf.Tensor:
@@ -140,7 +143,7 @@ def level_list(value: object, name: str = "levels") -> list:
     return list(value)
 
 
-def level_shapes(shapes: Any, name: str = "levels") -> list[tuple[int | None, ...]]:
+def level_shapes(shapes: Any, name: str = "levels") -> list[ImageShape]:
     """Return the shapes of a list of batches of images, finest first, as tuples."""
     if isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes):
         raise ValueError(

@@ -1,6 +1,12 @@
-"""Cases of the downsamplers."""
+"""Cases of the downsamplers.
+
+Each equation takes images, the layer's weights by name, and `estimate(discrete, surrogate)`, which is all that the soft
+form, the hard forward pass and the straight-through gradient differ in.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,55 +15,120 @@ from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
 from tfpyramid import layers
 
 
-def _quantized(kernel: np.ndarray, bits: int) -> np.ndarray:
-    return np.clip(np.round(kernel * 2**bits), -(2**bits), 2**bits) / 2**bits
+def _case(name: str, equation: Callable, label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    """A case of the layer `name`, made with `arguments`, which the equation takes too."""
+    hard = arguments.get("hard", False)
+    settings = {key: value for key, value in arguments.items() if key not in ("hard", "kernel_regularizer")}
 
-
-def _downsample(label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
-    settings = {"strides": 2, "border": "reflect", "hard": False, "kernel_bits": 8, **arguments}
-    strides, border = settings["strides"], settings["border"]
-
-    def used_kernel(layer: object) -> np.ndarray:
-        kernel = weight(layer, "kernel")
-        return _quantized(kernel, settings["kernel_bits"]) if settings["hard"] else kernel
+    def weights_of(layer: object) -> dict[str, np.ndarray]:
+        names = [w.name.split(":")[0].split("/")[-1] for w in layer.weights]
+        return {name: weight(layer, name) for name in names}
 
     def reference(layer: object, x: np.ndarray) -> np.ndarray:
-        bias = weight(layer, "bias") if arguments.get("use_bias") else 0
-        return references.conv_down(x, used_kernel(layer), strides, border) + bias
+        estimate = references.hard if hard else references.soft
+        return equation(x, weights_of(layer), estimate, **settings)
 
     def closed_form(layer: object, inputs: list, upstream: list) -> dict:
-        # The layer is linear in the image for the quantised kernel, and the surrogate linear in the kernel: each
-        # derivative is the response to a unit impulse. No weight of the cases is near 1, where it would be clipped.
-        (x,), (u,) = inputs, upstream
-        dx, dkernel = np.zeros_like(x), np.zeros_like(weight(layer, "kernel"))
-        for index in np.ndindex(x.shape):
-            unit = np.zeros_like(x)
-            unit[index] = 1
-            dx[index] = np.sum(u * references.conv_down(unit, used_kernel(layer), strides, border))
-        for index in np.ndindex(dkernel.shape):
-            unit = np.zeros_like(dkernel)
-            unit[index] = 1
-            dkernel[index] = np.sum(u * references.conv_down(x, unit, strides, border))
-        return {"inputs": [dx], "kernel": dkernel}
+        def function(x: np.ndarray, **weights: np.ndarray) -> np.ndarray:
+            return equation(x, weights, references.straight_through, **settings)
+
+        gradients = references.complex_step(function, {"x": inputs[0], **weights_of(layer)}, upstream[0])
+        return {"inputs": [gradients.pop("x")], **gradients}
 
     return LayerCase(
-        make=lambda **common: layers.LearnableDownsample2D(**arguments, **common),
+        make=lambda **common: getattr(layers, name)(**arguments, **common),
         label=label,
         reference=reference,
-        closed_form=closed_form if settings["hard"] else None,
+        closed_form=closed_form if hard else None,
         **(case or {}),
     )
 
 
+def _quantized(kernel: np.ndarray, bits: int, estimate: Callable) -> np.ndarray:
+    """Fixed point. No weight of the cases is near 1, where it would be clipped."""
+    return estimate(np.round(kernel.real * 2**bits) / 2**bits, kernel)
+
+
+def _learnable(x, w, estimate, *, strides=2, border="reflect", kernel_bits=8, use_bias=False, **shape):
+    kernel = _quantized(w["kernel"], kernel_bits, estimate)
+    return references.conv_down(x, kernel, strides, border) + (w["bias"] if use_bias else 0)
+
+
+def _anti_aliased(
+    x, w, estimate, *, filters=None, strides=2, normalization="sum", border="reflect", kernel_bits=8, **_
+):
+    blur = _quantized(references.normalized(w["blur_values"], normalization), kernel_bits, estimate)
+    if filters is None:
+        return references.depthwise_down(x, blur, strides, border)
+    kernel = _quantized(w["kernel"], kernel_bits, estimate)
+    return references.conv_down(references.depthwise_down(x, blur, 1, border), kernel, strides, border)
+
+
+def _blur_pool(x, w, estimate, *, kernel_size=4, strides=2, pool_size=1, border="reflect"):
+    before = (pool_size - 1) // 2
+    pads = [(0, 0), (before, pool_size - 1 - before), (before, pool_size - 1 - before), (0, 0)]
+    maxima = references.windows(np.pad(x, pads, constant_values=-np.inf), pool_size, pool_size).max(axis=(4, 5))
+    taps = np.poly1d([0.5, 0.5]) ** (kernel_size - 1)
+    return references.pyr_down(maxima, strides, np.atleast_1d(taps.coeffs), border)
+
+
+def _bilinear(x, w, estimate, **arguments):
+    return references.bilinear_down(x, **arguments)
+
+
+def _channel_adaptive(x, w, estimate, *, strides=2, border="reflect", use_bias=False, temperature=1.0, **shape):
+    squeezed = references.relu(x.mean(axis=(1, 2)) @ w["squeeze_kernel"] + w["squeeze_bias"])
+    logits = squeezed @ w["excite_kernel"] + w["excite_bias"]
+    gates = estimate(logits.real >= 0, references.sigmoid(logits / w["temperature"]))
+    return references.conv_down(x * gates[:, None, None], w["kernel"], strides, border) + (w["bias"] if use_bias else 0)
+
+
+def _content_adaptive(x, w, estimate, *, strides=2, border="reflect", **_):
+    features = references.conv_down(x, w["features_kernel"], strides, border) + w["features_bias"]
+    logits = references.relu(features) @ w["logits_kernel"][0, 0] + w["logits_bias"]
+    one_hot = np.arange(logits.shape[-1]) == logits.real.argmax(axis=-1)[..., None]
+    weights = estimate(one_hot, references.softmax(logits / w["temperature"]))
+    return references.window_mean(x, weights, strides, border)
+
+
+SMALL = {"size": (5, 4), "channels": 2}
+
+_LEARNABLE = ("LearnableDownsample2D", _learnable)
+_ANTI_ALIASED = ("AntiAliasedDownsample2D", _anti_aliased)
+_BLUR_POOL = ("BlurPool2D", _blur_pool)
+_BILINEAR = ("BilinearDownsample2D", _bilinear)
+_CHANNEL_ADAPTIVE = ("ChannelAdaptiveDownsample2D", _channel_adaptive)
+_CONTENT_ADAPTIVE = ("ContentAdaptiveDownsample2D", _content_adaptive)
+
 CASES = [
-    _downsample("default"),
-    _downsample("odd", case=ODD),
-    _downsample("one-pixel", case=ONE_PIXEL),
-    _downsample("more-filters", filters=4, use_bias=True, kernel_regularizer="l2", case={"channels": 2}),
-    _downsample("fewer-filters", filters=1, kernel_size=3, border="symmetric"),
-    _downsample("stride-3-even", strides=3, kernel_size=4, border="wrap", case=ODD),
-    _downsample("hard", hard=True, case={"size": (5, 6), "channels": 2}),
-    _downsample(
-        "hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case={"size": (5, 4), "channels": 2}
+    _case(*_LEARNABLE, "default"),
+    _case(*_LEARNABLE, "odd", case=ODD),
+    _case(*_LEARNABLE, "one-pixel", case=ONE_PIXEL),
+    _case(*_LEARNABLE, "more-filters", filters=4, use_bias=True, kernel_regularizer="l2", case={"channels": 2}),
+    _case(*_LEARNABLE, "fewer-filters", filters=1, kernel_size=3, border="symmetric"),
+    _case(*_LEARNABLE, "stride-3-even", strides=3, kernel_size=4, border="wrap", case=ODD),
+    _case(*_LEARNABLE, "hard", hard=True, case=SMALL),
+    _case(*_LEARNABLE, "hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case=SMALL),
+    _case(*_ANTI_ALIASED, "default"),
+    _case(*_ANTI_ALIASED, "softmax-even", kernel_size=4, normalization="softmax", border="edge", case=ODD),
+    _case(*_ANTI_ALIASED, "free-stride-3", strides=3, normalization=None, case=ONE_PIXEL),
+    _case(*_ANTI_ALIASED, "filters", filters=4, case={"channels": 2, "size": (5, 6)}),
+    _case(*_ANTI_ALIASED, "hard-4-bits", hard=True, filters=1, kernel_bits=4, kernel_size=3, case=SMALL),
+    _case(*_BLUR_POOL, "default"),
+    _case(*_BLUR_POOL, "max-odd", pool_size=2, case=ODD),
+    _case(*_BLUR_POOL, "wide-max", pool_size=3, strides=3, kernel_size=5, border="wrap", case={"channels": 1}),
+    _case(*_BLUR_POOL, "one-pixel", pool_size=2, kernel_size=1, case=ONE_PIXEL),
+    _case(*_BILINEAR, "default", case=ODD),
+    _case(*_BILINEAR, "antialias", scale_factor=2.7, antialias=True, case={"channels": 2}),
+    _case(*_BILINEAR, "one-pixel", antialias=True, case=ONE_PIXEL),
+    _case(*_CHANNEL_ADAPTIVE, "default"),
+    _case(
+        *_CHANNEL_ADAPTIVE, "filters", filters=2, use_bias=True, reduction=1, temperature=0.5, border="wrap", case=ODD
     ),
+    _case(*_CHANNEL_ADAPTIVE, "one-pixel", strides=3, case=ONE_PIXEL),
+    _case(*_CHANNEL_ADAPTIVE, "hard", hard=True, case=SMALL),
+    _case(*_CONTENT_ADAPTIVE, "default", case={"channels": 1}),
+    _case(*_CONTENT_ADAPTIVE, "box-odd", window=3, start="box", hidden=4, temperature=0.7, border="edge", case=ODD),
+    _case(*_CONTENT_ADAPTIVE, "one-pixel", strides=3, hidden=4, case=ONE_PIXEL),
+    _case(*_CONTENT_ADAPTIVE, "hard", hard=True, window=2, hidden=3, case=SMALL),
 ]

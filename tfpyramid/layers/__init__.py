@@ -1,10 +1,22 @@
 """Keras layers: pyramids, learned downsampling, features of levels and their fusion."""
 
-from tfpyramid.layers.downsampling import LearnableDownsample2D
+from tfpyramid.layers.downsampling import (
+    AntiAliasedDownsample2D,
+    BilinearDownsample2D,
+    BlurPool2D,
+    ChannelAdaptiveDownsample2D,
+    ContentAdaptiveDownsample2D,
+    LearnableDownsample2D,
+)
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
 
 __all__ = [
+    "AntiAliasedDownsample2D",
+    "BilinearDownsample2D",
+    "BlurPool2D",
+    "ChannelAdaptiveDownsample2D",
+    "ContentAdaptiveDownsample2D",
     "GaussianPyramid",
     "LaplacianPyramid",
     "LaplacianReconstruction",

@@ -1,24 +1,29 @@
 """Pure functions on tensors: no Keras, no state."""
 
-from tfpyramid.ops.convolution import conv_down
+from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
-from tfpyramid.ops.kernels import binomial, box, gaussian
+from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
+from tfpyramid.ops.resize import bilinear_down
 from tfpyramid.ops.straight_through import heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
+from tfpyramid.ops.windows import window_mean
 
 __all__ = [
     "align_levels",
+    "bilinear_down",
     "binomial",
     "box",
     "conv_down",
+    "depthwise_down",
     "fusion_weights",
     "gaussian",
     "gaussian_pyramid",
     "heaviside_st",
     "laplacian_pyramid",
     "normalize_gradient",
+    "normalize_kernel",
     "one_hot_st",
     "pyr_down",
     "pyr_up",
@@ -28,4 +33,5 @@ __all__ = [
     "round_st",
     "scale_gradient",
     "surrogate_st",
+    "window_mean",
 ]

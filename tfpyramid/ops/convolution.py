@@ -1,4 +1,4 @@
-"""Convolutions with dense kernels."""
+"""Convolutions with kernels of two dimensions, dense or one for each channel, that decimate as `pyr_down` does."""
 
 import tensorflow as tf
 
@@ -31,31 +31,92 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     """
     images = _checks.images(images)
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
-    borders.check(border)
     kernel = tf.convert_to_tensor(kernel)
-    if (
-        kernel.shape.rank != 4
-        or 0 in kernel.shape
-        or kernel.shape[2] != images.shape[3]
-        or kernel.dtype != images.dtype
-    ):
+    if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
         raise ValueError(
-            "`kernel` must be [rows, columns, channels, filters], with the channels and the dtype of `images`, "
-            f"{images.shape[3]} and {images.dtype.name}. "
-            f"Received: kernel of shape {kernel.shape}, {kernel.dtype.name}"
+            "`kernel` must be [rows, columns, channels, filters], with the channels of `images`, "
+            f"{images.shape[3]}. Received: kernel of shape {kernel.shape}"
         )
-    x = images
+    if kernel.dtype != images.dtype:
+        raise ValueError(
+            f"`kernel` must have the dtype of `images`, {images.dtype.name}. Received: kernel of {kernel.dtype.name}"
+        )
+    return conv2d(_extended(images, kernel, border), kernel, strides)
+
+
+def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
+    """Convolve each channel with a kernel of its own and decimate, in the convention of `pyr_down`.
+
+    Convention:
+        As in `conv_down`.
+
+    Equation:
+        `y[i, j, c] = sum_{a, b} kernel[a, b, c, 0] x[strides i + a - r, strides j + b - r, c]`, with
+        `r = (size - 1) // 2` of the kernel's rows and columns, and x extended by the border rule.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
+            bfloat16 are summed in float32 and rounded once.
+        kernel: floating tensor [rows, columns, channels, 1]; it need not be rounded to the dtype of half-precision
+            images.
+        strides: at least 1.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        [batch, ceil(height / strides), ceil(width / strides), channels] of the dtype of `images`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+    """
+    images = _checks.images(images)
+    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    kernel = tf.convert_to_tensor(kernel)
+    _checks.floating("kernel", kernel.dtype)
+    if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2:] != [images.shape[3], 1]:
+        raise ValueError(
+            f"`kernel` must be [rows, columns, channels, 1], with the channels of `images`, {images.shape[3]}. "
+            f"Received: kernel of shape {kernel.shape}"
+        )
+    # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
+    work = working_dtype(images.dtype)
+    x = _extended(tf.cast(images, work), kernel, border)
+    y = tf.nn.depthwise_conv2d(x, tf.cast(kernel, work), [1, strides, strides, 1], "VALID")
+    return tf.cast(_sized(y, x, kernel, strides, images.shape[3]), images.dtype)
+
+
+def working_dtype(dtype: tf.DType) -> tf.DType:
+    """Return the dtype that images of `dtype` are computed in: float32 for the two of 16 bits."""
+    return tf.float32 if dtype.size == 2 else dtype
+
+
+def _extended(images: tf.Tensor, kernel: tf.Tensor, border: str) -> tf.Tensor:
+    borders.check(border)
     for axis, taps in zip((1, 2), kernel.shape[:2]):
-        x = borders.extend(x, axis, (taps - 1) // 2, taps // 2, border)
-    return conv2d(x, kernel, strides)
+        images = borders.extend(images, axis, (taps - 1) // 2, taps // 2, border)
+    return images
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
     """Return `tf.nn.conv2d`, of an empty batch too: there TensorFlow's CPU kernel returns the shape of its input."""
     y = tf.nn.conv2d(x, kernel, strides, padding)
+    return _sized(y, x, kernel, strides, kernel.shape[3], padding)
+
+
+def _sized(
+    y: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor, strides: int, filters: int, padding: str = "VALID"
+) -> tf.Tensor:
+    """Return y, a convolution of x, in the shape it must have: that of an empty batch is wrong on a CPU."""
     shape = tf.shape(x)
     reach = [taps - 1 if padding == "VALID" else 0 for taps in kernel.shape[:2]]
     sides = [(shape[axis] - lost + strides - 1) // strides for axis, lost in zip((1, 2), reach)]
-    sized = tf.reshape(y, [shape[0], *sides, kernel.shape[3]])
+    sized = tf.reshape(y, [shape[0], *sides, filters])
     sized.set_shape(y.shape if x.shape[0] != 0 else [0, None, None, None])
     return sized
+
+
+def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Return the largest of the `size` by `size` samples about each, those inside the image, at the same size."""
+    if size == 1:
+        return images
+    # An empty batch needs the same care as in `conv2d`, and gets it by the reshape.
+    return tf.reshape(tf.nn.max_pool2d(images, size, 1, "SAME"), tf.shape(images))

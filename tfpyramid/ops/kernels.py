@@ -60,6 +60,46 @@ def box(size: int) -> np.ndarray:
     return np.full(size, 1 / size)
 
 
+def normalize_kernel(values: tf.Tensor, normalization: str | None = "sum") -> tf.Tensor:
+    """Turn learned values into kernels of DC gain 1.
+
+    Equation:
+        over the n taps of each channel: "sum": `w = v + (1 - sum v) / n`, the nearest taps of sum 1, of either sign;
+        "softmax": `w = exp(v) / sum exp(v)`, positive taps of sum 1; None: `w = v`.
+
+    Convention:
+        "sum" adds rather than divides: taps whose sum passes through zero while they are learned do no harm. Taps of
+        either sign can sharpen; positive ones are a mean, which no pattern of aliases passes with a gain above 1.
+
+    Args:
+        values: floating tensor [rows, columns, ...]: a kernel for each of the further axes.
+        normalization: "sum", "softmax" or None.
+
+    Returns:
+        Tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: if `values` is not floating point or has fewer than two axes, or `normalization` is unknown.
+    """
+    values = tf.convert_to_tensor(values)
+    _checks.floating("values", values.dtype)
+    if values.shape.rank is None or values.shape.rank < 2 or None in values.shape[:2] or 0 in values.shape[:2]:
+        raise ValueError(
+            f"`values` must be [rows, columns, ...] with at least one tap. Received: values of shape {values.shape}"
+        )
+    if check_normalization(normalization) is None:
+        return values
+    if normalization == "sum":
+        return values + (1 - tf.reduce_sum(values, [0, 1])) / (values.shape[0] * values.shape[1])
+    powers = tf.exp(values - tf.reduce_max(values, [0, 1]))
+    return powers / tf.reduce_sum(powers, [0, 1])
+
+
+def check_normalization(normalization: str | None) -> str | None:
+    """Raise `ValueError` unless `normalization` is one that `normalize_kernel` knows; return it."""
+    return normalization and _checks.one_of("normalization", normalization, ("sum", "softmax", None))
+
+
 def prefilter_sigma(scale_factor: float) -> float:
     """Return the standard deviation, in samples, of the Gaussian that goes before a step by `scale_factor`.
 

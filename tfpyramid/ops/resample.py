@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import borders, kernels
+from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.separable import down_axis, level_size, up_axis
 
 INTERPOLATIONS = ("bilinear", "nearest")
@@ -61,7 +62,7 @@ def pyr_down(
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
     images = _checks.images(images)
-    work = _working_dtype(images.dtype)
+    work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
     x = tf.cast(images, work)
     for axis in (1, 2):
@@ -113,7 +114,7 @@ def pyr_up(
     images = _checks.images(images)
     output_size = _size_pair(output_size)
     _check_fit(images, output_size, scale_factor)
-    work = _working_dtype(images.dtype)
+    work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
     x = tf.cast(images, work)
     for axis, size in zip((1, 2), output_size):
@@ -166,11 +167,6 @@ def resize_by(
             x = tf.gather(x, tf.clip_by_value(nearest, 0, tf.shape(x)[axis] - 1), axis=axis)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
-
-
-def _working_dtype(dtype: tf.DType) -> tf.DType:
-    # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
-    return tf.float32 if dtype.size == 2 else dtype
 
 
 def _size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:

@@ -1,5 +1,17 @@
 """A level to the next, coarser one."""
 
+from tfpyramid.layers.downsampling.anti_aliased_downsample import AntiAliasedDownsample2D
+from tfpyramid.layers.downsampling.bilinear_downsample import BilinearDownsample2D
+from tfpyramid.layers.downsampling.blur_pool import BlurPool2D
+from tfpyramid.layers.downsampling.channel_adaptive_downsample import ChannelAdaptiveDownsample2D
+from tfpyramid.layers.downsampling.content_adaptive_downsample import ContentAdaptiveDownsample2D
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 
-__all__ = ["LearnableDownsample2D"]
+__all__ = [
+    "AntiAliasedDownsample2D",
+    "BilinearDownsample2D",
+    "BlurPool2D",
+    "ChannelAdaptiveDownsample2D",
+    "ContentAdaptiveDownsample2D",
+    "LearnableDownsample2D",
+]

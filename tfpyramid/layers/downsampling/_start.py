@@ -24,7 +24,6 @@ def channel_map(channels: int, filters: int) -> np.ndarray:
     return hears / hears.sum(axis=0)
 
 
-def dense_start(shape: tuple[int, int, int, int], strides: int) -> np.ndarray:
-    """Return [size, size, channels, filters]: the Gaussian on the channels each filter starts on, of DC gain 1."""
-    size, _, channels, filters = shape
-    return np.multiply.outer(gaussian_plane(size, strides), channel_map(channels, filters))
+def dense_start(plane: np.ndarray, channels: int, filters: int) -> np.ndarray:
+    """Return [*plane.shape, channels, filters]: the plane on the channels each filter hears."""
+    return np.multiply.outer(plane, channel_map(channels, filters))

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.layers.downsampling._start import dense_start
+from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.ops import borders, convolution, resample, straight_through
 
 
@@ -86,10 +86,11 @@ class LearnableDownsample2D(ImageLayer):
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
         filters = self.filters or channels
+        start = dense_start(gaussian_plane(self.kernel_size, self.strides), channels, filters)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.kernel_size, self.kernel_size, channels, filters),
-            initializer=lambda shape, dtype=None: tf.constant(dense_start(shape, self.strides), dtype),
+            shape=start.shape,
+            initializer=lambda shape, dtype=None: tf.constant(start, dtype),
             regularizer=self.kernel_regularizer,
         )
         if self.use_bias:

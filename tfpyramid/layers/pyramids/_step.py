@@ -49,7 +49,7 @@ class PyramidLayer(StepLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shape = _checks.image_shape("images", input_shape)
-        shapes = [shape]
+        shapes: list[tuple[int | None, ...]] = [shape]
         for _ in range(pyramid.level_count(shape, self.num_levels, self.scale_factor) - 1):
             batch, height, width, channels = shapes[-1]
             size = (resample.level_size(side, self.scale_factor) for side in (height, width))

@@ -87,7 +87,7 @@ class LearnablePyramid(ImageLayer):
         return levels
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        shapes = [_checks.image_shape("images", input_shape)]
+        shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]
         for downsample in self._steps():
             shapes.append(shape_tuple(downsample.compute_output_shape(shapes[-1])))
         if self.share_weights:

@@ -1,0 +1,138 @@
+"""AntiAliasedDownsample2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
+from tfpyramid.ops import borders, convolution, kernels, resample, straight_through
+
+
+@register
+class AntiAliasedDownsample2D(ImageLayer):
+    """A blur of DC gain 1 that is learned for each channel, then decimation or a strided convolution.
+
+    Equation:
+        `y = depthwise_down(x, w, strides)`, `w = normalize_kernel(v, normalization)` for learned values v; with
+        `filters`, `y = conv_down(depthwise_down(x, w, 1), u, strides)` for a learned 3 by 3 kernel u. With `hard=True`,
+        forward: w and u rounded to fixed point with steps of 2^-kernel_bits and clipped to [-1, 1]; backward: the
+        gradient of the quantised kernel passes where it was not clipped (`tfpyramid.ops.quantize_st`).
+
+    Convention:
+        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`; a side of n
+        becomes ceil(n / strides). Untrained it is the Gaussian pyramid's next level, with 5 taps and strides of 2
+        OpenCV's `pyrDown`. u starts as the identity of each channel, as `LearnableDownsample2D` deals channels out.
+
+        What `normalization` is for: "sum" lets taps be negative, keeps most detail and can sharpen; "softmax" keeps
+        them positive, a low-pass whatever is learned, and the output most stable under shifts of the input; None
+        leaves them free, and they drift away from the low-pass.
+
+    Args:
+        filters: channels of the output, at least 1; None means the input's, without the convolution.
+        kernel_size: rows and columns of the blur, at least 1; even sizes keep more detail than odd ones.
+        strides: ratio of the sides of input and output, at least 2.
+        normalization: "sum", "softmax" or None.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        hard: quantise the kernels in the forward pass, straight-through.
+        kernel_bits: bits of a quantised tap's magnitude, 1 to 23; 8 is enough to hold the binomial start exactly.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), filters].
+
+    Attributes:
+        blur: the kernels w as they are now, [kernel_size, kernel_size, channels, 1].
+        kernel: the kernel u, or None.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> images = tf.random.uniform([1, 33, 47, 3])
+        >>> level = AntiAliasedDownsample2D()(images)
+        >>> bool(tf.reduce_max(tf.abs(level - ops.pyr_down(images))) < 1e-6)
+        True
+
+    References:
+        Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 3.2 (blur before the stride);
+        Zou, Xiao, Yu and Lee, Delving Deeper into Anti-aliasing in ConvNets, 2020, section 3 (softmax of learned taps).
+    """
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        kernel_size: int = 5,
+        strides: int = 2,
+        *,
+        normalization: str | None = "sum",
+        border: str = "reflect",
+        hard: bool = False,
+        kernel_bits: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the blur")
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.normalization = kernels.check_normalization(normalization)
+        self.border = borders.check(border)
+        self.hard = _checks.flag("hard", hard)
+        self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
+        self.blur_values = self.kernel = None  # Made by `build`.
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        start = gaussian_plane(self.kernel_size, self.strides)
+        if self.normalization == "softmax":
+            start = np.log(start)
+        shape = (self.kernel_size, self.kernel_size, channels, 1)
+        self.blur_values = self.add_parameter("blur_values", np.broadcast_to(start[:, :, None, None], shape))
+        if self.filters is not None:
+            identity = dense_start(np.outer([0, 1, 0], [0, 1, 0]), channels, self.filters)
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=identity.shape,
+                initializer=lambda shape, dtype=None: tf.constant(identity, dtype),
+            )
+        super().build(input_shape)
+
+    @property
+    def blur(self) -> tf.Tensor:
+        """The kernels w of the equation as used, quantised if `hard`: [kernel_size, kernel_size, channels, 1]."""
+        return self._used(kernels.normalize_kernel(self.blur_values, self.normalization))
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        if self.filters is None:
+            return convolution.depthwise_down(images, self.blur, self.strides, border=self.border)
+        blurred = convolution.depthwise_down(images, self.blur, 1, border=self.border)
+        kernel = self._used(tf.convert_to_tensor(self.kernel))
+        return convolution.conv_down(blurred, kernel, self.strides, border=self.border)
+
+    def _used(self, kernel: tf.Tensor) -> tf.Tensor:
+        return straight_through.quantize_st(kernel, self.kernel_bits) if self.hard else kernel
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        size = (resample.level_size(side, self.strides) for side in (height, width))
+        return (batch, *size, self.filters or channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "normalization": self.normalization,
+            "border": self.border,
+            "hard": self.hard,
+            "kernel_bits": self.kernel_bits,
+        }

@@ -1,0 +1,77 @@
+"""BlurPool2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, convolution, kernels, resample
+
+
+@register
+class BlurPool2D(ImageLayer):
+    """A fixed blur, then decimation: pooling that hardly notices a shift of its input.
+
+    Equation:
+        `y[i] = sum_k w[k - strides i] m[k]` on each axis, w the binomial taps; `m[k] = x[k]`, or with `pool_size`
+        above 1 the largest of `pool_size` by `pool_size` samples of x, which makes it the anti-aliased max-pooling.
+
+    Convention:
+        A side of n becomes ceil(n / strides), and taps of even number reach one sample further right than left, as in
+        `pyr_down` with `kernel=binomial(kernel_size)`, which this is. The window of the maximum has stride 1, lies as
+        `keras.layers.MaxPooling2D(pool_size, 1, "same")` lays it, and leaves out what is beyond the border.
+
+    Args:
+        kernel_size: number of binomial taps on each axis, at least 1; 1 decimates only.
+        strides: ratio of the sides of input and output, at least 2.
+        pool_size: rows and columns of the maximum in front of the blur, at least 1; 1 means none.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), channels].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> tuple(BlurPool2D(pool_size=2)(tf.ones([1, 33, 47, 3])).shape)
+        (1, 17, 24, 3)
+
+    References:
+        Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 3.2.
+    """
+
+    def __init__(
+        self, kernel_size: int = 4, strides: int = 2, *, pool_size: int = 1, border: str = "reflect", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the number of binomial taps on each axis")
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.pool_size = _checks.integer("pool_size", pool_size, 1, "the rows and columns of the maximum")
+        self.border = borders.check(border)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        taps = kernels.binomial(self.kernel_size)
+        maxima = convolution.max_filter(_checks.images(images), self.pool_size)
+        return resample.pyr_down(maxima, scale_factor=self.strides, kernel=taps, border=self.border)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        return (batch, *(resample.level_size(side, self.strides) for side in (height, width)), channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "pool_size": self.pool_size,
+            "border": self.border,
+        }

@@ -1,0 +1,142 @@
+"""ChannelAdaptiveDownsample2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
+from tfpyramid.ops import borders, convolution, resample, straight_through
+
+OPEN = 2.0  # The logit that gates start at: open, and not so far that the sigmoid no longer moves.
+
+
+@register
+class ChannelAdaptiveDownsample2D(ImageLayer):
+    """Channels weighed by what the whole image holds, then a strided convolution.
+
+    Equation:
+        `y = conv_down(g x, w, strides) + b` for a learned 3 by 3 kernel w; the gates `g = sigmoid(z / T)`, one for each
+        image and channel, T the temperature, `z = relu(mean(x) W1 + b1) W2 + b2`, the mean over all pixels. With
+        `hard=True`, forward: `g = 1 if z >= 0 else 0`; backward: the gradient of the sigmoid
+        (`tfpyramid.ops.heaviside_st`).
+
+    Convention:
+        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Gates start open,
+        at z = 2 for every image (W2 starts at 0), and w as a Gaussian of a standard deviation of strides / 3, divided
+        by what the gates let through: untrained, the layer is `pyr_down` with those three taps, soft or hard. Filters
+        start on channels as in `LearnableDownsample2D`.
+
+    Args:
+        filters: channels of the output, at least 1; None means as many as the input has.
+        strides: ratio of the sides of input and output, at least 2.
+        reduction: channels for each hidden unit behind the mean, at least 1; there is one unit at least.
+        use_bias: add a learned number to each filter; it starts at 0.
+        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        hard: open or close each channel in the forward pass, straight-through.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), filters].
+
+    Attributes:
+        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> tuple(ChannelAdaptiveDownsample2D(filters=8)(tf.ones([1, 33, 47, 3])).shape)
+        (1, 17, 24, 8)
+
+    References:
+        Hu, Shen and Sun, Squeeze-and-Excitation Networks, 2018, section 3 (the gates);
+        Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
+    """
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        strides: int = 2,
+        *,
+        reduction: int = 4,
+        use_bias: bool = False,
+        temperature: float = 1.0,
+        hard: bool = False,
+        border: str = "reflect",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.reduction = _checks.integer("reduction", reduction, 1, "the channels for each hidden unit")
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.initial_temperature = _checks.number(
+            "temperature", temperature, above=0, meaning="the smaller, the harder"
+        )
+        self.hard = _checks.flag("hard", hard)
+        self.border = borders.check(border)
+        self.bias = None  # Made by `build`.
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        filters, units = self.filters or channels, max(1, channels // self.reduction)
+        start = dense_start(gaussian_plane(3, self.strides), channels, filters)
+        if not self.hard:
+            start = start * (1 + np.exp(-OPEN / self.initial_temperature))
+        self.kernel = self.add_weight(
+            name="kernel", shape=start.shape, initializer=lambda shape, dtype=None: tf.constant(start, dtype)
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+        glorot = keras.initializers.GlorotUniform()
+        self.squeeze_kernel = self.add_weight(name="squeeze_kernel", shape=(channels, units), initializer=glorot)
+        self.squeeze_bias = self.add_weight(name="squeeze_bias", shape=(units,), initializer="zeros")
+        self.excite_kernel = self.add_weight(name="excite_kernel", shape=(units, channels), initializer="zeros")
+        self.excite_bias = self.add_weight(
+            name="excite_bias", shape=(channels,), initializer=keras.initializers.Constant(OPEN)
+        )
+        self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        gated = _checks.images(images) * self.gates(images)[:, None, None, :]
+        level = convolution.conv_down(gated, tf.convert_to_tensor(self.kernel), self.strides, border=self.border)
+        return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
+
+    def gates(self, images: tf.Tensor) -> tf.Tensor:
+        """Return [batch, channels], what each channel of these images is multiplied with."""
+        work = convolution.working_dtype(images.dtype)
+        summary = tf.cast(tf.reduce_mean(tf.cast(images, work), [1, 2]), images.dtype)
+        squeezed = summary @ tf.convert_to_tensor(self.squeeze_kernel) + tf.convert_to_tensor(self.squeeze_bias)
+        logits = tf.nn.relu(squeezed) @ tf.convert_to_tensor(self.excite_kernel)
+        logits = logits + tf.convert_to_tensor(self.excite_bias)
+        if self.hard:
+            return straight_through.heaviside_st(logits, self.temperature)
+        return tf.cast(tf.sigmoid(tf.cast(logits, work) / tf.cast(self.temperature, work)), images.dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        size = (resample.level_size(side, self.strides) for side in (height, width))
+        return (batch, *size, self.filters or channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "strides": self.strides,
+            "reduction": self.reduction,
+            "use_bias": self.use_bias,
+            "temperature": self.initial_temperature,
+            "hard": self.hard,
+            "border": self.border,
+        }

@@ -1,0 +1,139 @@
+"""ContentAdaptiveDownsample2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers.downsampling._start import gaussian_plane
+from tfpyramid.ops import borders, convolution, resample, straight_through, windows
+
+STARTS = ("gaussian", "box")
+
+
+@register
+class ContentAdaptiveDownsample2D(ImageLayer):
+    """Each output a mean of the pixels in its window, with weights that are predicted from what is there.
+
+    Equation:
+        `y = window_mean(x, p, strides)`, `p = softmax(z / T)` over the window's pixels, T the temperature, with logits
+        `z = conv(relu(conv_down(x, u, strides) + b)) ` for a learned kernel u, one pixel larger than the window on each
+        side, and a learned 1 by 1 convolution. With `hard=True`, forward: the pixel of the largest logit; backward:
+        the gradient of the mean above (`tfpyramid.ops.one_hot_st`).
+
+    Convention:
+        The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
+        sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
+        starts at 0 and its bias at the logarithm of the start: untrained, the layer is `pyr_down` with those taps, and
+        with `hard=True` it picks the pixel the taps weigh most, the first of equals.
+
+    Args:
+        window: rows and columns of the pixels that an output is made of, at least 1.
+        strides: ratio of the sides of input and output, at least 2.
+        hidden: channels between the two convolutions, at least 1.
+        start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.
+        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        hard: pick one pixel in the forward pass, straight-through.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), channels].
+
+    Attributes:
+        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> images = tf.random.uniform([1, 33, 47, 3])
+        >>> level = ContentAdaptiveDownsample2D(window=2, start="box")(images)
+        >>> bool(tf.reduce_max(tf.abs(level - ops.pyr_down(images, kernel="box"))) < 1e-6)
+        True
+
+    References:
+        Kopf, Shamir and Peers, Content-Adaptive Image Downscaling, 2013, section 3 (kernels that follow the content);
+        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2.2 (the surrogate).
+    """
+
+    def __init__(
+        self,
+        window: int = 4,
+        strides: int = 2,
+        *,
+        hidden: int = 16,
+        start: str = "gaussian",
+        temperature: float = 1.0,
+        hard: bool = False,
+        border: str = "reflect",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.window = _checks.integer("window", window, 1, "the rows and columns of pixels that an output is made of")
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.hidden = _checks.integer("hidden", hidden, 1, "the channels between the two convolutions")
+        self.start = _checks.one_of("start", start, STARTS)
+        self.initial_temperature = _checks.number(
+            "temperature", temperature, above=0, meaning="the smaller, the harder"
+        )
+        self.hard = _checks.flag("hard", hard)
+        self.border = borders.check(border)
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        pixels = self.window**2
+        shares = gaussian_plane(self.window, self.strides) if self.start == "gaussian" else np.full(pixels, 1 / pixels)
+        size = self.window + 2
+        self.features_kernel = self.add_weight(
+            name="features_kernel",
+            shape=(size, size, channels, self.hidden),
+            initializer=keras.initializers.GlorotUniform(),
+        )
+        self.features_bias = self.add_weight(name="features_bias", shape=(self.hidden,), initializer="zeros")
+        self.logits_kernel = self.add_weight(
+            name="logits_kernel", shape=(1, 1, self.hidden, pixels), initializer="zeros"
+        )
+        self.logits_bias = self.add_parameter("logits_bias", self.initial_temperature * np.log(np.ravel(shares)))
+        self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        logits = self._logits(images)
+        if self.hard:
+            weights = straight_through.one_hot_st(logits, self.temperature)
+        else:
+            weights = tf.nn.softmax(logits / tf.convert_to_tensor(self.temperature))
+        return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        kernel = tf.convert_to_tensor(self.features_kernel)
+        features = convolution.conv_down(images, kernel, self.strides, border=self.border)
+        features = tf.nn.relu(features + tf.convert_to_tensor(self.features_bias))
+        logits = convolution.conv2d(features, tf.convert_to_tensor(self.logits_kernel))
+        bias = tf.convert_to_tensor(self.logits_bias)
+        return tf.cast(logits, bias.dtype) + bias
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        return (batch, *(resample.level_size(side, self.strides) for side in (height, width)), channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "window": self.window,
+            "strides": self.strides,
+            "hidden": self.hidden,
+            "start": self.start,
+            "temperature": self.initial_temperature,
+            "hard": self.hard,
+            "border": self.border,
+        }

@@ -1,0 +1,82 @@
+"""Resizing by cells: the image is cut into as many equal cells as the output has samples, centres in register."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops.resample import resize_by, sides
+from tfpyramid.ops.separable import level_size
+
+
+def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:
+    """Resize by bilinear interpolation to the size of the next level.
+
+    Convention:
+        Half-pixel centres, unlike `pyr_down`: output sample i lies mid-cell, at (i + 1/2) r - 1/2 of the input, with
+        the ratio r of the two sizes as they are, n / ceil(n / scale_factor). So do `tf.image.resize` and OpenCV's.
+        At factor 2 that is the mean of two by two samples, the mipmap.
+
+    Equation:
+        `y[i] = sum_k h(k - p[i]) x[k] / sum_k h(k - p[i])` on each axis, with `p[i] = (i + 1/2) r - 1/2` and k inside
+        the image; h is the hat `max(0, 1 - |u|)`, which reads two samples, or with `antialias` the hat that is wide
+        enough to reach the neighbouring outputs, `max(0, 1 - |u| / r)`.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
+            bfloat16 are summed in float32 and rounded once.
+        scale_factor: ratio of the sides of input and output, greater than 1.
+        antialias: widen the hat, so that every sample is used at any factor.
+
+    Returns:
+        [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        `tf.image.resize`, methods "bilinear" with `antialias` off and on, to which it is equal.
+    """
+    images = _checks.images(images)
+    scale_factor = _checks.scale_factor(scale_factor)
+    size = [level_size(n, scale_factor) for n in sides(images)]
+    x = tf.cast(images, working_dtype(images.dtype))
+    if _checks.flag("antialias", antialias):
+
+        def hat(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
+            return tf.maximum(1 - tf.abs(samples - centres) / tf.maximum(ratio, 1), 0)
+
+        x = _weighted(x, size, hat)
+    else:
+        x = resize_by(x, None, size)
+    x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
+    return tf.cast(x, images.dtype)
+
+
+def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
+    """Return the mean of each of `output_size` equal cells, parts of samples counted: images may have any sides.
+
+    Equation: `y[i] = (1 / r) sum_k overlap([i r, (i + 1) r], [k, k + 1]) x[k]` on each axis, r the ratio of the sizes.
+    """
+
+    def overlap(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
+        left, right = centres + (1 - ratio) / 2, centres + (1 + ratio) / 2
+        return tf.maximum(tf.minimum(samples + 1, right) - tf.maximum(samples, left), 0)
+
+    x = _weighted(tf.cast(images, working_dtype(images.dtype)), output_size, overlap)
+    x.set_shape([images.shape[0], *output_size, images.shape[3]])
+    return tf.cast(x, images.dtype)
+
+
+def _weighted(x: tf.Tensor, output_size: Sequence[int | tf.Tensor], weigh: Callable) -> tf.Tensor:
+    """Return `sum_k weigh(k, p[i], r) x[k] / sum_k weigh(k, p[i], r)` on both axes, p the centres of the cells."""
+    # A row for each output and a column for each sample: at most as large as the image, and one matrix product.
+    for axis, size, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
+        length = tf.shape(x)[axis]
+        ratio = tf.cast(length, tf.float64) / tf.cast(size, tf.float64)
+        centres = (tf.cast(tf.range(size), tf.float64)[:, None] + 0.5) * ratio - 0.5
+        weights = weigh(tf.cast(tf.range(length), tf.float64), centres, ratio)
+        weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
+        x = tf.einsum(pattern, weights, x)
+    return x

@@ -1,0 +1,62 @@
+"""Weighted means over windows, with weights of their own at each place."""
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops import borders
+from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops.resample import sides
+
+
+def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
+    """Combine the samples of a window about each output, with weights that each output has of its own.
+
+    Convention:
+        Windows lie as the kernels of `conv_down` do: that of output i is about i * strides of the input, an even one
+        reaching one sample further right and down than left and up; a side of n becomes ceil(n / strides). All
+        channels of an output share its weights.
+
+    Equation:
+        `y[i, j, c] = sum_{a, b} weights[i, j, a window + b] x[strides i + a - r, strides j + b - r, c]`, with
+        `r = (window - 1) // 2`, and x extended by the border rule.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        weights: [batch, ceil(height / strides), ceil(width / strides), window^2], of the same dtype, row by row.
+        strides: at least 1.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        [batch, ceil(height / strides), ceil(width / strides), channels] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Kopf, Shamir and Peers, Content-Adaptive Image Downscaling, 2013, section 3 (kernels that follow the content).
+    """
+    images, weights = _checks.images(images), _checks.images(weights, "weights")
+    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    borders.check(border)
+    window = round(weights.shape[3] ** 0.5)
+    if window**2 != weights.shape[3] or weights.dtype != images.dtype:
+        raise ValueError(
+            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], with the dtype of "
+            f"`images`, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}"
+        )
+    work = working_dtype(images.dtype)
+    left = (window - 1) // 2
+    x = tf.cast(images, work)
+    for axis in (1, 2):
+        x = borders.extend(x, axis, left, window - 1 - left, border)
+    shares = tf.cast(weights, work)
+    # One strided view for each sample of the window: all at once would be window^2 images of the output's size.
+    spans = [(n - 1) // strides * strides + 1 for n in sides(images)]
+    y = tf.add_n(
+        [
+            shares[..., a * window + b, None] * x[:, a : a + spans[0] : strides, b : b + spans[1] : strides]
+            for a in range(window)
+            for b in range(window)
+        ]
+    )
+    return tf.cast(y, images.dtype)
