@@ -209,7 +209,7 @@ def complex_step(function, arguments, upstream):
     for name, value in arguments.items():
         gradients[name] = np.zeros(value.shape)
         for index in np.ndindex(value.shape):
-            moved = value.astype(np.complex128)
+            moved = np.array(value, np.complex128)
             moved[index] += 1j * step
             y = function(**{**arguments, name: moved})
             gradients[name][index] = np.sum(upstream * np.imag(y)) / step

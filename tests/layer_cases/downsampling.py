@@ -125,10 +125,11 @@ CASES = [
     _case(
         *_CHANNEL_ADAPTIVE, "filters", filters=2, use_bias=True, reduction=1, temperature=0.5, border="wrap", case=ODD
     ),
-    _case(*_CHANNEL_ADAPTIVE, "one-pixel", strides=3, case=ONE_PIXEL),
-    _case(*_CHANNEL_ADAPTIVE, "hard", hard=True, case=SMALL),
+    _case(*_CHANNEL_ADAPTIVE, "one-pixel", strides=3, reduction=1, case=ONE_PIXEL),
+    _case(*_CHANNEL_ADAPTIVE, "hard", hard=True, reduction=1, case=SMALL),
     _case(*_CONTENT_ADAPTIVE, "default", case={"channels": 1}),
     _case(*_CONTENT_ADAPTIVE, "box-odd", window=3, start="box", hidden=4, temperature=0.7, border="edge", case=ODD),
-    _case(*_CONTENT_ADAPTIVE, "one-pixel", strides=3, hidden=4, case=ONE_PIXEL),
+    # Of a single pixel every mean is that pixel, and no weight has a gradient.
+    _case(*_CONTENT_ADAPTIVE, "one-row", strides=3, hidden=4, case={"size": (1, 5), "channels": 1}),
     _case(*_CONTENT_ADAPTIVE, "hard", hard=True, window=2, hidden=3, case=SMALL),
 ]
