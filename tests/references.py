@@ -251,3 +251,24 @@ def fusion_weights(values, method, epsilon=1e-4):
         return softmax(values)
     positive = np.maximum(values, 0)
     return positive / (positive.sum() + epsilon) if method == "fast_normalized" else values
+
+
+def strided_conv2d(x, kernel, strides, output_size=None):
+    """Convolve an output and a tap at a time; complex strides lie in the cell of their real part."""
+    (height, width), (rows, columns) = x.shape[1:3], kernel.shape[:2]
+    cells = np.real(strides)
+    if output_size is None:
+        output_size = [int((n - taps) / s) + 1 for n, taps, s in zip((height, width), (rows, columns), cells)]
+
+    def pixel(i, j):
+        return x[:, i, j] if 0 <= i < height and 0 <= j < width else np.zeros_like(x[:, 0, 0])
+
+    y = np.zeros([len(x), *output_size, kernel.shape[3]], np.result_type(x, kernel, strides))
+    for p, q, a, b in np.ndindex(*output_size, rows, columns):
+        i, j = math.floor(p * cells[0]), math.floor(q * cells[1])
+        f, g = p * strides[0] - i, q * strides[1] - j
+        i, j = i + a, j + b
+        upper = (1 - g) * pixel(i, j) + g * pixel(i, j + 1)
+        lower = (1 - g) * pixel(i + 1, j) + g * pixel(i + 1, j + 1)
+        y[:, p, q] += ((1 - f) * upper + f * lower) @ kernel[a, b]
+    return y

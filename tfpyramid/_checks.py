@@ -6,12 +6,13 @@ value, so that the code behind the door sees only that.
 
 import math
 import operator
-from collections.abc import Collection, Sequence
-from typing import Any, Union
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar, Union
 
 import numpy as np
 import tensorflow as tf
 
+Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
 
@@ -30,21 +31,41 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "") ->
 
 def pair(name: str, value: object, minimum: int, meaning: str = "") -> tuple[int, int]:
     """Return one or two ints of at least `minimum` as two."""
-    values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
-    rows, columns = (integer(name, each, minimum, meaning) for each in values)
-    return rows, columns
+    return both(value, lambda each: integer(name, each, minimum, meaning))
 
 
 def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
     """Return `value` as a finite float greater than `above`."""
+    result = _finite(value)
+    if not result > above:
+        rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
+        raise ValueError(f"{rule} Received: {name}={value!r}")
+    return result
+
+
+def at_least(name: str, value: object, minimum: float, meaning: str = "") -> float:
+    """Return `value` as a finite float of at least `minimum`; `meaning` completes the rule."""
+    result = _finite(value)
+    if not result >= minimum:
+        rule = f"`{name}` must be a finite number of at least {minimum:g}{meaning and ', ' + meaning}."
+        raise ValueError(f"{rule} Received: {name}={value!r}")
+    return result
+
+
+def _finite(value: object) -> float:
+    """Return `value` as a float, NaN where it is not one finite number."""
     try:
         result = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         result = math.nan
-    if not (math.isfinite(result) and result > above):
-        rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
-        raise ValueError(f"{rule} Received: {name}={value!r}")
-    return result
+    return result if math.isfinite(result) else math.nan
+
+
+def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
+    """Return one thing or two, each checked, as two: for the rows and for the columns."""
+    values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) == 2 else (value, value)
+    rows, columns = map(check, values)
+    return rows, columns
 
 
 def is_tensor(value: object) -> bool:

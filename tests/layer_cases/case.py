@@ -26,6 +26,7 @@ class LayerCase:
         closed_form: for straight-through cases, in which the output is no smooth function: the gradients of
             sum(upstream * y), as {"inputs": [...], weight name: ...}, from (layer, inputs, upstream).
         unknown_sides: whether the layer works on images whose sides are not known.
+        learned_sides: whether the sides of the output follow a weight, so that `compute_output_shape` cannot know them.
         empty_batch: whether it works on a batch of none; Keras's own convolution, given to a layer of ours, does not.
     """
 
@@ -37,6 +38,7 @@ class LayerCase:
     scale_factor: float = 2.0
     closed_form: Callable | None = None
     unknown_sides: bool = True
+    learned_sides: bool = False
     empty_batch: bool = True
 
     @property

@@ -91,6 +91,13 @@ def _content_adaptive(x, w, estimate, *, strides=2, border="reflect", **_):
     return references.window_mean(x, weights, strides, border)
 
 
+def _learnable_stride(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, use_bias=True, **_):
+    strides = np.array(initial_strides) * np.exp(w["log_strides"])
+    strides = estimate(np.maximum(np.round(strides.real), 1), strides)
+    output_size = (output_size, output_size) if isinstance(output_size, int) else output_size
+    return references.strided_conv2d(x, w["kernel"], strides, output_size) + (w["bias"] if use_bias else 0)
+
+
 SMALL = {"size": (5, 4), "channels": 2}
 
 _LEARNABLE = ("LearnableDownsample2D", _learnable)
@@ -99,6 +106,9 @@ _BLUR_POOL = ("BlurPool2D", _blur_pool)
 _BILINEAR = ("BilinearDownsample2D", _bilinear)
 _CHANNEL_ADAPTIVE = ("ChannelAdaptiveDownsample2D", _channel_adaptive)
 _CONTENT_ADAPTIVE = ("ContentAdaptiveDownsample2D", _content_adaptive)
+_LEARNABLE_STRIDE = ("LearnableStrideConv2D", _learnable_stride)
+
+LEARNED_SIDES = {"learned_sides": True}
 
 CASES = [
     _case(*_LEARNABLE, "default"),
@@ -132,4 +142,20 @@ CASES = [
     # Of a single pixel every mean is that pixel, and no weight has a gradient.
     _case(*_CONTENT_ADAPTIVE, "one-row", strides=3, hidden=4, case={"size": (1, 5), "channels": 1}),
     _case(*_CONTENT_ADAPTIVE, "hard", hard=True, window=2, hidden=3, case=SMALL),
+    _case(*_LEARNABLE_STRIDE, "default", case=LEARNED_SIDES),
+    _case(
+        *_LEARNABLE_STRIDE,
+        "fixed-size-odd",
+        filters=2,
+        kernel_size=2,
+        initial_strides=(2.6, 1.7),
+        output_size=(3, 7),
+        use_bias=False,
+        kernel_initializer="he_normal",
+        kernel_regularizer="l2",
+        cost_weight=0.1,
+        case=ODD,
+    ),
+    _case(*_LEARNABLE_STRIDE, "one-pixel", initial_strides=(0.7, 0.6), output_size=2, case=ONE_PIXEL),
+    _case(*_LEARNABLE_STRIDE, "hard", hard=True, filters=2, initial_strides=(1.6, 2.3), output_size=3, case=SMALL),
 ]

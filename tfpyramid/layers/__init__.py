@@ -7,6 +7,7 @@ from tfpyramid.layers.downsampling import (
     ChannelAdaptiveDownsample2D,
     ContentAdaptiveDownsample2D,
     LearnableDownsample2D,
+    LearnableStrideConv2D,
 )
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
@@ -22,6 +23,7 @@ __all__ = [
     "LaplacianReconstruction",
     "LearnableDownsample2D",
     "LearnablePyramid",
+    "LearnableStrideConv2D",
     "PerLevel",
     "PyramidConv2D",
     "UpsampleConcat",

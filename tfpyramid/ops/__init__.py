@@ -8,6 +8,7 @@ from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstru
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
 from tfpyramid.ops.straight_through import heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
+from tfpyramid.ops.strided_convolution import strided_conv2d
 from tfpyramid.ops.windows import window_mean
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "resize_by",
     "round_st",
     "scale_gradient",
+    "strided_conv2d",
     "surrogate_st",
     "window_mean",
 ]

@@ -112,7 +112,7 @@ def pyr_up(
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
     images = _checks.images(images)
-    output_size = _size_pair(output_size)
+    output_size = size_pair(output_size)
     _check_fit(images, output_size, scale_factor)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
@@ -151,7 +151,7 @@ def resize_by(
         scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None")
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
-    output_size = _size_pair(output_size)
+    output_size = size_pair(output_size)
     x = images
     for axis, size in zip((1, 2), output_size):
         positions = tf.cast(tf.range(size), tf.float64)
@@ -169,7 +169,7 @@ def resize_by(
     return x
 
 
-def _size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+def size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:
     """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor."""
     if tf.is_tensor(output_size) and output_size.shape == [2]:
         output_size = tf.unstack(output_size)

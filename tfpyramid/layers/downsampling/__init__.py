@@ -6,6 +6,7 @@ from tfpyramid.layers.downsampling.blur_pool import BlurPool2D
 from tfpyramid.layers.downsampling.channel_adaptive_downsample import ChannelAdaptiveDownsample2D
 from tfpyramid.layers.downsampling.content_adaptive_downsample import ContentAdaptiveDownsample2D
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
+from tfpyramid.layers.downsampling.learnable_stride_conv import LearnableStrideConv2D
 
 __all__ = [
     "AntiAliasedDownsample2D",
@@ -14,4 +15,5 @@ __all__ = [
     "ChannelAdaptiveDownsample2D",
     "ContentAdaptiveDownsample2D",
     "LearnableDownsample2D",
+    "LearnableStrideConv2D",
 ]

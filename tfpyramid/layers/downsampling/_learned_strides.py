@@ -1,0 +1,70 @@
+"""What the layers whose strides are learned share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import straight_through
+
+
+class LearnedStrides(ImageLayer):
+    """Holds `initial_strides`, `output_size`, `cost_weight`, `hard`, and the strides: exact at first, then positive.
+
+    Equation:
+        `s = initial_strides exp(v)`, with the learned v, `log_strides`, from 0.
+    """
+
+    def __init__(
+        self,
+        initial_strides: float | tuple[float, float] = (2.0, 2.0),
+        *,
+        output_size: int | tuple[int, int] | None = None,
+        cost_weight: float = 0.0,
+        hard: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.initial_strides = _checks.both(initial_strides, self._check_stride)
+        self.output_size = (
+            None if output_size is None else _checks.pair("output_size", output_size, 1, "(height, width)")
+        )
+        self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
+        self.hard = _checks.flag("hard", hard)
+        # XLA must know sizes when it compiles. Keras 3 asks this where `compile(jit_compile="auto")`, its default.
+        self.supports_jit = self.output_size is not None
+
+    def _check_stride(self, value: object) -> float:
+        return _checks.number("initial_strides", value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
+
+    def build(self, input_shape: Any) -> None:
+        self.compute_output_shape(input_shape)
+        self.log_strides = self.add_parameter("log_strides", np.zeros(2))
+        super().build(input_shape)
+
+    @property
+    def strides(self) -> tf.Tensor:
+        """The strides (s_y, s_x) as they are now, [2]; whole numbers of at least 1 if `hard`."""
+        log_strides = tf.convert_to_tensor(self.log_strides)
+        strides = tf.constant(self.initial_strides, log_strides.dtype) * tf.exp(log_strides)
+        if not self.hard:
+            return strides
+        return straight_through.surrogate_st(tf.maximum(tf.round(strides), 1), strides)
+
+    def add_cost(self) -> None:
+        """Add the loss that rewards larger strides."""
+        if self.cost_weight:
+            self.add_loss(self.cost_weight / tf.reduce_prod(self.strides))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "initial_strides": self.initial_strides,
+            "output_size": self.output_size,
+            "cost_weight": self.cost_weight,
+            "hard": self.hard,
+        }

@@ -1,0 +1,124 @@
+"""LearnableStrideConv2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers.downsampling._learned_strides import LearnedStrides
+from tfpyramid.ops import strided_convolution
+
+
+@register
+class LearnableStrideConv2D(LearnedStrides):
+    """A convolution that learns how far apart its outputs lie.
+
+    Equation:
+        `y[p] = sum_k w[k] x(p s + k) + b`, x read bilinearly between pixels and zero outside, with learned strides
+        `s = initial_strides exp(v)`, v from 0, so that they stay positive. With `hard=True`, forward: s rounded to
+        integers of at least 1; backward: the gradient for the rounded strides passes to s.
+
+    Convention:
+        The first window begins at the first pixel. Without `output_size` every window lies inside the image,
+        `padding="valid"`, and a side of n becomes floor((n - kernel_size) / s) + 1; at integer strides that is
+        `keras.layers.Conv2D`. With `output_size` the outputs are as many as it says, and a learned stride is how far
+        they spread; whatever lies outside the image is zero. The derivative at a whole position is that to its right,
+        so that strides which start as integers move (`tfpyramid.ops.strided_conv2d`).
+
+    Args:
+        filters: channels of the output, at least 1; None means as many as the input has.
+        kernel_size: rows and columns of the kernel, at least 1.
+        initial_strides: (s_y, s_x) in pixels, or a number for both, greater than 0.
+        output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
+            the layer static shapes and XLA.
+        cost_weight: weight of the loss that the layer adds, the share of pixels that is left, 1 / (s_y s_x): it rewards
+            larger strides. At least 0.
+        use_bias: add a learned number to each filter; it starts at 0.
+        hard: round the strides in the forward pass, straight-through.
+        kernel_initializer: Keras initializer of the kernel.
+        kernel_regularizer: Keras regularizer of the kernel.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least `kernel_size`, or with `output_size` of at
+        least 1, known or not.
+
+    Output shape:
+        [batch, *output_size, filters]; sides that are not known where `output_size` is None.
+
+    Attributes:
+        strides: tensor [2], (s_y, s_x) as they are now; of whole numbers if `hard`.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> layer = LearnableStrideConv2D(8, 3, initial_strides=(2.6, 1.7), output_size=(12, 16))
+        >>> tuple(layer(tf.ones([1, 33, 47, 3])).shape), layer.strides.numpy().round(3).tolist()
+        ((1, 12, 16, 8), [2.5999999046325684, 1.7000000476837158])
+
+    References:
+        Dai, Qi, Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 (positions that
+        have gradients); Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks, 2022,
+        section 3.3 (the loss for larger strides).
+    """
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        kernel_size: int = 3,
+        initial_strides: float | tuple[float, float] = (2.0, 2.0),
+        *,
+        output_size: int | tuple[int, int] | None = None,
+        cost_weight: float = 0.0,
+        use_bias: bool = True,
+        hard: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(initial_strides, output_size=output_size, cost_weight=cost_weight, hard=hard, **kwargs)
+        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel = self.bias = None  # Made by `build`.
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        filters = self.filters or channels
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, channels, filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        self.add_cost()
+        kernel = tf.convert_to_tensor(self.kernel)
+        y = strided_convolution.strided_conv2d(images, kernel, self.strides, output_size=self.output_size)
+        return y if self.bias is None else y + tf.convert_to_tensor(self.bias)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        if self.output_size is None:
+            strided_convolution.check_fit((batch, height, width), (self.kernel_size, self.kernel_size))
+        return (batch, *(self.output_size or (None, None)), self.filters or channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

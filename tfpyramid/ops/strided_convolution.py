@@ -1,0 +1,179 @@
+"""A convolution whose strides are real numbers, and are differentiable."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Union
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops.convolution import conv2d, working_dtype
+from tfpyramid.ops.resample import Size, sides, size_pair
+
+_FIT = "`images` must have sides of at least the kernel's where `output_size` is None."
+
+Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
+
+
+def strided_conv2d(
+    images: tf.Tensor, kernel: tf.Tensor, strides: Strides, *, output_size: Size | None = None
+) -> tf.Tensor:
+    """Convolve at positions a real stride apart, reading between pixels bilinearly; the strides have gradients too.
+
+    Convention:
+        The first output's window begins at the first pixel. Without `output_size` every window lies inside the image,
+        as with `padding="valid"`, to which this is equal at integer strides; with it, windows may reach beyond, where
+        the image is zero. A side must then be at least 1, and else at least the kernel's.
+
+    Equation:
+        `y[p] = sum_k w[k] x(p s + k)` for p = (0, 0), (0, 1), ... and s = (s_y, s_x), x read bilinearly, zero outside.
+
+        Reading at a distance of whole pixels commutes with interpolating: with z the convolution at stride 1,
+        `y = A(s_y) z A(s_x)^T`, where A has two numbers a row, 1 - f and f, at floor(p s) and the pixel after it,
+        f = p s - floor(p s). So the gradient of z is `A(s_y)^T dy A(s_x)`, and that of the strides
+        `ds_y = sum_p p_y dy[p] (dy[p] / d position)`, the latter the difference of the two rows of z that y[p] lies
+        between. At a whole position that is the difference to the right: the cell that floor names. The two-sided
+        derivative of the hat is 0 there, and a stride that starts as an integer would never move.
+
+    Args:
+        images: [batch, height, width, channels], floating point.
+        kernel: [rows, columns, channels, filters], of the same dtype.
+        strides: (s_y, s_x) in pixels, or a number for both, greater than 0; as a tensor [2] or variable of any floating
+            dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
+        output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
+            where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.
+
+    Returns:
+        [batch, *output_size, filters], of the dtype of `images`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the kernel does not fit.
+
+    References:
+        The equation, and the one-sided derivative, are those of deformable convolution's position gradient: Dai, Qi,
+        Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 and appendix A.
+    """
+    images = _checks.images(images)
+    kernel = tf.convert_to_tensor(kernel)
+    if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
+        raise ValueError(
+            "`kernel` must be [rows, columns, channels, filters], with the channels of `images`, "
+            f"{images.shape[3]}. Received: kernel of shape {kernel.shape}"
+        )
+    if kernel.dtype != images.dtype:
+        raise ValueError(
+            f"`kernel` must have the dtype of `images`, {images.dtype.name}. Received: kernel of {kernel.dtype.name}"
+        )
+    strides, known = check_strides(strides)
+    if output_size is None:
+        output_size = _valid_size(images, kernel, tf.unstack(strides) if known is None else known)
+    else:
+        output_size = size_pair(output_size)
+
+    @tf.custom_gradient
+    def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor) -> tuple:
+        return _convolve(x, kernel, strides, output_size)
+
+    y = convolve(images, kernel, strides)
+    y.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), kernel.shape[3]])
+    return y
+
+
+def check_strides(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
+    """Return strides as a tensor [2], and as two numbers if they are known now."""
+    if _checks.is_tensor(strides):
+        strides = tf.convert_to_tensor(strides)
+        _checks.floating("strides", strides.dtype)
+        if strides.shape != [2]:
+            raise ValueError(f"`strides` must be (s_y, s_x), a tensor of shape [2]. Received: shape {strides.shape}")
+        return strides, None
+    meaning = "in pixels, or two of them, (s_y, s_x)"
+    known = _checks.both(strides, lambda each: _checks.number("strides", each, above=0, meaning=meaning))
+    return tf.constant(known, tf.float64), known
+
+
+def check_fit(image_shape: Sequence[int | None], kernel_size: Sequence[int]) -> None:
+    """Raise `ValueError` where a side is known to be smaller than the kernel, so that no window lies inside."""
+    if any(n is not None and n < taps for n, taps in zip(image_shape[1:3], kernel_size)):
+        raise ValueError(
+            f"{_FIT} Received: images with sides {tuple(image_shape[1:3])}, a kernel with sides {tuple(kernel_size)}"
+        )
+
+
+def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | tf.Tensor]) -> list[int | tf.Tensor]:
+    """Return how many windows lie inside the images on each axis."""
+    size: list[int | tf.Tensor] = []
+    check_fit(images.shape, kernel.shape[:2])
+    for n, taps, stride in zip(sides(images), kernel.shape[:2], strides):
+        if isinstance(n, int) and isinstance(stride, float):
+            size.append(int((n - taps) / stride) + 1)
+            continue
+        tf.debugging.assert_greater_equal(n, taps, message=_FIT)
+        room = tf.cast(n - taps, tf.float64)
+        size.append(tf.cast(tf.floor(room / tf.cast(stride, tf.float64)), tf.int32) + 1)
+    return size
+
+
+class _Reads(NamedTuple):
+    """Where one axis of z, which ends with a zero at `last`, is read: at low + share, for each output."""
+
+    index: tf.Tensor
+    low: tf.Tensor
+    high: tf.Tensor
+    share: tf.Tensor
+    last: tf.Tensor
+
+    @classmethod
+    def at(cls, stride: tf.Tensor, size: int | tf.Tensor, last: tf.Tensor, dtype: tf.DType) -> "_Reads":
+        index = tf.cast(tf.range(size), tf.float64)
+        positions = tf.minimum(index * tf.cast(stride, tf.float64), tf.cast(last, tf.float64))
+        low = tf.cast(tf.floor(positions), tf.int32)
+        share = positions - tf.cast(low, tf.float64)
+        return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(share, dtype), last)
+
+    def between(self, z: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return z, interpolated on the axis, and its derivative by the position."""
+        shape = [1] * z.shape.rank
+        shape[axis] = -1
+        share = tf.reshape(self.share, shape)
+        low, high = tf.gather(z, self.low, axis=axis), tf.gather(z, self.high, axis=axis)
+        # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
+        return (1 - share) * low + tf.math.multiply_no_nan(high, share), high - low
+
+    def matrix(self) -> tf.Tensor:
+        """Return A, [outputs, last + 1]."""
+        depth, share = self.last + 1, self.share[:, None]
+        low, high = (tf.one_hot(index, depth, dtype=share.dtype) for index in (self.low, self.high))
+        return (1 - share) * low + share * high
+
+
+def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tuple:
+    """Return y and its gradient function, in the form that `tf.custom_gradient` wants."""
+    work = working_dtype(x.dtype)
+    # So that z goes on to where all of the kernel is outside: to zero at position n.
+    padded = tf.pad(x, [[0, 0], [0, kernel.shape[0]], [0, kernel.shape[1]], [0, 0]])
+    z = tf.cast(conv2d(padded, kernel), work)
+    height, width = sides(x)
+    rows = _Reads.at(strides[0], size[0], height, work)
+    columns = _Reads.at(strides[1], size[1], width, work)
+    on_rows, by_row = rows.between(z, 1)
+    y, by_x = columns.between(on_rows, 2)
+    by_y, _ = columns.between(by_row, 2)
+
+    def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # Kept from the forward pass: two tensors of the size of y, not the larger z.
+        dy = tf.cast(upstream, work)
+        dz = tf.einsum("oi,bopf->bipf", rows.matrix(), dy)
+        dz = tf.cast(tf.einsum("pj,bipf->bijf", columns.matrix(), dz), x.dtype)
+        dpadded = tf.nn.conv2d_transpose(dz, kernel, tf.shape(padded), 1, "VALID")
+        dkernel = tf.raw_ops.Conv2DBackpropFilter(
+            input=padded, filter_sizes=tf.shape(kernel), out_backprop=dz, strides=[1, 1, 1, 1], padding="VALID"
+        )
+        ds = [
+            tf.einsum("bopf,bopf,o->", dy, by_y, rows.index),
+            tf.einsum("bopf,bopf,p->", dy, by_x, columns.index),
+        ]
+        dx = tf.reshape(dpadded, tf.shape(padded))[:, :height, :width]
+        return dx, dkernel, tf.cast(tf.stack(ds), strides.dtype)
+
+    return tf.cast(y, x.dtype), grad
