@@ -272,3 +272,43 @@ def strided_conv2d(x, kernel, strides, output_size=None):
         lower = (1 - g) * pixel(i + 1, j) + g * pixel(i + 1, j + 1)
         y[:, p, q] += ((1 - f) * upper + f * lower) @ kernel[a, b]
     return y
+
+
+def bilinear_sample(x, points, border="constant"):
+    """Read [batch, h, w, c] at [batch, ..., 2], a point at a time; a complex one lies in the cell of its real part."""
+    reach = int(np.abs(np.real(points)).max(initial=0)) + 2
+    padded = np.pad(x, [(0, 0), (reach, reach), (reach, reach), (0, 0)], mode=border)
+    y = np.zeros([*points.shape[:-1], x.shape[3]], np.result_type(x, points))
+    for place in np.ndindex(points.shape[:-1]):
+        p, q = points[place]
+        i, j = math.floor(p.real), math.floor(q.real)
+        f, g = p - i, q - j
+        (a, b), (c, d) = padded[place[0], i + reach : i + reach + 2, j + reach : j + reach + 2]
+        y[place] = (1 - f) * ((1 - g) * a + g * b) + f * ((1 - g) * c + g * d)
+    return y
+
+
+def affine_grid(matrices, image_size, output_size):
+    (height, width), (rows, columns) = image_size, output_size
+    points = np.zeros([len(matrices), rows, columns, 2], matrices.dtype)
+    for i, j in np.ndindex(rows, columns):
+        place = np.array([(2 * i + 1) / rows - 1, (2 * j + 1) / columns - 1, 1])
+        points[:, i, j] = (matrices @ place + 1) * np.array([height, width]) / 2 - 0.5
+    return points
+
+
+def area_resize(x, output_size):
+    """Average cells, by sampling each so finely that all the borders between samples are hit."""
+    for axis, size in zip((1, 2), output_size):
+        x = np.repeat(x, size, axis=axis)
+        shape = [*x.shape[:axis], size, x.shape[axis] // size, *x.shape[axis + 1 :]]
+        x = x.reshape(shape).mean(axis=axis + 1)
+    return x
+
+
+def resize_mid_cell(x, output_size):
+    """Magnify bilinearly with half-pixel centres."""
+    for axis, size in zip((1, 2), output_size):
+        positions = (np.arange(size) + 0.5) * x.shape[axis] / size - 0.5
+        x = along(lambda line: np.interp(positions, np.arange(len(line)), line), x, axis)
+    return x

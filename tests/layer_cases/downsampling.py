@@ -6,6 +6,7 @@ form, the hard forward pass and the straight-through gradient differ in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -98,6 +99,35 @@ def _learnable_stride(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size
     return references.strided_conv2d(x, w["kernel"], strides, output_size) + (w["bias"] if use_bias else 0)
 
 
+def _spatial_transformer(
+    x,
+    w,
+    estimate,
+    *,
+    output_size=None,
+    scale_factor=2.0,
+    grid_size=4,
+    affine=True,
+    offsets=True,
+    border="constant",
+    **_,
+):
+    size = np.array(x.shape[1:3])
+    output_size = (output_size, output_size) if isinstance(output_size, int) else output_size
+    output_size = output_size or tuple(math.ceil(n / scale_factor) for n in size)
+    features = references.relu(references.conv_down(x, w["features_kernel"], 2, "reflect") + w["features_bias"])
+    summary = references.area_resize(features, (grid_size, grid_size)).reshape(len(x), -1)
+    numbers = summary @ w["map_kernel"] + w["map_bias"]
+    matrices = np.eye(2, 3) + (numbers[:, :6].reshape(-1, 2, 3) if affine else np.zeros([len(x), 2, 3]))
+    points = references.affine_grid(matrices, size, output_size)
+    if offsets:
+        grid = numbers[:, 6 * affine :].reshape(-1, grid_size, grid_size, 2)
+        points = points + references.resize_mid_cell(grid, output_size) * size / 2
+    nearest = np.ceil(points.real - 0.5)
+    level = references.bilinear_sample(x, points, border)
+    return estimate(references.bilinear_sample(x, nearest, border), level)
+
+
 SMALL = {"size": (5, 4), "channels": 2}
 
 _LEARNABLE = ("LearnableDownsample2D", _learnable)
@@ -107,6 +137,7 @@ _BILINEAR = ("BilinearDownsample2D", _bilinear)
 _CHANNEL_ADAPTIVE = ("ChannelAdaptiveDownsample2D", _channel_adaptive)
 _CONTENT_ADAPTIVE = ("ContentAdaptiveDownsample2D", _content_adaptive)
 _LEARNABLE_STRIDE = ("LearnableStrideConv2D", _learnable_stride)
+_SPATIAL_TRANSFORMER = ("SpatialTransformerDownsample2D", _spatial_transformer)
 
 LEARNED_SIDES = {"learned_sides": True}
 
@@ -158,4 +189,9 @@ CASES = [
     ),
     _case(*_LEARNABLE_STRIDE, "one-pixel", initial_strides=(0.7, 0.6), output_size=2, case=ONE_PIXEL),
     _case(*_LEARNABLE_STRIDE, "hard", hard=True, filters=2, initial_strides=(1.6, 2.3), output_size=3, case=SMALL),
+    _case(*_SPATIAL_TRANSFORMER, "default", filters=2, grid_size=2),
+    _case(*_SPATIAL_TRANSFORMER, "affine-odd", scale_factor=1.5, offsets=False, border="reflect", case=ODD),
+    _case(*_SPATIAL_TRANSFORMER, "offsets", output_size=(3, 4), affine=False, border="wrap", case={"channels": 2}),
+    _case(*_SPATIAL_TRANSFORMER, "one-pixel", output_size=2, filters=3, grid_size=1, case=ONE_PIXEL),
+    _case(*_SPATIAL_TRANSFORMER, "hard", hard=True, filters=2, grid_size=2, output_size=3, border="edge", case=SMALL),
 ]

@@ -8,6 +8,7 @@ from tfpyramid.layers.downsampling import (
     ContentAdaptiveDownsample2D,
     LearnableDownsample2D,
     LearnableStrideConv2D,
+    SpatialTransformerDownsample2D,
 )
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
@@ -26,6 +27,7 @@ __all__ = [
     "LearnableStrideConv2D",
     "PerLevel",
     "PyramidConv2D",
+    "SpatialTransformerDownsample2D",
     "UpsampleConcat",
     "WeightedFusion",
 ]

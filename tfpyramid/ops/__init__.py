@@ -7,13 +7,16 @@ from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
-from tfpyramid.ops.straight_through import heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
+from tfpyramid.ops.sampling import affine_grid, bilinear_sample
+from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 from tfpyramid.ops.strided_convolution import strided_conv2d
 from tfpyramid.ops.windows import window_mean
 
 __all__ = [
+    "affine_grid",
     "align_levels",
     "bilinear_down",
+    "bilinear_sample",
     "binomial",
     "box",
     "conv_down",
@@ -21,6 +24,7 @@ __all__ = [
     "fusion_weights",
     "gaussian",
     "gaussian_pyramid",
+    "gumbel_softmax",
     "heaviside_st",
     "laplacian_pyramid",
     "normalize_gradient",

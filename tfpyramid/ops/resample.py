@@ -169,19 +169,19 @@ def resize_by(
     return x
 
 
-def size_pair(output_size: Any) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+def size_pair(size: Any, name: str = "output_size") -> tuple[int | tf.Tensor, int | tf.Tensor]:
     """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor."""
-    if tf.is_tensor(output_size) and output_size.shape == [2]:
-        output_size = tf.unstack(output_size)
-    if not isinstance(output_size, (list, tuple)) or len(output_size) != 2:
-        raise ValueError(f"`output_size` must be (height, width). Received: output_size={output_size!r}")
-    height, width = map(_static_side, output_size)
+    if tf.is_tensor(size) and size.shape == [2]:
+        size = tf.unstack(size)
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise ValueError(f"`{name}` must be (height, width). Received: {name}={size!r}")
+
+    def known(side: Any) -> int | tf.Tensor:
+        value = tf.get_static_value(side)
+        return side if value is None else _checks.integer(name, value, 1, "the height and width")
+
+    height, width = map(known, size)
     return height, width
-
-
-def _static_side(size: Any) -> int | tf.Tensor:
-    value = tf.get_static_value(size)
-    return size if value is None else _checks.integer("output_size", value, 1, "the height and width to return")
 
 
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:

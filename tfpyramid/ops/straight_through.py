@@ -10,9 +10,14 @@ References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
@@ -115,15 +120,59 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
     References:
         Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2.2 (without the noise).
     """
-    logits = _floating(logits, "logits")
-    if logits.shape.rank == 0 or logits.shape[-1] is None or logits.shape[-1] < 1:
-        raise ValueError(
-            f"`logits` must have a last axis of known size, the choices. Received: logits of shape {logits.shape}"
-        )
+    logits = _choices(logits)
     hard = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1, keepdims=True)
     hard = tf.where(unknown, tf.constant(float("nan"), logits.dtype), hard)
     return surrogate_st(hard, tf.cast(tf.nn.softmax(_cooled(logits, temperature)), logits.dtype))
+
+
+def gumbel_softmax(
+    logits: tf.Tensor,
+    temperature: float | tf.Tensor = 1.0,
+    *,
+    seed: Sequence[int] | tf.Tensor | None = None,
+    hard: bool = False,
+) -> tf.Tensor:
+    """Draw weights over the last axis that are nearly one choice, the likelier the larger its logit.
+
+    Equation:
+        `y = softmax((logits + g) / T)`, `g = -log(-log(u))` with u uniform in (0, 1), and T the temperature.
+        With `hard`, forward: the one-hot vector of the largest `logits + g`, which is choice k with the probability
+        `softmax(logits)[k]`; backward: the gradient of the softmax above.
+
+    Convention:
+        The noise is a function of `seed` alone: equal seeds draw equal noise, in a graph, under XLA and in a SavedModel
+        too. Without a seed there is no noise, which is how a model answers when it is not in training. u is kept within
+        (0, 1) by more than rounding, so that every draw is finite: g lies between -4.5 and 16.7.
+
+    Args:
+        logits: floating tensor [..., choices], choices of at least 1.
+        temperature: number or scalar tensor greater than 0; the smaller, the nearer to one choice.
+        seed: two integers, or a tensor of them, which say what is drawn; None for no noise.
+        hard: return one choice, straight-through.
+
+    Returns:
+        Tensor of the same shape and dtype, of sum 1 along the last axis; NaN where a logit of it is NaN.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2;
+        Maddison, Mnih and Teh, The Concrete Distribution, 2017, section 2.
+    """
+    logits = _choices(logits)
+    if seed is not None:
+        seed = tf.convert_to_tensor(seed)
+        if seed.shape != [2] or not seed.dtype.is_integer:
+            raise ValueError(f"`seed` must be two integers, or None. Received: seed={seed!r}")
+        # In float32: u of 16 bits is 0 or 1 too often, and its noise comes in few values.
+        uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=_TINY, maxval=1.0, dtype=tf.float32)
+        logits = logits + tf.cast(-tf.math.log(-tf.math.log(uniform)), logits.dtype)
+    if _checks.flag("hard", hard):
+        return one_hot_st(logits, temperature)
+    return tf.cast(tf.nn.softmax(_cooled(logits, temperature)), logits.dtype)
 
 
 def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
@@ -169,6 +218,16 @@ def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
     x = tf.convert_to_tensor(x)
     _checks.floating(name, x.dtype)
     return x
+
+
+def _choices(logits: tf.Tensor) -> tf.Tensor:
+    """Return logits as a floating tensor whose last axis has a known size."""
+    logits = _floating(logits, "logits")
+    if logits.shape.rank == 0 or logits.shape[-1] is None or logits.shape[-1] < 1:
+        raise ValueError(
+            f"`logits` must have a last axis of known size, the choices. Received: logits of shape {logits.shape}"
+        )
+    return logits
 
 
 def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ from tfpyramid.layers.downsampling.channel_adaptive_downsample import ChannelAda
 from tfpyramid.layers.downsampling.content_adaptive_downsample import ContentAdaptiveDownsample2D
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.downsampling.learnable_stride_conv import LearnableStrideConv2D
+from tfpyramid.layers.downsampling.spatial_transformer_downsample import SpatialTransformerDownsample2D
 
 __all__ = [
     "AntiAliasedDownsample2D",
@@ -16,4 +17,5 @@ __all__ = [
     "ContentAdaptiveDownsample2D",
     "LearnableDownsample2D",
     "LearnableStrideConv2D",
+    "SpatialTransformerDownsample2D",
 ]

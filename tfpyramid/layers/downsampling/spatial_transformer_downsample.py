@@ -1,0 +1,147 @@
+"""SpatialTransformerDownsample2D."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
+
+
+@register
+class SpatialTransformerDownsample2D(ImageLayer):
+    """A resize that learns where to look: an affine map and a grid of offsets, predicted from the image.
+
+    Equation:
+        `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`: the matrix M and the offsets
+        d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
+        `area_resize(relu(conv_down(x, u) + b), grid_size)` for a learned 3 by 3 kernel u. With `hard=True`, forward:
+        `y[p] = x[round(q[p])]`, of two equally near pixels the first; backward: the gradient of the bilinear sample.
+
+    Convention:
+        Untrained, M and d are 0, and the layer is the plain resize with half-pixel centres, `BilinearDownsample2D`
+        without `antialias`. Coordinates are (y, x), -1 and 1 at the outer edges of the image. What lies outside the
+        image follows the border rule.
+
+    Args:
+        output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
+        scale_factor: ratio of the sides of input and output, greater than 1, where `output_size` is None.
+        filters: channels of the localisation's convolution, at least 1.
+        grid_size: rows and columns of its summary and of the grid of offsets, at least 1.
+        affine: learn the affine map.
+        offsets: learn the grid of offsets. One of the two at least.
+        hard: read the nearest pixel in the forward pass, straight-through.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, *output_size, channels], or [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> images = tf.random.uniform([1, 33, 47, 3])
+        >>> level = SpatialTransformerDownsample2D(scale_factor=2.0)(images)
+        >>> bool(tf.reduce_max(tf.abs(level - ops.bilinear_down(images))) < 1e-5)
+        True
+
+    References:
+        Jaderberg, Simonyan, Zisserman and Kavukcuoglu, Spatial Transformer Networks, 2015, section 3.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int] | None = None,
+        scale_factor: float = 2.0,
+        *,
+        filters: int = 16,
+        grid_size: int = 4,
+        affine: bool = True,
+        offsets: bool = True,
+        hard: bool = False,
+        border: str = "constant",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_size = (
+            None if output_size is None else _checks.pair("output_size", output_size, 1, "(height, width)")
+        )
+        self.scale_factor = _checks.scale_factor(scale_factor)
+        self.filters = _checks.integer("filters", filters, 1, "the channels of the localisation's convolution")
+        self.grid_size = _checks.integer("grid_size", grid_size, 1, "the rows and columns of the summary")
+        self.affine = _checks.flag("affine", affine)
+        self.offsets = _checks.flag("offsets", offsets)
+        if not (affine or offsets):
+            raise ValueError("`affine` or `offsets` must be True. Received: affine=False, offsets=False")
+        self.hard = _checks.flag("hard", hard)
+        self.border = borders.check(border)
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        glorot = keras.initializers.GlorotUniform()
+        cells = self.grid_size**2
+        numbers = 6 * self.affine + 2 * cells * self.offsets
+        self.features_kernel = self.add_weight(
+            name="features_kernel", shape=(3, 3, channels, self.filters), initializer=glorot
+        )
+        self.features_bias = self.add_weight(name="features_bias", shape=(self.filters,), initializer="zeros")
+        self.map_kernel = self.add_weight(name="map_kernel", shape=(cells * self.filters, numbers), initializer="zeros")
+        self.map_bias = self.add_weight(name="map_bias", shape=(numbers,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        images = _checks.images(images)
+        points = self.points(images)
+        level = sampling.bilinear_sample(images, points, border=self.border)
+        if self.hard:
+            pixels = sampling.bilinear_sample(images, sampling.nearest_point(points), border=self.border)
+            level = straight_through.surrogate_st(pixels, level)
+        return level
+
+    def points(self, images: tf.Tensor) -> tf.Tensor:
+        """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
+        kernel, bias = tf.convert_to_tensor(self.features_kernel), tf.convert_to_tensor(self.features_bias)
+        features = tf.nn.relu(convolution.conv_down(images, tf.cast(kernel, images.dtype)) + bias)
+        summary = resize.area_resize(features, (self.grid_size, self.grid_size))
+        summary = tf.reshape(summary, [-1, self.grid_size**2 * self.filters])
+        numbers = summary @ tf.convert_to_tensor(self.map_kernel) + tf.convert_to_tensor(self.map_bias)
+        # Positions need the digits: a half-precision 1000.4 is 1000.5.
+        numbers = tf.cast(numbers, convolution.working_dtype(images.dtype))
+        size, output_size = resample.sides(images), self._output_size(resample.sides(images))
+        matrices = tf.tile(tf.eye(2, 3, dtype=numbers.dtype)[None], [tf.shape(images)[0], 1, 1])
+        if self.affine:
+            matrices = matrices + tf.reshape(numbers[:, :6], [-1, 2, 3])
+        points = sampling.affine_grid(matrices, size, output_size)
+        if self.offsets:
+            grid = tf.reshape(numbers[:, 6 * self.affine :], [-1, self.grid_size, self.grid_size, 2])
+            offsets = resample.resize_by(grid, None, output_size)
+            points = points + offsets * tf.cast(tf.stack(size), offsets.dtype) / 2
+        return points
+
+    def _output_size(self, size: Any) -> tuple:
+        return self.output_size or tuple(resample.level_size(side, self.scale_factor) for side in size)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        return (batch, *self._output_size((height, width)), channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "output_size": self.output_size,
+            "scale_factor": self.scale_factor,
+            "filters": self.filters,
+            "grid_size": self.grid_size,
+            "affine": self.affine,
+            "offsets": self.offsets,
+            "hard": self.hard,
+            "border": self.border,
+        }
