@@ -255,7 +255,7 @@ def fusion_weights(values, method, epsilon=1e-4):
 
 def strided_conv2d(x, kernel, strides, output_size=None):
     """Convolve an output and a tap at a time; complex strides lie in the cell of their real part."""
-    (height, width), (rows, columns) = x.shape[1:3], kernel.shape[:2]
+    (height, width), (rows, columns), strides = x.shape[1:3], kernel.shape[:2], np.asarray(strides)
     cells = np.real(strides)
     if output_size is None:
         output_size = [int((n - taps) / s) + 1 for n, taps, s in zip((height, width), (rows, columns), cells)]
