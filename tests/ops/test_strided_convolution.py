@@ -145,7 +145,7 @@ def test_one_trace_serves_images_of_every_size_and_an_empty_batch():
     y, to_x, to_strides = run(np.zeros([0, 9, 11, 3]), [1.7, 2.4])
     assert y.shape == (0, 4, 4, 4) and to_x.shape == (0, 9, 11, 3) and not np.any(to_strides)
     assert len(traces) == 1
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`images` must have sides of at least the kernel's"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`images` must have no side smaller than the kernel"):
         run(np.zeros([1, 2, 5, 3]), [1.0, 1.0])
 
 
@@ -181,7 +181,7 @@ def test_gradients_pass_a_branch_and_a_map():
         ({"strides": tf.constant([1.0])}, r"`strides` must be \(s_y, s_x\), a tensor of shape \[2\]. Received: shape"),
         ({"kernel": KERNEL[..., :2, :]}, "`kernel` must be .* with the channels of `images`, 3. Received: kernel of"),
         ({"kernel": np.float32(KERNEL)}, "`kernel` must have the dtype of `images`, float64. Received: kernel of flo"),
-        ({"images": X[:, :2]}, "`images` must have sides of at least the kernel's .* Received: images with sides"),
+        ({"images": X[:, :2]}, "`images` must have no side smaller than the kernel .* Received: images with sides"),
         ({"output_size": 3}, r"`output_size` must be \(height, width\). Received: output_size=3"),
         ({"output_size": (0, 3)}, "`output_size` must be an integer of at least 1, .* Received: output_size=0"),
     ],

@@ -97,7 +97,9 @@ def normalize_kernel(values: tf.Tensor, normalization: str | None = "sum") -> tf
 
 def check_normalization(normalization: str | None) -> str | None:
     """Raise `ValueError` unless `normalization` is one that `normalize_kernel` knows; return it."""
-    return normalization and _checks.one_of("normalization", normalization, ("sum", "softmax", None))
+    if normalization is None:
+        return None
+    return _checks.one_of("normalization", normalization, ("sum", "softmax", None))
 
 
 def prefilter_sigma(scale_factor: float) -> float:

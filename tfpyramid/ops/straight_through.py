@@ -167,8 +167,9 @@ def gumbel_softmax(
         key = tf.convert_to_tensor(seed)
         if key.shape != [2] or not key.dtype.is_integer:
             raise ValueError(f"`seed` must be two integers, or None. Received: seed={seed!r}")
-        # In float32: u of 16 bits is 0 or 1 too often, and its noise comes in few values.
-        uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, dtype=tf.float32)
+        # In float32: u of 16 bits is 0 or 1 too often, and its noise comes in few values. The algorithm is named since
+        # XLA's own choice draws other numbers.
+        uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
         logits = logits + tf.cast(-tf.math.log(-tf.math.log(uniform)), logits.dtype)
     if _checks.flag("hard", hard):
         return one_hot_st(logits, temperature)

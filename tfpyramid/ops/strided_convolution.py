@@ -9,7 +9,7 @@ from tfpyramid import _checks
 from tfpyramid.ops.convolution import conv2d, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
 
-_FIT = "`images` must have sides of at least the kernel's where `output_size` is None."
+_FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
