@@ -312,3 +312,43 @@ def resize_mid_cell(x, output_size):
         positions = (np.arange(size) + 0.5) * x.shape[axis] / size - 0.5
         x = along(lambda line: np.interp(positions, np.arange(len(line)), line), x, axis)
     return x
+
+
+def spectral_mask(size, stride, smoothness):
+    """Return the soft mask of spectral_pool as a function of |f|, and its derivative by the stride."""
+    cut = size / (2 * stride)
+    slope = min(smoothness, cut)
+
+    def derivative(f):
+        if not 0 < cut - f < slope or f == 0:
+            return 0.0
+        by_cut = 1 / smoothness if cut > smoothness else f / cut**2
+        return by_cut * -cut / stride
+
+    return (lambda f: min(max((cut - f) / slope, 0.0), 1.0)), derivative
+
+
+def spectral_crop(size, stride, length, hard):
+    """Return (length of the output, how many frequencies are kept) of an axis."""
+    kept = max(1, round(size / stride)) if hard else math.ceil(size / stride)
+    length = length or kept
+    return length, min(length, size, kept) if hard else min(length, size)
+
+
+def fourier_resize(x, axis, gain, length, count):
+    """Keep `count` frequencies of an axis, each times gain(|f|), at another length; complex, of the same mean."""
+    size = x.shape[axis]
+    spectrum = np.moveaxis(np.fft.fft(x, axis=axis), axis, 0)
+    result = np.zeros((length, *spectrum.shape[1:]), complex)
+    for f in range(-(count // 2), count // 2 + 1):
+        share = 0.5 if 2 * abs(f) == count else 1.0
+        result[f % length] += share * gain(abs(f)) * spectrum[f % size]
+    return np.moveaxis(np.fft.ifft(result, axis=0), 0, axis) * length / size
+
+
+def spectral_pool(x, strides, output_size=None, smoothness=4.0, hard=False):
+    """Return the complex result: it is real to rounding."""
+    for axis, stride, length in zip((1, 2), strides, output_size or (None, None)):
+        gain = (lambda f: 1.0) if hard else spectral_mask(x.shape[axis], stride, smoothness)[0]
+        x = fourier_resize(x, axis, gain, *spectral_crop(x.shape[axis], stride, length, hard))
+    return x

@@ -55,6 +55,7 @@ PUBLIC = {
         "resize_by",
         "round_st",
         "scale_gradient",
+        "spectral_pool",
         "strided_conv2d",
         "surrogate_st",
         "window_mean",
