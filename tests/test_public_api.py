@@ -27,6 +27,7 @@ PUBLIC = {
         "PerLevel",
         "PyramidConv2D",
         "SpatialTransformerDownsample2D",
+        "SpectralDownsample2D",
         "UpsampleConcat",
         "WeightedFusion",
     },

@@ -13,19 +13,19 @@ import math
 from collections.abc import Sequence
 from typing import Any, Union
 
-import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import resample, straight_through
+from tfpyramid.ops.convolution import working_dtype
 
-Strides = Union[Sequence[float], np.ndarray, tf.Tensor, tf.Variable]
+Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
 
 def spectral_pool(
     images: tf.Tensor,
     strides: Strides,
-    output_size: Sequence[int] | None = None,
+    output_size: int | Sequence[int] | None = None,
     *,
     smoothness: float = 4.0,
     hard: bool = False,
@@ -57,9 +57,9 @@ def spectral_pool(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        strides: (y, x), numbers of at least 1, or a floating tensor or variable [2], which is differentiable. The
-            values of a tensor that is not known when the graph is made are not checked.
-        output_size: (height, width) to return, ints of at least 1: the spectrum is cropped or padded with zeros to it,
+        strides: (s_y, s_x), or a number for both, of at least 1; as a tensor [2] or variable of any floating dtype they
+            are differentiable. The values of a tensor that is not known when the graph is made are not checked.
+        output_size: (height, width) to return, or an int for both: the spectrum is cropped or padded with zeros to it,
             after the mask, so that sizes do not depend on the strides. None: `m` as above.
         smoothness: width of the slope of the mask, in cycles per image, greater than 0. Near 0 the mask is the plain
             crop of Rippel et al. (without the highest frequency of an even number), and its gradient vanishes.
@@ -80,10 +80,12 @@ def spectral_pool(
     """
     images = _checks.images(images)
     row_stride, column_stride = _stride_pair(strides)
-    rows, columns = (None, None) if output_size is None else check_size("output_size", output_size)
+    rows, columns = (
+        (None, None) if output_size is None else _checks.pair("output_size", output_size, 1, "(height, width)")
+    )
     smoothness = _checks.number("smoothness", smoothness, above=0, meaning="in cycles per image")
     hard = _checks.flag("hard", hard)
-    work = tf.float32 if images.dtype.size == 2 else images.dtype
+    work = working_dtype(images.dtype)
     height, width = resample.sides(images)
     down = _axis_matrix(height, row_stride, rows, smoothness, hard, work)
     across = _axis_matrix(width, column_stride, columns, smoothness, hard, work)
@@ -93,36 +95,24 @@ def spectral_pool(
     return tf.cast(y, images.dtype)
 
 
-def check_size(name: str, value: object) -> tuple[int, int]:
-    """Return (height, width), two ints of at least 1."""
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f"`{name}` must be (height, width). Received: {name}={value!r}")
-    return _checks.pair(name, value, 1, "the height and width to return")
-
-
-def check_strides(name: str, value: object) -> tuple[float, float]:
-    """Return (y, x), two finite floats of at least 1."""
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f"`{name}` must be two numbers, (y, x), or a tensor [2]. Received: {name}={value!r}")
-    meaning = "the ratio of the sides of input and output"
-    row, column = (_checks.at_least(name, each, 1, meaning) for each in value)
-    return row, column
+def check_stride(name: str, value: object) -> float:
+    """Return a stride, or one of two."""
+    return _checks.at_least(name, value, 1, "a ratio of sides of input and output, or two of them, (s_y, s_x)")
 
 
 def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:
     """Return the stride of each axis: floats, or scalar tensors of float32 or float64."""
     if not _checks.is_tensor(strides):
-        return check_strides("strides", strides)
+        return _checks.both(strides, lambda each: check_stride("strides", each))
     tensor = tf.convert_to_tensor(strides)
     if not tensor.dtype.is_floating or not tensor.shape.is_compatible_with([2]):
         raise ValueError(
-            "`strides` must be two numbers, (y, x), or a floating tensor [2]. "
+            "`strides` must be one or two numbers, (s_y, s_x), or a floating tensor [2]. "
             f"Received: strides of shape {tensor.shape}, {tensor.dtype.name}"
         )
     known = tf.get_static_value(tensor)
-    if known is not None:
-        check_strides("strides", np.float64(known))
+    for value in [] if known is None else known.tolist():
+        check_stride("strides", value)
     tensor = tf.cast(tensor, tf.float32) if tensor.dtype.size == 2 else tensor
     return tensor[0], tensor[1]
 
