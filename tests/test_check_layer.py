@@ -161,6 +161,10 @@ def test_a_broken_layer_is_caught(check, layer, message, readers, tmp_path):
     assert_caught(check, case_of(layer), readers, tmp_path, message)
 
 
+def test_a_shape_that_claims_to_know_learned_sides_is_caught(readers, tmp_path):
+    assert_caught("shapes", case_of(Scale, learned_sides=True), readers, tmp_path, "computed")
+
+
 def test_a_layer_unknown_to_a_fresh_process_is_caught(readers, tmp_path):
     assert_caught("keras", case_of(KnownHereOnly), readers, tmp_path, "does not answer in a fresh process")
 

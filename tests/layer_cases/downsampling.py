@@ -128,6 +128,11 @@ def _spatial_transformer(
     return estimate(references.bilinear_sample(x, nearest, border), level)
 
 
+def _spectral(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, smoothness=4.0, **_):
+    strides = np.array(initial_strides) * np.exp(w["log_strides"])
+    return references.spectral_pool(x, strides, output_size, smoothness, estimate)
+
+
 SMALL = {"size": (5, 4), "channels": 2}
 
 _LEARNABLE = ("LearnableDownsample2D", _learnable)
@@ -137,6 +142,7 @@ _BILINEAR = ("BilinearDownsample2D", _bilinear)
 _CHANNEL_ADAPTIVE = ("ChannelAdaptiveDownsample2D", _channel_adaptive)
 _CONTENT_ADAPTIVE = ("ContentAdaptiveDownsample2D", _content_adaptive)
 _LEARNABLE_STRIDE = ("LearnableStrideConv2D", _learnable_stride)
+_SPECTRAL = ("SpectralDownsample2D", _spectral)
 _SPATIAL_TRANSFORMER = ("SpatialTransformerDownsample2D", _spatial_transformer)
 
 LEARNED_SIDES = {"learned_sides": True}
@@ -193,5 +199,12 @@ CASES = [
     _case(*_SPATIAL_TRANSFORMER, "affine-odd", scale_factor=1.5, offsets=False, border="reflect", case=ODD),
     _case(*_SPATIAL_TRANSFORMER, "offsets", output_size=(3, 4), affine=False, border="wrap", case={"channels": 2}),
     _case(*_SPATIAL_TRANSFORMER, "one-pixel", output_size=2, filters=3, grid_size=1, case=ONE_PIXEL),
+    _case(*_SPECTRAL, "default", case=LEARNED_SIDES),
+    _case(*_SPECTRAL, "odd", initial_strides=1.6, smoothness=2.3, case={**ODD, **LEARNED_SIDES, "channels": 2}),
+    # One sample has no frequency but 0, and so no gradient for the strides.
+    _case(*_SPECTRAL, "one-pixel", trainable=False, case={**ONE_PIXEL, **LEARNED_SIDES}),
+    _case(*_SPECTRAL, "fixed-size", initial_strides=(1.7, 2.3), output_size=(5, 12), cost_weight=0.1),
+    _case(*_SPECTRAL, "hard", initial_strides=(1.5, 2.4), hard=True, case={**SMALL, **LEARNED_SIDES, "size": (7, 6)}),
+    _case(*_SPECTRAL, "hard-fixed-size", output_size=(2, 6), hard=True, case={**SMALL, "size": (7, 6)}),
     _case(*_SPATIAL_TRANSFORMER, "hard", hard=True, filters=2, grid_size=2, output_size=3, border="edge", case=SMALL),
 ]

@@ -72,6 +72,7 @@ DOWNSAMPLERS = {
     "LearnableDownsample2D": {"filters": 5},
     "LearnableStrideConv2D": {"filters": 4, "kernel_size": 1},
     "SpatialTransformerDownsample2D": {},
+    "SpectralDownsample2D": {},
 }
 
 

@@ -177,6 +177,26 @@ FILTERED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "Learnable
             "`kernel_size` must be an integer of at least 1, .* Received: ke",
         ),
         (
+            "SpectralDownsample2D",
+            {"initial_strides": 0.5},
+            r"`initial_strides` must be a finite number of at least 1, .*\(s_y, s_x\). Received: initial_strides=0.5",
+        ),
+        (
+            "SpectralDownsample2D",
+            {"initial_strides": (2, "x")},
+            "`initial_strides` must be a finite number of at least 1, .* Received: initial_strides='x'",
+        ),
+        (
+            "SpectralDownsample2D",
+            {"output_size": (8, 0)},
+            "`output_size` must be an integer of at least 1, .* Received: output_size=0",
+        ),
+        (
+            "SpectralDownsample2D",
+            {"smoothness": 0},
+            "`smoothness` must be a finite number greater than 0, .* Received: smoothness=0",
+        ),
+        (
             "SpatialTransformerDownsample2D",
             {"output_size": 0},
             "`output_size` must be an integer of at least 1, .* Received",

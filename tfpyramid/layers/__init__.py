@@ -9,6 +9,7 @@ from tfpyramid.layers.downsampling import (
     LearnableDownsample2D,
     LearnableStrideConv2D,
     SpatialTransformerDownsample2D,
+    SpectralDownsample2D,
 )
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
@@ -28,6 +29,7 @@ __all__ = [
     "PerLevel",
     "PyramidConv2D",
     "SpatialTransformerDownsample2D",
+    "SpectralDownsample2D",
     "UpsampleConcat",
     "WeightedFusion",
 ]

@@ -8,6 +8,7 @@ from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstru
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
 from tfpyramid.ops.sampling import affine_grid, bilinear_sample
+from tfpyramid.ops.spectral import spectral_pool
 from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 from tfpyramid.ops.strided_convolution import strided_conv2d
 from tfpyramid.ops.windows import window_mean
@@ -37,6 +38,7 @@ __all__ = [
     "resize_by",
     "round_st",
     "scale_gradient",
+    "spectral_pool",
     "strided_conv2d",
     "surrogate_st",
     "window_mean",

@@ -8,6 +8,7 @@ from tfpyramid.layers.downsampling.content_adaptive_downsample import ContentAda
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.downsampling.learnable_stride_conv import LearnableStrideConv2D
 from tfpyramid.layers.downsampling.spatial_transformer_downsample import SpatialTransformerDownsample2D
+from tfpyramid.layers.downsampling.spectral_downsample import SpectralDownsample2D
 
 __all__ = [
     "AntiAliasedDownsample2D",
@@ -18,4 +19,5 @@ __all__ = [
     "LearnableDownsample2D",
     "LearnableStrideConv2D",
     "SpatialTransformerDownsample2D",
+    "SpectralDownsample2D",
 ]
