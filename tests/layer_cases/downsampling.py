@@ -84,11 +84,15 @@ def _channel_adaptive(x, w, estimate, *, strides=2, border="reflect", use_bias=F
     return references.conv_down(x * gates[:, None, None], w["kernel"], strides, border) + (w["bias"] if use_bias else 0)
 
 
-def _content_adaptive(x, w, estimate, *, strides=2, border="reflect", **_):
+def _content_adaptive(x, w, estimate, *, strides=2, border="reflect", normalization="softmax", **_):
     features = references.conv_down(x, w["features_kernel"], strides, border) + w["features_bias"]
     logits = references.relu(features) @ w["logits_kernel"][0, 0] + w["logits_bias"]
     one_hot = np.arange(logits.shape[-1]) == logits.real.argmax(axis=-1)[..., None]
-    weights = estimate(one_hot, references.softmax(logits / w["temperature"]))
+    if normalization == "softmax":
+        weights = references.softmax(logits / w["temperature"])
+    else:
+        weights = logits + (1 - logits.sum(axis=-1, keepdims=True)) / logits.shape[-1]
+    weights = estimate(one_hot, weights)
     return references.window_mean(x, weights, strides, border)
 
 
@@ -178,6 +182,7 @@ CASES = [
     _case(*_CONTENT_ADAPTIVE, "box-odd", window=3, start="box", hidden=4, temperature=0.7, border="edge", case=ODD),
     # Of a single pixel every mean is that pixel, and no weight has a gradient.
     _case(*_CONTENT_ADAPTIVE, "one-row", strides=3, hidden=4, case={"size": (1, 5), "channels": 1}),
+    _case(*_CONTENT_ADAPTIVE, "sum", normalization="sum", window=3, hidden=5, case=ODD),
     _case(*_CONTENT_ADAPTIVE, "hard", hard=True, window=2, hidden=3, case=SMALL),
     _case(*_LEARNABLE_STRIDE, "default", case=LEARNED_SIDES),
     _case(

@@ -32,6 +32,7 @@ def gaussian_level(size):
         (lambda: layers.ChannelAdaptiveDownsample2D(hard=True), lambda: gaussian_level(3)),
         (lambda: layers.ContentAdaptiveDownsample2D(), lambda: gaussian_level(4)),
         (lambda: layers.ContentAdaptiveDownsample2D(5, temperature=0.2), lambda: gaussian_level(5)),
+        (lambda: layers.ContentAdaptiveDownsample2D(normalization="sum"), lambda: gaussian_level(4)),
         (lambda: layers.ContentAdaptiveDownsample2D(2, start="box"), lambda: ops.pyr_down(IMAGES, kernel="box")),
         (lambda: layers.ContentAdaptiveDownsample2D(3, hard=True), lambda: IMAGES[:, ::2, ::2]),
         (lambda: layers.BlurPool2D(kernel_size=5), lambda: ops.pyr_down(IMAGES)),

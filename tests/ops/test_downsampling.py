@@ -156,6 +156,13 @@ def test_softmax_taps_are_positive_whatever_the_values():
 
 
 @pytest.mark.parametrize("normalization", ["sum", "softmax"])
+def test_taps_may_lie_along_any_axes(normalization):
+    values = normal([3, 4, 2, 1])
+    moved = ops.normalize_kernel(np.moveaxis(values, 1, -1), normalization, axes=(0, -1))
+    np.testing.assert_allclose(np.moveaxis(moved, -1, 1), ops.normalize_kernel(values, normalization), atol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", ["sum", "softmax"])
 def test_the_gradients_of_normalised_taps_are_finite_differences(normalization):
     assert_gradients(lambda v: ops.normalize_kernel(v, normalization), [normal([3, 2, 2, 1])], [3, 2, 2, 1])
 
@@ -187,7 +194,11 @@ X = np.ones([1, 4, 4, 2])
             lambda: ops.bilinear_down(X, 2.0, antialias="yes"),
             "`antialias` must be True or False. Received: antialias='yes'",
         ),
-        (lambda: ops.normalize_kernel(np.ones([3])), r"`values` must be \[rows, columns, ...\].* of shape \(3,\)"),
+        (
+            lambda: ops.normalize_kernel(np.ones([3])),
+            r"`values` must have the axes \[0, 1\]. Received: .* shape \(3,\)",
+        ),
+        (lambda: ops.normalize_kernel(np.ones([3, 0])), "`values` must have at least one tap, .* Received: values of"),
         (lambda: ops.normalize_kernel(np.ones([3, 3], int)), "`values` must be floating point"),
         (
             lambda: ops.normalize_kernel(np.ones([3, 3]), "l2"),

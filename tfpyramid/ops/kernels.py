@@ -60,11 +60,13 @@ def box(size: int) -> np.ndarray:
     return np.full(size, 1 / size)
 
 
-def normalize_kernel(values: tf.Tensor, normalization: str | None = "sum") -> tf.Tensor:
+def normalize_kernel(
+    values: tf.Tensor, normalization: str | None = "sum", *, axes: Sequence[int] = (0, 1)
+) -> tf.Tensor:
     """Turn learned values into kernels of DC gain 1.
 
     Equation:
-        over the n taps of each channel: "sum": `w = v + (1 - sum v) / n`, the nearest taps of sum 1, of either sign;
+        over the n taps of each kernel: "sum": `w = v + (1 - sum v) / n`, the nearest taps of sum 1, of either sign;
         "softmax": `w = exp(v) / sum exp(v)`, positive taps of sum 1; None: `w = v`.
 
     Convention:
@@ -72,27 +74,33 @@ def normalize_kernel(values: tf.Tensor, normalization: str | None = "sum") -> tf
         either sign can sharpen; positive ones are a mean, which no pattern of aliases passes with a gain above 1.
 
     Args:
-        values: floating tensor [rows, columns, ...]: a kernel for each of the further axes.
+        values: floating tensor; a kernel for each place of the axes that are not in `axes`.
         normalization: "sum", "softmax" or None.
+        axes: the axes of known size that a kernel's taps lie along.
 
     Returns:
         Tensor of the same shape and dtype.
 
     Raises:
-        ValueError: if `values` is not floating point or has fewer than two axes, or `normalization` is unknown.
+        ValueError: if an argument breaks a rule above.
     """
     values = tf.convert_to_tensor(values)
     _checks.floating("values", values.dtype)
-    if values.shape.rank is None or values.shape.rank < 2 or None in values.shape[:2] or 0 in values.shape[:2]:
+    axes = list(axes)
+    if values.shape.rank is None or not all(-values.shape.rank <= axis < values.shape.rank for axis in axes):
+        raise ValueError(f"`values` must have the axes {axes}. Received: values of shape {values.shape}")
+    taps = [values.shape[axis] for axis in axes]
+    if not all(taps):
         raise ValueError(
-            f"`values` must be [rows, columns, ...] with at least one tap. Received: values of shape {values.shape}"
+            f"`values` must have at least one tap, and a known number of them, along the axes {axes}. "
+            f"Received: values of shape {values.shape}"
         )
     if check_normalization(normalization) is None:
         return values
     if normalization == "sum":
-        return values + (1 - tf.reduce_sum(values, [0, 1])) / (values.shape[0] * values.shape[1])
-    powers = tf.exp(values - tf.reduce_max(values, [0, 1]))
-    return powers / tf.reduce_sum(powers, [0, 1])
+        return values + (1 - tf.reduce_sum(values, axes, keepdims=True)) / math.prod(taps)
+    powers = tf.exp(values - tf.reduce_max(values, axes, keepdims=True))
+    return powers / tf.reduce_sum(powers, axes, keepdims=True)
 
 
 def check_normalization(normalization: str | None) -> str | None:

@@ -11,7 +11,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling._start import gaussian_plane
-from tfpyramid.ops import borders, convolution, resample, straight_through, windows
+from tfpyramid.ops import borders, convolution, kernels, resample, straight_through, windows
 
 STARTS = ("gaussian", "box")
 
@@ -21,23 +21,26 @@ class ContentAdaptiveDownsample2D(ImageLayer):
     """Each output a mean of the pixels in its window, with weights that are predicted from what is there.
 
     Equation:
-        `y = window_mean(x, p, strides)`, `p = softmax(z / T)` over the window's pixels, T the temperature, with logits
-        `z = conv(relu(conv_down(x, u, strides) + b)) ` for a learned kernel u, one pixel larger than the window on each
-        side, and a learned 1 by 1 convolution. With `hard=True`, forward: the pixel of the largest logit; backward:
-        the gradient of the mean above (`tfpyramid.ops.one_hot_st`).
+        `y = window_mean(x, p, strides)`. The weights p come from logits z for the window's pixels, a learned 1 by 1
+        convolution of `relu(conv_down(x, u, strides) + b)`, whose learned kernel u is one pixel larger than the window
+        on each side. "softmax": `p = softmax(z / T)`, T the temperature, a convex combination. "sum":
+        `p = z + (1 - sum z) / window^2`, of either sign and of sum 1, which can sharpen. With `hard=True`, forward:
+        the pixel of the largest logit; backward: the gradient of p above.
 
     Convention:
         The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
         sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
-        starts at 0 and its bias at the logarithm of the start: untrained, the layer is `pyr_down` with those taps, and
-        with `hard=True` it picks the pixel the taps weigh most, the first of equals.
+        starts at 0 and its bias at what gives the start: untrained, the layer is `pyr_down` with those taps, and with
+        `hard=True` it picks the pixel the taps weigh most, the first of equals.
 
     Args:
         window: rows and columns of the pixels that an output is made of, at least 1.
         strides: ratio of the sides of input and output, at least 2.
         hidden: channels between the two convolutions, at least 1.
+        normalization: "softmax" or "sum".
         start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. "sum" has no use
+            for it.
         hard: pick one pixel in the forward pass, straight-through.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
@@ -71,6 +74,7 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         strides: int = 2,
         *,
         hidden: int = 16,
+        normalization: str = "softmax",
         start: str = "gaussian",
         temperature: float = 1.0,
         hard: bool = False,
@@ -81,6 +85,7 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         self.window = _checks.integer("window", window, 1, "the rows and columns of pixels that an output is made of")
         self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
         self.hidden = _checks.integer("hidden", hidden, 1, "the channels between the two convolutions")
+        self.normalization = _checks.one_of("normalization", normalization, ("softmax", "sum"))
         self.start = _checks.one_of("start", start, STARTS)
         self.initial_temperature = _checks.number(
             "temperature", temperature, above=0, meaning="the smaller, the harder"
@@ -92,6 +97,8 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         channels = _checks.image_shape("images", input_shape)[3]
         pixels = self.window**2
         shares = gaussian_plane(self.window, self.strides) if self.start == "gaussian" else np.full(pixels, 1 / pixels)
+        if self.normalization == "softmax":
+            shares = self.initial_temperature * np.log(shares)
         size = self.window + 2
         self.features_kernel = self.add_weight(
             name="features_kernel",
@@ -102,16 +109,18 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         self.logits_kernel = self.add_weight(
             name="logits_kernel", shape=(1, 1, self.hidden, pixels), initializer="zeros"
         )
-        self.logits_bias = self.add_parameter("logits_bias", self.initial_temperature * np.log(np.ravel(shares)))
+        self.logits_bias = self.add_parameter("logits_bias", np.ravel(shares))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         logits = self._logits(images)
-        if self.hard:
-            weights = straight_through.one_hot_st(logits, self.temperature)
-        else:
+        if self.normalization == "softmax":
             weights = tf.nn.softmax(logits / tf.convert_to_tensor(self.temperature))
+        else:
+            weights = kernels.normalize_kernel(logits, "sum", axes=[-1])
+        if self.hard:
+            weights = straight_through.surrogate_st(straight_through.one_hot_st(logits), weights)
         return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
@@ -132,6 +141,7 @@ class ContentAdaptiveDownsample2D(ImageLayer):
             "window": self.window,
             "strides": self.strides,
             "hidden": self.hidden,
+            "normalization": self.normalization,
             "start": self.start,
             "temperature": self.initial_temperature,
             "hard": self.hard,
