@@ -10,7 +10,7 @@ import pytest
 import tfpyramid
 
 PUBLIC = {
-    "tfpyramid": {"__version__", "export", "layers", "ops"},
+    "tfpyramid": {"__version__", "export", "layers", "ops", "visualize"},
     "tfpyramid.export": {"export_saved_model"},
     "tfpyramid.layers": {
         "AntiAliasedDownsample2D",
@@ -61,6 +61,7 @@ PUBLIC = {
         "surrogate_st",
         "window_mean",
     },
+    "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
 EVERYTHING = [(module, name) for module in PUBLIC if module != "tfpyramid" for name in sorted(PUBLIC[module])]

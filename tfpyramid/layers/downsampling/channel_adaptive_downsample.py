@@ -49,6 +49,7 @@ class ChannelAdaptiveDownsample2D(ImageLayer):
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
+        kernel: the learned kernel, [3, 3, channels, filters].
         temperature: scalar weight, not trained: saved, exported, and there to be annealed.
 
     Raises:

@@ -45,6 +45,9 @@ class LearnableDownsample2D(ImageLayer):
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
+    Attributes:
+        kernel: the learned kernel, [kernel_size, kernel_size, channels, filters], not quantised.
+
     Raises:
         ValueError: if an argument or the input breaks a rule above.
 

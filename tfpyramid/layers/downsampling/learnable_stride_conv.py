@@ -50,6 +50,7 @@ class LearnableStrideConv2D(LearnedStrides):
         [batch, *output_size, filters]; sides that are not known where `output_size` is None.
 
     Attributes:
+        kernel: the learned kernel, [kernel_size, kernel_size, channels, filters].
         strides: tensor [2], (s_y, s_x) as they are now; of whole numbers if `hard`.
 
     Raises:

@@ -1,0 +1,34 @@
+"""What the tests of pictures share: reading one as a reader would."""
+
+from unittest import mock
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+
+def title(figure):
+    return figure._suptitle.get_text()  # `get_suptitle` came with matplotlib 3.8.
+
+
+def assert_texts_fit(figure):
+    """Assert that every text lies inside the figure, and on no other text."""
+    boxes, draw = [], Text.draw
+
+    def note(text, renderer):
+        # Not `findobj` afterwards: it finds the labels of ticks beyond the end of an axis too, which are not drawn.
+        draw(text, renderer)
+        if text.get_visible() and text.get_text():
+            # An annotation's own box takes in its line: here it is the words that count.
+            boxes.append((text.get_text(), Text.get_window_extent(text, renderer)))
+
+    with mock.patch.object(Text, "draw", note):
+        FigureCanvasAgg(figure).draw()
+    assert boxes
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, f"{text!r} is cut"
+    for k, (text, box) in enumerate(boxes):
+        for other, its_box in boxes[:k]:
+            across = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
+            down = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
+            assert min(across, down) < 1, f"{text!r} lies on {other!r}"

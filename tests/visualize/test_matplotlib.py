@@ -1,0 +1,41 @@
+"""matplotlib is an extra: nothing needs it until a picture is drawn, and no picture touches its global state."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfpyramid import visualize
+
+CALLS = {
+    "show_kernels": ({"box": np.ones([2, 2])},),
+    "show_sampling_grid": (np.zeros([4, 4]), np.zeros([2, 2, 2])),
+    "show_strides": (np.ones([3, 2]),),
+}
+
+
+def test_the_package_imports_without_it():
+    code = "import sys; sys.modules['matplotlib'] = None; import tfpyramid; " "assert tfpyramid.visualize.show_kernels"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", visualize.__all__)
+def test_without_it_an_error_says_what_to_install(name, monkeypatch):
+    for module in [module for module in sys.modules if module.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"matplotlib.*pip install 'tfpyramid\[visualize\]'"):
+        getattr(visualize, name)(*CALLS[name])
+
+
+@pytest.mark.parametrize("name", visualize.__all__)
+def test_a_figure_is_saved_without_pyplot(name, tmp_path):
+    already = "matplotlib.pyplot" in sys.modules
+    figure = getattr(visualize, name)(*CALLS[name])
+    figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert already or "matplotlib.pyplot" not in sys.modules
+
+
+def test_every_function_is_called_here():
+    assert set(CALLS) == set(visualize.__all__)

@@ -1,0 +1,133 @@
+"""show_sampling_grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfpyramid.visualize import _page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST, MARGIN, TOP = 620, 54, 58  # In pixels.
+APART = 10  # Lines that are nearer to each other than so many pixels are not all drawn.
+
+
+def show_sampling_grid(image: Any, points: Any) -> Figure:
+    """Draw where an image is sampled: the points, and lines along the rows and the columns of their grid.
+
+    The frame is the outline of the image, half a pixel beyond the centres of its outer pixels. Points outside it are
+    orange, and the picture is as large as it takes to show them.
+
+    Args:
+        image: array or tensor [height, width], or with a last axis of 1 or 3 channels. Values of 0 to 1 are drawn as
+            they are; others are stretched to that range.
+        points: array or tensor [rows, columns, 2], each point (y, x) in pixels, the first pixel's centre at (0, 0):
+            what `tfpyramid.ops.affine_grid` makes, and `tfpyramid.ops.bilinear_sample` reads, for one image.
+
+    Returns:
+        A figure, for `savefig`. Where rows or columns of points are too near to each other to be told apart, it shows
+        every second, third, ... of them and the last, and its title says so.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+        ImportError: if there is no matplotlib.
+
+    Example:
+        >>> points = ops.affine_grid([[[0.8, 0.2, 0.0], [-0.2, 0.8, 0.0]]], (32, 48), (8, 12))
+        >>> figure = visualize.show_sampling_grid(tf.random.uniform([32, 48, 3]), points[0])
+        >>> figure.savefig(os.path.join(folder, "grid.png"))
+    """
+    image, points = _image(image), _points(points)
+    height, width = image.shape[:2]
+    outside = ((points < -0.5) | (points > np.array([height, width]) - 0.5)).any(axis=2)
+
+    # All of the image and of the points, and a little more on every side.
+    low = np.minimum(points.min(axis=(0, 1)), -0.5)
+    high = np.maximum(points.max(axis=(0, 1)), np.array([height, width]) - 0.5)
+    room = 0.03 * (high - low).max()
+    low, high = low - room, high + room
+    scale = LONGEST / (high - low).max()
+    down, across = np.maximum((high - low) * scale, 1)
+
+    row_step, column_step = (_step(points, axis, scale) for axis in (0, 1))
+    rows, columns = (_every(step, n) for step, n in zip((row_step, column_step), points.shape))
+    heading = _heading(points, int(outside.sum()), row_step, column_step)
+
+    top = TOP + 22 * heading.count("\n")
+    figure = _page.page(max(across, 360) + 2 * MARGIN, down + top + MARGIN)
+    axes = _page.area(figure, MARGIN, top, across, down)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    _draw_grid(axes, points[rows][:, columns], outside[rows][:, columns])
+    _draw_outline(axes, height, width)
+    axes.set_xlim(low[1], high[1])
+    axes.set_ylim(high[0], low[0])
+    axes.set_facecolor("#f3f4f6")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(labelsize=9, color=_page.PALE, labelcolor=_page.PALE)
+    _page.title(figure, MARGIN, heading)
+    return figure
+
+
+def _image(value: Any) -> np.ndarray:
+    rule = "an image [height, width], or with 1 or 3 channels"
+    image = _page.numbers("image", value, rule)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3) or 0 in image.shape:
+        raise ValueError(f"`image` must be {rule}. Received: image of shape {np.shape(value)}")
+    low, high = image.min(), image.max()
+    return image if 0 <= low and high <= 1 else (image - low) / max(high - low, np.finfo(float).tiny)
+
+
+def _points(value: Any) -> np.ndarray:
+    rule = "points [rows, columns, 2], (y, x) in pixels"
+    points = _page.numbers("points", value, rule)
+    if points.ndim != 3 or points.shape[2] != 2 or 0 in points.shape:
+        raise ValueError(f"`points` must be {rule}. Received: points of shape {points.shape}")
+    return points
+
+
+def _step(points: np.ndarray, axis: int, scale: float) -> int:
+    """Return 1, or of how many rows (axis 0) or columns (axis 1) one is drawn, so that they can be told apart."""
+    count = points.shape[axis]
+    if count < 3:
+        return 1
+    apart = scale * np.median(np.linalg.norm(np.diff(points, axis=axis), axis=2))
+    return int(np.clip(np.ceil(APART / max(apart, 1e-9)), 1, count - 1))
+
+
+def _every(step: int, count: int) -> np.ndarray:
+    return np.unique([*range(0, count, step), count - 1])
+
+
+def _draw_grid(axes: Any, points: np.ndarray, outside: np.ndarray) -> None:
+    from matplotlib import patheffects
+
+    # A dark edge, so that the grid is seen on any image.
+    edge = [patheffects.Stroke(linewidth=2.6, foreground=(0, 0, 0, 0.45)), patheffects.Normal()]
+    for line in [*points, *points.transpose(1, 0, 2)]:
+        axes.plot(line[:, 1], line[:, 0], color="#ffe14d", linewidth=1.1, path_effects=edge, zorder=2)
+    size = 4.5 if max(points.shape) <= 20 else 3.0  # Of the markers.
+    for chosen, color, label in ((~outside, "#ffe14d", "inside"), (outside, _page.COLORS[1], "outside")):
+        y, x = points[chosen].T
+        axes.plot(x, y, "o", color=color, markersize=size, mec="black", mew=0.6, zorder=3, label=label)
+
+
+def _draw_outline(axes: Any, height: int, width: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=_page.COLORS[0], linewidth=2, zorder=4))
+
+
+def _heading(points: np.ndarray, outside: int, row_step: int, column_step: int) -> str:
+    heading = f"{points.shape[0]} × {points.shape[1]} points, {outside or 'none'} outside the image"
+    if row_step == column_step == 1:
+        return heading
+    return f"{heading}\ndrawn: {_ordinal(row_step, 'row')}, {_ordinal(column_step, 'column')}"
+
+
+def _ordinal(step: int, what: str) -> str:
+    return f"every {what}" if step == 1 else f"one {what} in {step}"
