@@ -134,6 +134,11 @@ def test_strides_that_start_wrong_recover():
     np.testing.assert_allclose(layer.strides, [2.6, 1.7], atol=0.05)
 
 
+@pytest.mark.parametrize("name", ["LearnableStrideConv2D", "SpectralDownsample2D"])
+def test_strides_can_be_read_before_the_layer_is_built(name):
+    np.testing.assert_allclose(getattr(layers, name)(initial_strides=(2.6, 1.7)).strides, [2.6, 1.7], rtol=1e-6)
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_stride_that_starts_at_one_moves(hard):
     # Every sample falls on a pixel, where the two-sided derivative of the hat would be zero.

@@ -162,3 +162,8 @@ def test_an_image_smaller_than_the_kernel_is_refused_where_windows_must_lie_insi
     with pytest.raises(ValueError, match=message):
         layers.LearnableStrideConv2D(4)(np.zeros([1, 2, 8, 3], np.float32))
     assert layers.LearnableStrideConv2D(4, output_size=2)(np.zeros([1, 2, 8, 3], np.float32)).shape == (1, 2, 2, 4)
+
+
+def test_the_blur_of_a_layer_that_is_not_built_is_refused():
+    with pytest.raises(ValueError, match="`blur` is there when the layer is built: call it on images first"):
+        layers.AntiAliasedDownsample2D().blur

@@ -35,6 +35,7 @@ class LearnedStrides(ImageLayer):
         )
         self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
         self.hard = _checks.flag("hard", hard)
+        self.log_strides = None  # Made by `build`.
         # XLA must know sizes when it compiles. Keras 3 asks this where `compile(jit_compile="auto")`, its default.
         self.supports_jit = self.output_size is not None
 
@@ -49,11 +50,16 @@ class LearnedStrides(ImageLayer):
     @property
     def strides(self) -> tf.Tensor:
         """The strides (s_y, s_x) as they are now, [2]; whole numbers of at least 1 if `hard`."""
-        log_strides = tf.convert_to_tensor(self.log_strides)
-        strides = tf.constant(self.initial_strides, log_strides.dtype) * tf.exp(log_strides)
+        strides = self._soft_strides()
         if not self.hard:
             return strides
         return straight_through.surrogate_st(tf.maximum(tf.round(strides), 1), strides)
+
+    def _soft_strides(self) -> tf.Tensor:
+        if self.log_strides is None:
+            return tf.constant(self.initial_strides)
+        log_strides = tf.convert_to_tensor(self.log_strides)
+        return tf.constant(self.initial_strides, log_strides.dtype) * tf.exp(log_strides)
 
     def add_cost(self) -> None:
         """Add the loss that rewards larger strides."""

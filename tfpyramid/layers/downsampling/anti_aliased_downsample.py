@@ -108,6 +108,8 @@ class AntiAliasedDownsample2D(ImageLayer):
     @property
     def blur(self) -> tf.Tensor:
         """The kernels w of the equation as used, quantised if `hard`: [kernel_size, kernel_size, channels, 1]."""
+        if not self.built:
+            raise ValueError("`blur` is there when the layer is built: call it on images first. Received: built=False")
         return self._used(kernels.normalize_kernel(self.blur_values, self.normalization))
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

@@ -87,8 +87,7 @@ class SpectralDownsample2D(LearnedStrides):
     @property
     def strides(self) -> tf.Tensor:
         """The strides (s_y, s_x) as they are now, [2], of at least 1."""
-        log_strides = tf.convert_to_tensor(self.log_strides)
-        strides = tf.constant(self.initial_strides, log_strides.dtype) * tf.exp(log_strides)
+        strides = self._soft_strides()
         return straight_through.surrogate_st(tf.maximum(strides, 1), strides)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
