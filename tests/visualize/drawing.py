@@ -11,7 +11,7 @@ def title(figure):
 
 
 def assert_texts_fit(figure):
-    """Assert that every text lies inside the figure, and on no other text."""
+    """Assert that every text lies inside the figure and on no other text, and the title above all axes."""
     boxes, draw = [], Text.draw
 
     def note(text, renderer):
@@ -27,6 +27,8 @@ def assert_texts_fit(figure):
     for text, box in boxes:
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
         assert inside, f"{text!r} is cut"
+    below = figure._suptitle.get_window_extent().y0
+    assert all(axes.get_window_extent().y1 < below for axes in figure.axes), "the title lies on what is below it"
     for k, (text, box) in enumerate(boxes):
         for other, its_box in boxes[:k]:
             across = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
