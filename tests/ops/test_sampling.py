@@ -7,6 +7,7 @@ import scipy.ndimage
 import tensorflow as tf
 
 from tests import references
+from tests.ops.finite_differences import assert_gradients
 from tfpyramid import ops
 
 # SciPy's names of the same rules. Its two rules of constants do not fade to zero within a pixel; OpenCV's does.
@@ -57,21 +58,8 @@ def test_points_may_have_any_number_of_axes():
 
 @pytest.mark.parametrize("border", ["constant", *SCIPY])
 def test_gradients_are_finite_differences(border):
-    x, points, upstream = normal([2, 5, 4, 2]), points_of([2, 30], (5, 4))[:, 3:], normal([2, 27, 2], seed=2)
-    arguments = [tf.constant(x), tf.constant(points)]
-
-    def objective(x, points):
-        return tf.reduce_sum(ops.bilinear_sample(x, points, border=border) * upstream)
-
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        y = objective(*arguments)
-    for k, gradient in enumerate(tape.gradient(y, arguments)):
-        direction = normal(arguments[k].shape, seed=3)
-        moved = [[*arguments[:k], arguments[k] + sign * 1e-6 * direction, *arguments[k + 1 :]] for sign in (1, -1)]
-        expected = (objective(*moved[0]) - objective(*moved[1])) / 2e-6
-        dense = tf.convert_to_tensor(gradient)
-        np.testing.assert_allclose(np.vdot(dense, direction), expected, rtol=1e-6, atol=1e-7)
+    points = points_of([2, 30], (5, 4))[:, 3:]
+    assert_gradients(lambda x, p: ops.bilinear_sample(x, p, border=border), [normal([2, 5, 4, 2]), points])
 
 
 def test_at_a_whole_position_the_derivative_is_the_one_to_the_right():

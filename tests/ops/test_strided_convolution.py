@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests import references
+from tests.ops.finite_differences import assert_gradients
 from tfpyramid import ops
 from tfpyramid._compat import keras
 
@@ -43,21 +44,10 @@ def test_at_integer_strides_it_is_the_valid_convolution_of_keras(strides):
 
 @pytest.mark.parametrize("output_size", [None, (5, 7)])
 def test_gradients_are_finite_differences(output_size):
-    strides = np.array([2.61, 1.73])
-    upstream = normal(ops.strided_conv2d(X, KERNEL, strides, output_size=output_size).shape, seed=2)
+    def op(x, kernel, strides):
+        return ops.strided_conv2d(x, kernel, strides, output_size=output_size)
 
-    def objective(x, kernel, strides):
-        return tf.reduce_sum(ops.strided_conv2d(x, kernel, strides, output_size=output_size) * upstream)
-
-    arguments = [tf.constant(a) for a in (X, KERNEL, strides)]
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        y = objective(*arguments)
-    for k, gradient in enumerate(tape.gradient(y, arguments)):
-        direction = normal(arguments[k].shape, seed=3)
-        moved = [[*arguments[:k], arguments[k] + sign * 1e-6 * direction, *arguments[k + 1 :]] for sign in (1, -1)]
-        expected = (objective(*moved[0]) - objective(*moved[1])) / 2e-6
-        np.testing.assert_allclose(np.vdot(gradient, direction), expected, rtol=1e-7, atol=1e-7)
+    assert_gradients(op, [X, KERNEL, np.array([2.61, 1.73])])
 
 
 EXAMPLE = np.array([[10.0, 2, 3], [0, 1, 2], [30, 5, 2]]).reshape(1, 3, 3, 1)

@@ -31,6 +31,12 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     """
     images = _checks.images(images)
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    kernel = check_kernel(images, kernel)
+    return conv2d(_extended(images, kernel, border), kernel, strides)
+
+
+def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Return a kernel as a tensor; raise `ValueError` unless it is dense and fits the images."""
     kernel = tf.convert_to_tensor(kernel)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
         raise ValueError(
@@ -41,7 +47,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
         raise ValueError(
             f"`kernel` must have the dtype of `images`, {images.dtype.name}. Received: kernel of {kernel.dtype.name}"
         )
-    return conv2d(_extended(images, kernel, border), kernel, strides)
+    return kernel
 
 
 def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops.convolution import conv2d, working_dtype
+from tfpyramid.ops.convolution import check_kernel, conv2d, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
 
 _FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
@@ -54,16 +54,7 @@ def strided_conv2d(
         Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 and appendix A.
     """
     images = _checks.images(images)
-    kernel = tf.convert_to_tensor(kernel)
-    if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
-        raise ValueError(
-            "`kernel` must be [rows, columns, channels, filters], with the channels of `images`, "
-            f"{images.shape[3]}. Received: kernel of shape {kernel.shape}"
-        )
-    if kernel.dtype != images.dtype:
-        raise ValueError(
-            f"`kernel` must have the dtype of `images`, {images.dtype.name}. Received: kernel of {kernel.dtype.name}"
-        )
+    kernel = check_kernel(images, kernel)
     strides, known = check_strides(strides)
     if output_size is None:
         output_size = _valid_size(images, kernel, tf.unstack(strides) if known is None else known)

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
-from tfpyramid.ops import borders, convolution, kernels, resample, straight_through
+from tfpyramid.layers.downsampling._strided import StridedLayer
+from tfpyramid.ops import convolution, kernels, straight_through
 
 
 @register
-class AntiAliasedDownsample2D(ImageLayer):
+class AntiAliasedDownsample2D(StridedLayer):
     """A blur of DC gain 1 that is learned for each channel, then decimation or a strided convolution.
 
     Equation:
@@ -79,12 +79,10 @@ class AntiAliasedDownsample2D(ImageLayer):
         kernel_bits: int = 8,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(strides, border=border, **kwargs)
         self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
         self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the blur")
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
         self.normalization = kernels.check_normalization(normalization)
-        self.border = borders.check(border)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
         self.blur_values = self.kernel = None  # Made by `build`.
@@ -122,19 +120,12 @@ class AntiAliasedDownsample2D(ImageLayer):
     def _used(self, kernel: tf.Tensor) -> tf.Tensor:
         return straight_through.quantize_st(kernel, self.kernel_bits) if self.hard else kernel
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        batch, height, width, channels = _checks.image_shape("images", input_shape)
-        size = (resample.level_size(side, self.strides) for side in (height, width))
-        return (batch, *size, self.filters or channels)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
-            "strides": self.strides,
             "normalization": self.normalization,
-            "border": self.border,
             "hard": self.hard,
             "kernel_bits": self.kernel_bits,
         }

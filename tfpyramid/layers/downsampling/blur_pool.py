@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, convolution, kernels, resample
+from tfpyramid.layers.downsampling._strided import StridedLayer
+from tfpyramid.ops import convolution, kernels, resample
 
 
 @register
-class BlurPool2D(ImageLayer):
+class BlurPool2D(StridedLayer):
     """A fixed blur, then decimation: pooling that hardly notices a shift of its input.
 
     Equation:
@@ -52,26 +52,18 @@ class BlurPool2D(ImageLayer):
     def __init__(
         self, kernel_size: int = 4, strides: int = 2, *, pool_size: int = 1, border: str = "reflect", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(strides, border=border, **kwargs)
         self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the number of binomial taps on each axis")
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
         self.pool_size = _checks.integer("pool_size", pool_size, 1, "the rows and columns of the maximum")
-        self.border = borders.check(border)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         taps = kernels.binomial(self.kernel_size)
         maxima = convolution.max_filter(_checks.images(images), self.pool_size)
         return resample.pyr_down(maxima, scale_factor=self.strides, kernel=taps, border=self.border)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        batch, height, width, channels = _checks.image_shape("images", input_shape)
-        return (batch, *(resample.level_size(side, self.strides) for side in (height, width)), channels)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
-            "strides": self.strides,
             "pool_size": self.pool_size,
-            "border": self.border,
         }

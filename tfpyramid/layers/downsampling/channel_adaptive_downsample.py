@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
-from tfpyramid.ops import borders, convolution, resample, straight_through
+from tfpyramid.layers.downsampling._strided import StridedLayer
+from tfpyramid.ops import convolution, straight_through
 
 OPEN = 2.0  # The logit that gates start at: open, and not so far that the sigmoid no longer moves.
 
 
 @register
-class ChannelAdaptiveDownsample2D(ImageLayer):
+class ChannelAdaptiveDownsample2D(StridedLayer):
     """Channels weighed by what the whole image holds, then a strided convolution.
 
     Equation:
@@ -76,16 +76,14 @@ class ChannelAdaptiveDownsample2D(ImageLayer):
         border: str = "reflect",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(strides, border=border, **kwargs)
         self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
         self.reduction = _checks.integer("reduction", reduction, 1, "the channels for each hidden unit")
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.initial_temperature = _checks.number(
             "temperature", temperature, above=0, meaning="the smaller, the harder"
         )
         self.hard = _checks.flag("hard", hard)
-        self.border = borders.check(border)
         self.bias = None  # Made by `build`.
 
     def build(self, input_shape: Any) -> None:
@@ -125,19 +123,12 @@ class ChannelAdaptiveDownsample2D(ImageLayer):
             return straight_through.heaviside_st(logits, self.temperature)
         return tf.cast(tf.sigmoid(tf.cast(logits, work) / tf.cast(self.temperature, work)), images.dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        batch, height, width, channels = _checks.image_shape("images", input_shape)
-        size = (resample.level_size(side, self.strides) for side in (height, width))
-        return (batch, *size, self.filters or channels)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
-            "strides": self.strides,
             "reduction": self.reduction,
             "use_bias": self.use_bias,
             "temperature": self.initial_temperature,
             "hard": self.hard,
-            "border": self.border,
         }

@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling._start import gaussian_plane
-from tfpyramid.ops import borders, convolution, kernels, resample, straight_through, windows
+from tfpyramid.layers.downsampling._strided import StridedLayer
+from tfpyramid.ops import convolution, kernels, straight_through, windows
 
 STARTS = ("gaussian", "box")
 
 
 @register
-class ContentAdaptiveDownsample2D(ImageLayer):
+class ContentAdaptiveDownsample2D(StridedLayer):
     """Each output a mean of the pixels in its window, with weights that are predicted from what is there.
 
     Equation:
@@ -81,9 +81,8 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         border: str = "reflect",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(strides, border=border, **kwargs)
         self.window = _checks.integer("window", window, 1, "the rows and columns of pixels that an output is made of")
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
         self.hidden = _checks.integer("hidden", hidden, 1, "the channels between the two convolutions")
         self.normalization = _checks.one_of("normalization", normalization, ("softmax", "sum"))
         self.start = _checks.one_of("start", start, STARTS)
@@ -91,7 +90,6 @@ class ContentAdaptiveDownsample2D(ImageLayer):
             "temperature", temperature, above=0, meaning="the smaller, the harder"
         )
         self.hard = _checks.flag("hard", hard)
-        self.border = borders.check(border)
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
@@ -131,19 +129,13 @@ class ContentAdaptiveDownsample2D(ImageLayer):
         bias = tf.convert_to_tensor(self.logits_bias)
         return tf.cast(logits, bias.dtype) + bias
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        batch, height, width, channels = _checks.image_shape("images", input_shape)
-        return (batch, *(resample.level_size(side, self.strides) for side in (height, width)), channels)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "window": self.window,
-            "strides": self.strides,
             "hidden": self.hidden,
             "normalization": self.normalization,
             "start": self.start,
             "temperature": self.initial_temperature,
             "hard": self.hard,
-            "border": self.border,
         }

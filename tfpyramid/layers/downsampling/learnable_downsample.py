@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
-from tfpyramid.ops import borders, convolution, resample, straight_through
+from tfpyramid.layers.downsampling._strided import StridedLayer
+from tfpyramid.ops import convolution, straight_through
 
 
 @register
-class LearnableDownsample2D(ImageLayer):
+class LearnableDownsample2D(StridedLayer):
     """A strided convolution that starts as the Gaussian pyramid's next level and learns from there.
 
     Equation:
@@ -75,11 +75,9 @@ class LearnableDownsample2D(ImageLayer):
         kernel_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(strides, border=border, **kwargs)
         self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
         self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
-        self.border = borders.check(border)
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
@@ -107,18 +105,11 @@ class LearnableDownsample2D(ImageLayer):
         level = convolution.conv_down(images, kernel, self.strides, border=self.border)
         return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        batch, height, width, channels = _checks.image_shape("images", input_shape)
-        size = (resample.level_size(side, self.strides) for side in (height, width))
-        return (batch, *size, self.filters or channels)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "border": self.border,
             "use_bias": self.use_bias,
             "hard": self.hard,
             "kernel_bits": self.kernel_bits,

@@ -64,7 +64,7 @@ class LearnableStrideConv2D(LearnedStrides):
     References:
         Dai, Qi, Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 (positions that
         have gradients); Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks, 2022,
-        section 3.3 (the loss for larger strides).
+        section 2 (the loss for larger strides).
     """
 
     def __init__(

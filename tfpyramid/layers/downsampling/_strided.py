@@ -1,0 +1,28 @@
+"""What the layers that go down by whole strides share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfpyramid import _checks
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders
+from tfpyramid.ops.separable import level_size
+
+
+class StridedLayer(ImageLayer):
+    """Holds `strides` and `border`; a side of n becomes ceil(n / strides)."""
+
+    filters: int | None = None  # Channels of the output; None means as many as the input has.
+
+    def __init__(self, strides: int = 2, *, border: str = "reflect", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.border = borders.check(border)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, channels = _checks.image_shape("images", input_shape)
+        return (batch, *(level_size(side, self.strides) for side in (height, width)), self.filters or channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strides": self.strides, "border": self.border}
