@@ -45,6 +45,11 @@ def test_an_untrained_layer_is_the_classic_filter(layer, expected):
     np.testing.assert_allclose(layer()(IMAGES), expected(), atol=1e-5)
 
 
+def test_of_two_equally_near_pixels_a_spatial_transformer_takes_the_first():
+    x = IMAGES[:, :12, :8]
+    np.testing.assert_array_equal(layers.SpatialTransformerDownsample2D(hard=True)(x), x[:, ::2, ::2])
+
+
 @pytest.mark.parametrize("strides", [1, 2, 3])
 @pytest.mark.parametrize("hard", [False, True])
 def test_integer_strides_are_the_convolution_of_keras(strides, hard):

@@ -45,7 +45,7 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     if _checks.flag("antialias", antialias):
 
         def hat(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-            return tf.maximum(1 - tf.abs(samples - centres) / tf.maximum(ratio, 1), 0)
+            return tf.maximum(1 - tf.abs(samples - centres) / ratio, 0)
 
         x = _weighted(x, size, hat)
     else:
