@@ -110,15 +110,15 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
     if not matrices.shape.is_compatible_with([None, 2, 3]):
         raise ValueError(f"`matrices` must be of shape [batch, 2, 3]. Received: matrices of shape {matrices.shape}")
     output_size = size_pair(output_size)
-    size = tf.cast(tf.stack(size_pair(image_size, "image_size")), matrices.dtype)
-
-    def centres(count: int | tf.Tensor) -> tf.Tensor:
-        places = 2 * tf.range(count) + 1
-        return tf.cast(places, matrices.dtype) / tf.cast(count, matrices.dtype) - 1
-
-    down, across = tf.meshgrid(*map(centres, output_size), indexing="ij")
-    places = tf.stack([down, across, tf.ones_like(down)], -1)
-    return (tf.einsum("bdk,ijk->bijd", matrices, places) + 1) * size / 2 - 0.5
+    size, output = (
+        tf.cast(tf.stack(pair), matrices.dtype) for pair in (size_pair(image_size, "image_size"), output_size)
+    )
+    # In pixels from the middle of the image, which are halves of whole numbers: the points of a plain resize by a whole
+    # factor are exact, and whether they lie nearer to one pixel or another is no accident of rounding.
+    down, across = (tf.cast(2 * tf.range(n) + 1 - n, matrices.dtype) / 2 for n in output_size)
+    places = tf.stack([*tf.meshgrid(down, across, indexing="ij"), tf.ones([*output_size], matrices.dtype)], -1)
+    matrices = matrices * size[:, None] / tf.concat([output, [2]], 0)
+    return tf.einsum("bdk,ijk->bijd", matrices, places) + (size - 1) / 2
 
 
 def check_points(points: tf.Tensor) -> tf.Tensor:
