@@ -16,9 +16,9 @@ demo: $(VENV)/.installed-examples
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python $(PYTEST) --cov
 
-# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons.
+# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons; benchmarks are for current TensorFlow alone.
 test-addons: $(ADDONS_VENV)/.installed-test,addons
-	$(ADDONS_VENV)/bin/python $(PYTEST)
+	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/benchmarks
 
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy
@@ -40,4 +40,4 @@ $(ADDONS_VENV)/.installed-%: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-addons build quickstart_output
+	rm -rf .venv .venv-addons build quickstart_output benchmarks_output
