@@ -331,3 +331,16 @@ def test_a_hard_gumbel_choice_is_one_hot_with_the_gradient_of_the_soft_one(dtype
 def test_a_seed_that_is_not_two_integers_is_an_error(seed):
     with pytest.raises(ValueError, match="`seed` must be two integers, or None. Received: seed="):
         ops.gumbel_softmax(np.zeros([2, 3]), seed=seed)
+
+
+def test_gumbel_noise_is_finite_for_the_smallest_and_the_largest_draw(monkeypatch):
+    def extremes(shape, seed, minval, maxval, **options):
+        return tf.constant([[minval, np.nextafter(np.float32(maxval), np.float32(0))]], tf.float32)
+
+    monkeypatch.setattr(tf.random, "stateless_uniform", extremes)
+    logits = tf.Variable([[0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        y = ops.gumbel_softmax(logits, seed=(1, 2))
+    # -log(-log(u)) is -4.47 and 16.64 there.
+    np.testing.assert_allclose(np.log(y)[0, 0], -4.47 - 16.64, atol=0.01)
+    assert np.isfinite(tape.gradient(y[0, 0], logits)).all()

@@ -144,7 +144,7 @@ def gumbel_softmax(
     Convention:
         The noise is a function of `seed` alone: equal seeds draw equal noise, in a graph, under XLA and in a SavedModel
         too. Without a seed there is no noise, which is how a model answers when it is not in training. u is kept within
-        (0, 1) by more than rounding, so that every draw is finite: g lies between -4.5 and 16.7.
+        (0, 1) by more than rounding, so that every draw is finite: g lies between -4.48 and 16.64.
 
     Args:
         logits: floating tensor [..., choices], choices of at least 1.
