@@ -35,7 +35,7 @@ class AntiAliasedDownsample2D(StridedLayer):
 
     Args:
         filters: channels of the output, at least 1; None means the input's, without the convolution.
-        kernel_size: rows and columns of the blur, at least 1; even sizes keep more detail than odd ones.
+        kernel_size: rows and columns of the blur, at least 1; even ones keep a little more detail.
         strides: ratio of the sides of input and output, at least 2.
         normalization: "sum", "softmax" or None.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".

@@ -1,0 +1,118 @@
+"""What the benchmarks share: where they ran, how results are kept, and how tables get into README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import tfpyramid
+
+FOLDER = Path(__file__).parent
+README = FOLDER / "README.md"
+RESULTS = FOLDER / "results"
+
+
+def environment(*packages: str) -> dict[str, Any]:
+    """Return what ran and where: versions, of `packages` too, and the machine."""
+    keras = tf.keras.Model.__module__.split(".")[0]
+    return {
+        "python": platform.python_version(),
+        "tfpyramid": tfpyramid.__version__,
+        "tensorflow": tf.__version__,
+        "keras": sys.modules[keras].__version__,
+        **{name: importlib.metadata.version(name) for name in ("numpy", *packages)},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """Return the model of the processor, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def one_thread() -> None:
+    """Compute on one core; to be called before TensorFlow does anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@contextlib.contextmanager
+def written_aside(path: str | Path) -> Iterator[Path]:
+    """Give a path to write to, renamed to `path` if all went well: what is there is never half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, data: dict[str, Any]) -> None:
+    """Write JSON with a line for each key, and for each element of a list of dicts: results can be compared by line."""
+    lines = (f"  {json.dumps(key)}: {_by_line(value)}" for key, value in data.items())
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    with written_aside(path) as aside:
+        aside.write_text(text)
+
+
+def _by_line(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f"    {json.dumps(element)}" for element in value) + "\n  ]"
+    return json.dumps(value)
+
+
+def read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text())
+
+
+def update_table(readme: str | Path, name: str, markdown: str) -> None:
+    """Put `markdown` between the lines `<!-- name -->` and `<!-- /name -->` of a file.
+
+    Raises:
+        ValueError: unless each of the two lines is there once, in that order.
+    """
+    opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    text = Path(readme).read_text()
+    if text.count(opening) != 1 or text.count(closing) != 1 or text.index(closing) < text.index(opening):
+        raise ValueError(
+            f"{Path(readme).name} must have the lines {opening.strip()} and {closing.strip()}, each once, in order."
+        )
+    before, rest = text.split(opening)
+    after = rest.split(closing)[1]
+    with written_aside(readme) as aside:
+        aside.write_text(f"{before}{opening}{markdown.strip()}\n{closing}{after}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table; every column but the first is aligned to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return the standard deviation of a sample, 0 for a sample of one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 2) -> str:
+    """Return "mean ± standard deviation"."""
+    return f"{statistics.fmean(values):.{digits}f} ± {spread(values):.{digits}f}"
