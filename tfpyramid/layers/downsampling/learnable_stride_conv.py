@@ -26,7 +26,8 @@ class LearnableStrideConv2D(LearnedStrides):
         `padding="valid"`, and a side of n becomes floor((n - kernel_size) / s) + 1; at integer strides that is
         `keras.layers.Conv2D`. With `output_size` the outputs are as many as it says, and a learned stride is how far
         they spread; whatever lies outside the image is zero. The derivative at a whole position is that to its right,
-        so that strides which start as integers move (`tfpyramid.ops.strided_conv2d`).
+        so that strides which start as integers move (`tfpyramid.ops.strided_conv2d`). Strides that start far off want
+        ten times the learning rate of the kernels: give `log_strides` an optimizer of its own.
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.
