@@ -121,7 +121,7 @@ def _spatial_transformer(
     output_size = output_size or tuple(math.ceil(n / scale_factor) for n in size)
     features = references.relu(references.conv_down(x, w["features_kernel"], 2, "reflect") + w["features_bias"])
     summary = references.area_resize(features, (grid_size, grid_size)).reshape(len(x), -1)
-    numbers = summary @ w["map_kernel"] + w["map_bias"]
+    numbers = summary @ w["map_kernel"] / summary.shape[1] + w["map_bias"]
     matrices = np.eye(2, 3) + (numbers[:, :6].reshape(-1, 2, 3) if affine else np.zeros([len(x), 2, 3]))
     points = references.affine_grid(matrices, size, output_size)
     if offsets:

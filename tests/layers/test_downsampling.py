@@ -115,7 +115,8 @@ def smooth_images(count, side, sigma, seed=0):
 def trained(layer, images, targets, *, steps, rate):
     """Train a layer to reproduce the targets; return the losses."""
     optimizer = keras.optimizers.Adam(rate)
-    layer.build(images.shape)
+    if not layer.built:
+        layer.build(images.shape)
     weights = layer.trainable_weights
     optimizer.build(weights)
 
@@ -178,6 +179,17 @@ def test_a_spatial_transformer_finds_a_crop(hard):
     found = np.array(layer.points(tf.constant(images)))
     assert np.abs(found - points).max() < (1.0 if hard else 0.25), np.abs(found - points).max()
     assert losses[-1] < losses[0] / (20 if hard else 200)
+
+
+def test_a_step_of_training_does_not_move_the_grid_off_the_image():
+    images = np.abs(smooth_images(16, 32, sigma=2.0)) * np.ones(8, np.float32)
+    layer = layers.SpatialTransformerDownsample2D()
+    layer.build(images.shape)
+    before = np.array(layer.points(tf.constant(images)))
+    # Adam's first step moves every weight by the rate, whatever the gradient.
+    trained(layer, images, np.flip(layer(images), 1), steps=1, rate=0.01)
+    moved = np.abs(layer.points(tf.constant(images)) - before).max()
+    assert 0.1 < moved < 2, moved
 
 
 def test_a_learned_blur_of_sum_one_sharpens_and_one_of_softmax_cannot():

@@ -19,7 +19,8 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Equation:
         `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`: the matrix M and the offsets
         d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
-        `area_resize(relu(conv_down(x, u) + b), grid_size)` for a learned 3 by 3 kernel u. With `hard=True`, forward:
+        `area_resize(relu(conv_down(x, u) + b), grid_size)` for a learned 3 by 3 kernel u, divided by the number of its
+        entries. With `hard=True`, forward:
         `y[p] = x[round(q[p])]`, of two equally near pixels the first; backward: the gradient of the bilinear sample.
 
     Convention:
@@ -112,7 +113,10 @@ class SpatialTransformerDownsample2D(ImageLayer):
         features = tf.nn.relu(convolution.conv_down(images, tf.cast(kernel, images.dtype)) + bias)
         summary = resize.area_resize(features, (self.grid_size, self.grid_size))
         summary = tf.reshape(summary, [-1, self.grid_size**2 * self.filters])
-        numbers = summary @ tf.convert_to_tensor(self.map_kernel) + tf.convert_to_tensor(self.map_bias)
+        # The mean, not the sum: one step of training on hundreds of features would move the grid off the image, where
+        # there is no gradient to bring it back.
+        numbers = (summary / summary.shape[1]) @ tf.convert_to_tensor(self.map_kernel)
+        numbers = numbers + tf.convert_to_tensor(self.map_bias)
         # Positions need the digits: a half-precision 1000.4 is 1000.5.
         numbers = tf.cast(numbers, convolution.working_dtype(images.dtype))
         size, output_size = resample.sides(images), self._output_size(resample.sides(images))
