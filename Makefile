@@ -16,9 +16,10 @@ demo: $(VENV)/.installed-examples
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python $(PYTEST) --cov
 
-# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons; benchmarks are for current TensorFlow alone.
+# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons, but for the scripts and the pictures, which are
+# for current TensorFlow.
 test-addons: $(ADDONS_VENV)/.installed-test,addons
-	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/benchmarks
+	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/benchmarks --ignore=tests/examples --ignore=tests/visualize
 
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy
