@@ -1,0 +1,164 @@
+"""Does a stride that starts badly wrong recover?
+
+    python benchmarks/bench_strides.py [--data FOLDER] [--output FOLDER] [--quick]
+
+Garments of 28 pixels lie near the upper left corner of a canvas of 64, up to 3 pixels from it on each axis. Behind a
+first convolution, a `LearnableStrideConv2D` returns 12 by 12 outputs, counted from that corner: strides of 2.2 spread
+them over the garment, strides of 5.6 over the canvas, most of which is empty, and strides of 1 over a part of the
+garment. At strides of exactly 1 every output lies on a pixel, where the two-sided derivative of linear interpolation
+is 0: the one-sided derivative is what lets them move.
+
+Strides are fixed at each of these, or learned from there, at ten times the rate of all else or at the same. The
+recovered share is what learning wins of the accuracy between the fixed strides it starts from and the fixed strides of
+2.2. Results, with the strides on the way, are kept after every training; a run that was interrupted goes on where it
+ended. What the first seed learned is drawn in docs/strides.png, or in the folder of `--output`. `--quick` trains on a
+handful of images, which measures nothing; without a data set it makes its own.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, NamedTuple
+
+import common
+import garments
+import numpy as np
+import tensorflow as tf
+from classifier import Training, activated, batches, classifier, convolution, parse_options, percentage, prepare
+from tqdm import tqdm
+
+from tfpyramid import layers, visualize
+
+keras = tf.keras
+CANVAS = 64
+MARGIN = 3
+OUTPUTS = 12
+RIGHT = 2.2
+EVERY = 15  # Steps from one record of the strides to the next.
+
+
+class Protocol(NamedTuple):
+    """What every training has in common."""
+
+    train: int
+    test: int
+    epochs: int
+    seeds: int
+    batch: int = 64
+    rate: float = 8e-3
+
+
+FULL = Protocol(train=8_000, test=10_000, epochs=3, seeds=3)
+QUICK = Protocol(train=16, test=16, epochs=1, seeds=1, batch=16)
+
+
+class Case(NamedTuple):
+    """Where the strides start, and how much faster than all else they learn: 0 means that they are fixed."""
+
+    start: float
+    speed: float
+
+    def __str__(self) -> str:
+        if not self.speed:
+            return f"fixed at {self.start}"
+        return f"learned from {self.start}, at {f'{self.speed:.0f} times ' if self.speed != 1 else ''}the rate"
+
+
+CASES = [Case(RIGHT, 0), Case(5.6, 0), Case(5.6, 10), Case(5.6, 1), Case(1.0, 0), Case(1.0, 10)]
+
+
+def main() -> None:
+    options = parse_options(__doc__)
+    protocol = QUICK if options.quick else FULL
+    path = options.output / "results/strides.json"
+    results = common.read_json(path) if path.exists() else {}
+    if results.get("protocol") != protocol._asdict():
+        results = {"protocol": protocol._asdict(), "runs": []}
+    runs = results["runs"]
+    split, test = (
+        (garments.cornered(images, CANVAS, MARGIN, seed), labels)
+        for seed, (images, labels) in enumerate(
+            garments.part(options.data, protocol.train, protocol.test, options.quick)
+        )
+    )
+
+    done = {(run["strides"], run["seed"]) for run in runs}
+    todo = [(case, seed) for seed in range(protocol.seeds) for case in CASES if (str(case), seed) not in done]
+    with tqdm(todo, desc="Training", unit="network") as bar:
+        for case, seed in bar:
+            run = measured(case, seed, split, test, protocol=protocol)
+            runs.append({"strides": str(case), "seed": seed, **run})
+            common.write_json(path, {**results, "environment": common.environment()})
+            y, x = run["history"][-1]
+            bar.write(f"{case}, seed {seed}: {run['accuracy']:.1f} %, strides {y:.2f} and {x:.2f}")
+
+    prepare(options.output, "strides")
+    common.update_table(options.output / "README.md", "strides", table(runs))
+    print(table(runs))
+    picture = (common.FOLDER.parent / "docs" if options.output == common.FOLDER else options.output) / "strides.png"
+    with common.written_aside(picture) as aside:
+        visualize.show_strides(histories(runs)).savefig(aside)
+
+
+def network(start: float) -> tuple[keras.Model, layers.LearnableStrideConv2D]:
+    strided = layers.LearnableStrideConv2D(8, 3, start, output_size=OUTPUTS, use_bias=False)
+
+    def features(x: tf.Tensor) -> tf.Tensor:
+        # Neighbouring pixels of what is strided must be alike, or its derivative says little of where to go.
+        x = activated(convolution(8, size=5)(x))
+        return activated(convolution(32)(activated(strided(x))))
+
+    return classifier(CANVAS, features), strided
+
+
+def measured(
+    case: Case, seed: int, split: garments.Split, test: garments.Split, *, protocol: Protocol
+) -> dict[str, Any]:
+    keras.utils.set_random_seed(seed)
+    model, strided = network(case.start)
+    steps = protocol.epochs * (protocol.train // protocol.batch)
+    training = Training(model, protocol.rate, steps, apart=[strided.log_strides], speed=case.speed)
+    history = []
+    for step, batch in enumerate(batches(*split, protocol.batch, epochs=protocol.epochs, seed=seed)):
+        if step % EVERY == 0:
+            history.append(strided.strides.numpy().astype(float).round(4).tolist())
+        training.step(*batch)
+    history.append(strided.strides.numpy().astype(float).round(4).tolist())
+    images, labels = test
+    return {"accuracy": percentage(training.answers(images) == labels), "history": history}
+
+
+def of(case: Case, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [run for run in runs if run["strides"] == str(case)]
+
+
+def histories(runs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the strides after each step, as far as they were recorded, of the first seed of what is learned."""
+    found = {}
+    for case in CASES:
+        if case.speed:
+            records = np.array(of(case, runs)[0]["history"])
+            at = np.arange(len(records)) * EVERY
+            found[str(case)] = np.stack([np.interp(np.arange(at[-1] + 1), at, axis) for axis in records.T], axis=1)
+    return found
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Return accuracies and strides, mean and spread over the seeds, and of what is learned the recovered share."""
+    accuracies = {case: [run["accuracy"] for run in of(case, runs)] for case in CASES}
+    right = statistics.fmean(accuracies[Case(RIGHT, 0)])
+    rows = []
+    for case in CASES:
+        share, ends = "", [str(case.start)] * 2
+        if case.speed:
+            wrong = statistics.fmean(accuracies[Case(case.start, 0)])
+            won = statistics.fmean(accuracies[case]) - wrong
+            share = f"{100 * won / (right - wrong):.0f} %" if right > wrong else "none to recover"
+            last = [run["history"][-1] for run in of(case, runs)]
+            ends = [common.mean_and_spread(strides) for strides in zip(*last)]
+        rows.append([case, common.mean_and_spread(accuracies[case], 1), *ends, share])
+    return common.table(["strides", "accuracy, %", "s_y at the end", "s_x at the end", "recovered"], rows)
+
+
+if __name__ == "__main__":
+    main()

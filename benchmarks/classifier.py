@@ -1,0 +1,114 @@
+"""A small network that names garments, how it is trained, and what it answers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import common
+import numpy as np
+import tensorflow as tf
+
+keras = tf.keras
+Layers = Callable[[tf.Tensor], tf.Tensor]
+
+
+def convolution(filters: int, size: int = 3) -> keras.layers.Layer:
+    return keras.layers.Conv2D(filters, size, padding="same", use_bias=False)
+
+
+def activated(convolved: tf.Tensor) -> tf.Tensor:
+    """Batch norm and ReLU; the moving averages are quick enough for a few hundred steps."""
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(convolved))
+
+
+def classifier(canvas: int, features: Layers) -> keras.Model:
+    """Return a model of images [canvas, canvas, 1]: features, their mean over all positions, ten logits."""
+    images = keras.Input((canvas, canvas, 1))
+    means = keras.layers.GlobalAveragePooling2D()(features(images))
+    return keras.Model(images, keras.layers.Dense(10)(means))
+
+
+class Training:
+    """Adam on the cross-entropy, at a rate that falls to 0 in `steps` as a cosine does.
+
+    Args:
+        model: of images to logits.
+        rate: the first learning rate.
+        steps: how many there will be.
+        apart: trainable variables of the model that are trained at another rate.
+        speed: that rate, as a multiple of `rate`; 0 leaves them as they are.
+    """
+
+    def __init__(self, model: keras.Model, rate: float, steps: int, *, apart: Sequence = (), speed: float = 1) -> None:
+        self.model = model
+        together = [v for v in model.trainable_variables if not any(v is other for other in apart)]
+        self._groups = [(adam(together, rate, steps), together)]
+        if speed and apart:
+            self._groups.append((adam(apart, speed * rate, steps), list(apart)))
+        self.step = tf.function(self._step)
+        self._classes = tf.function(lambda images: tf.argmax(self.model(images, training=False), axis=1))
+
+    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.add_n([tf.reduce_mean(entropy), *self.model.losses])
+        gradients = tape.gradient(loss, [variables for _, variables in self._groups])
+        for (optimizer, variables), group in zip(self._groups, gradients):
+            optimizer.apply_gradients(zip(group, variables))
+
+    def answers(self, images: np.ndarray) -> np.ndarray:
+        """Return the class of each image."""
+        parts = range(0, len(images), 500)
+        return np.concatenate([self._classes(tf.constant(images[part : part + 500])).numpy() for part in parts])
+
+
+def adam(variables: Sequence, rate: float, steps: int) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+    optimizer.build(variables)
+    return optimizer
+
+
+def batches(images: np.ndarray, labels: np.ndarray, size: int, *, epochs: int, seed: int) -> Iterator[tuple]:
+    """Give full batches of (images, labels), shuffled anew in every epoch."""
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        order = rng.permutation(len(images))
+        for start in range(0, len(order) - size + 1, size):
+            chosen = order[start : start + size]
+            yield tf.constant(images[chosen]), tf.constant(labels[chosen])
+
+
+def percentage(right: np.ndarray) -> float:
+    return round(100 * float(np.mean(right)), 3)
+
+
+def parse_options(description: str, contenders: Sequence[str] = ()) -> argparse.Namespace:
+    """Return the options of a script; TensorFlow is told to use one core, and not to warn of each new network."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of README.md and results/; else this script's, " "or benchmarks_output if quick",
+    )
+    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
+    if contenders:
+        parser.add_argument("--only", action="append", choices=contenders, metavar="NAME", help="one of: %(choices)s")
+    options = parser.parse_args()
+    if options.output is None:
+        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
+    common.one_thread()
+    tf.get_logger().setLevel("ERROR")
+    tf.config.run_functions_eagerly(options.quick)  # One step is done sooner than its graph is traced.
+    return options
+
+
+def prepare(folder: Path, name: str) -> None:
+    """Make sure that the README.md of a folder has markers for a table; the repository's own must have them."""
+    readme = folder / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    if folder != common.FOLDER and f"<!-- {name} -->" not in text:
+        readme.write_text(f"{text}<!-- {name} -->\n<!-- /{name} -->\n")
