@@ -167,6 +167,14 @@ X = np.ones([1, 4, 4, 2])
             lambda: ops.window_mean(X, np.ones([1, 2, 2, 4], np.float32)),
             "`weights` must be .* dtype of `images`, float64",
         ),
+        (
+            lambda: ops.window_mean(X, np.ones([1, 2, 3, 4])),
+            r"`weights` must be .* Received: weights of shape \(1, 2, 3, 4\)",
+        ),
+        (
+            lambda: ops.window_mean(X, np.ones([2, 2, 2, 4])),
+            r"`weights` must be .* Received: weights of shape \(2, 2, 2, 4\)",
+        ),
         (lambda: ops.window_mean(X, np.ones([1, 2, 2, 4]), 2.0), "`strides` must be an integer"),
         (lambda: ops.bilinear_down(X, 1.0), "`scale_factor` must be a finite number greater than 1"),
         (

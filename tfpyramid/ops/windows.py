@@ -38,10 +38,13 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
     borders.check(border)
     window = round(weights.shape[3] ** 0.5)
-    if window**2 != weights.shape[3] or weights.dtype != images.dtype:
+    sides = [None if n is None else (n - 1) // strides + 1 for n in images.shape[1:3]]
+    fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
+    if not fits or weights.dtype != images.dtype:
         raise ValueError(
             "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], with the dtype of "
-            f"`images`, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}"
+            f"`images`, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}; images of "
+            f"shape {images.shape}, strides={strides}"
         )
     work = working_dtype(images.dtype)
     left = (window - 1) // 2
