@@ -92,7 +92,7 @@ def parse_options(description: str, contenders: Sequence[str] = ()) -> argparse.
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of README.md and results/; else this script's, " "or benchmarks_output if quick",
+        help="folder of README.md and results/; else this script's, or benchmarks_output if quick",
     )
     parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
     if contenders:

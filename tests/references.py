@@ -170,13 +170,6 @@ def normalized(values, normalization):
     return values
 
 
-def gaussian_plane(size, strides):
-    """Return where learned kernels of this size start."""
-    taps = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (strides / 3)) ** 2)
-    taps = BINOMIAL if (size, strides) == (5, 2) else taps / taps.sum()
-    return np.outer(taps, taps)
-
-
 def relu(x):
     return x * (x.real > 0)
 
@@ -303,14 +296,6 @@ def area_resize(x, output_size):
         x = np.repeat(x, size, axis=axis)
         shape = [*x.shape[:axis], size, x.shape[axis] // size, *x.shape[axis + 1 :]]
         x = x.reshape(shape).mean(axis=axis + 1)
-    return x
-
-
-def resize_mid_cell(x, output_size):
-    """Magnify bilinearly with half-pixel centres."""
-    for axis, size in zip((1, 2), output_size):
-        positions = (np.arange(size) + 0.5) * x.shape[axis] / size - 0.5
-        x = along(lambda line: np.interp(positions, np.arange(len(line)), line), x, axis)
     return x
 
 

@@ -98,6 +98,16 @@ def scale_factor(value: object) -> float:
     return number("scale_factor", value, above=1, meaning="the ratio of a level's sides to those of the next")
 
 
+def filters(value: object) -> int | None:
+    """Return the channels of an output; None means as many as the input has."""
+    return None if value is None else integer("filters", value, 1, "the channels of the output")
+
+
+def temperature(value: object) -> float:
+    """Return how soft a choice is."""
+    return number("temperature", value, above=0, meaning="the smaller, the harder")
+
+
 def data_format(value: object) -> str:
     """Return "channels_last", the only order of axes the package works in."""
     if value != "channels_last":

@@ -126,7 +126,7 @@ def _spatial_transformer(
     points = references.affine_grid(matrices, size, output_size)
     if offsets:
         grid = numbers[:, 6 * affine :].reshape(-1, grid_size, grid_size, 2)
-        points = points + references.resize_mid_cell(grid, output_size) * size / 2
+        points = points + references.align([points, grid], scale_factor=None)[1] * size / 2
     nearest = np.ceil(points.real - 0.5)
     level = references.bilinear_sample(x, points, border)
     return estimate(references.bilinear_sample(x, nearest, border), level)

@@ -236,4 +236,4 @@ def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
     x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
     if _checks.is_tensor(temperature):
         return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
-    return x / _checks.number("temperature", temperature, above=0, meaning="the smaller, the harder")
+    return x / _checks.temperature(temperature)

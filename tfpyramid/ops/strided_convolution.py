@@ -55,7 +55,7 @@ def strided_conv2d(
     """
     images = _checks.images(images)
     kernel = check_kernel(images, kernel)
-    strides, known = check_strides(strides)
+    strides, known = _stride_pair(strides)
     if output_size is None:
         output_size = _valid_size(images, kernel, tf.unstack(strides) if known is None else known)
     else:
@@ -70,7 +70,7 @@ def strided_conv2d(
     return y
 
 
-def check_strides(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
+def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
     """Return strides as a tensor [2], and as two numbers if they are known now."""
     if _checks.is_tensor(strides):
         strides = tf.convert_to_tensor(strides)

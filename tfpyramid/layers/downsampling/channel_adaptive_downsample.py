@@ -77,12 +77,10 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
-        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.filters = _checks.filters(filters)
         self.reduction = _checks.integer("reduction", reduction, 1, "the channels for each hidden unit")
         self.use_bias = _checks.flag("use_bias", use_bias)
-        self.initial_temperature = _checks.number(
-            "temperature", temperature, above=0, meaning="the smaller, the harder"
-        )
+        self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
         self.bias = None  # Made by `build`.
 

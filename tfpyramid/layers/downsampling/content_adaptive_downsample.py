@@ -86,9 +86,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         self.hidden = _checks.integer("hidden", hidden, 1, "the channels between the two convolutions")
         self.normalization = _checks.one_of("normalization", normalization, ("softmax", "sum"))
         self.start = _checks.one_of("start", start, STARTS)
-        self.initial_temperature = _checks.number(
-            "temperature", temperature, above=0, meaning="the smaller, the harder"
-        )
+        self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
 
     def build(self, input_shape: Any) -> None:

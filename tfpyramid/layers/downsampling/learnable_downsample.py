@@ -76,7 +76,7 @@ class LearnableDownsample2D(StridedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
-        self.filters = None if filters is None else _checks.integer("filters", filters, 1, "the channels of the output")
+        self.filters = _checks.filters(filters)
         self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.hard = _checks.flag("hard", hard)
