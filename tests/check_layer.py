@@ -35,7 +35,7 @@ def tensors(case: LayerCase, dtype: str = "float32", **size: int) -> list[tf.Ten
 
 def call(case: LayerCase, layer: keras.layers.Layer, values: list) -> list:
     """Return the outputs of a layer as a flat list."""
-    return tf.nest.flatten(layer(case.structured(values)))
+    return tf.nest.flatten(layer(case.structured(values), **case.arguments))
 
 
 def upstream_like(outputs: list) -> list[np.ndarray]:
@@ -64,10 +64,10 @@ def assert_close(actual: object, expected: object, dtype: str, what: str) -> Non
 
 def model_of(case: LayerCase, layer: keras.layers.Layer) -> keras.Model:
     """Return a model of the layer alone; sides are unknown where the layer allows it."""
-    sides = [(None, None, s[3]) if case.unknown_sides else s[1:] for s in case.shapes()]
-    inputs = [keras.Input(shape, name=f"level_{k}", dtype=layer.compute_dtype) for k, shape in enumerate(sides)]
+    shapes = case.symbolic_shapes()
+    inputs = [keras.Input(shape, name=f"level_{k}", dtype=layer.compute_dtype) for k, shape in enumerate(shapes)]
     structured = case.structured(inputs)
-    return keras.Model(structured, layer(structured))
+    return keras.Model(structured, layer(structured, **case.arguments))
 
 
 def batches(case: LayerCase, model: keras.Model) -> list[tuple[list, list]]:
@@ -138,7 +138,7 @@ def check_shapes(case: LayerCase, readers: object, folder: Path) -> None:
         assert not any(np.any(g) for g in dw if g is not None), "an empty batch has a gradient for a weight"
     if not case.unknown_sides:
         return
-    shapes = [(None, None, None, s[3]) for s in case.shapes()]
+    shapes = [(None, *shape) for shape in case.symbolic_shapes()]
     symbolic = [tuple(y.shape) for y in model_of(case, case.make(dtype="float32")).outputs]
     computed = _flat_shapes(layer.compute_output_shape(case.structured(shapes)))
     assert computed == symbolic, f"computed {computed}, symbolic {symbolic}"
@@ -175,9 +175,9 @@ def check_precision(case: LayerCase, readers: object, folder: Path) -> None:
 def check_xla(case: LayerCase, readers: object, folder: Path) -> None:
     """Compiled by XLA, outputs and gradients are those of eager execution."""
     layer = built(case)
-    if case.learned_sides:
+    if case.learned_sides or not case.compiled:
         # XLA must know sizes when it compiles; the layer has to tell Keras, which would compile by default.
-        assert layer.supports_jit is False, "a layer whose sizes are learned lets Keras compile it"
+        assert layer.supports_jit is False, "a layer of sizes that XLA cannot know lets Keras compile it"
         return
     values = tensors(case)
     upstream = upstream_like(call(case, layer, values))
@@ -259,11 +259,10 @@ def check_reference(case: LayerCase, readers: object, folder: Path) -> None:
 def check_training(case: LayerCase, readers: object, folder: Path) -> None:
     """A compiled `fit` step changes every trainable weight, in front of the layer and in it, and nothing else."""
     layer = built(case)
-    shapes = [(None, None, s[3]) if case.unknown_sides else s[1:] for s in case.shapes()]
-    inputs = [keras.Input(shape) for shape in shapes]
+    inputs = [keras.Input(shape) for shape in case.symbolic_shapes()]
     # In front, so that a layer without weights is trained through.
-    front = [keras.layers.Conv2D(x.shape[-1], 1, name=f"front_{k}") for k, x in enumerate(inputs)]
-    outputs = layer(case.structured([conv(x) for conv, x in zip(front, inputs)]))
+    front = [keras.layers.Dense(x.shape[-1], name=f"front_{k}") for k, x in enumerate(inputs)]
+    outputs = layer(case.structured([dense(x) for dense, x in zip(front, inputs)]), **case.arguments)
     model = keras.Model(case.structured(inputs), outputs)
     values = [np.float32(x) for x in case.inputs()]
     targets = [np.float32(u) for u in upstream_like(call(case, model, values))]

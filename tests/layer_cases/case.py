@@ -20,12 +20,15 @@ class LayerCase:
         make: makes the layer; takes `dtype` and passes it to the layers inside too.
         label: what is special about the case.
         size: sides of the images, or of the finest level.
-        channels: of the images; of a list of levels one number for each of them.
+        channels: of the images; of a list of levels one number for each of them; None for a layer that takes no images.
+        vectors: sizes of the vectors that the layer takes behind the images or levels, each of shape [batch, size].
+        arguments: of the call, beside the inputs.
         scale_factor: between the levels of a list.
         reference: the layer's result from the layer (for its weights) and NumPy inputs, independently.
         closed_form: for straight-through cases, in which the output is no smooth function: the gradients of
             sum(upstream * y), as {"inputs": [...], weight name: ...}, from (layer, inputs, upstream).
         unknown_sides: whether the layer works on images whose sides are not known.
+        compiled: whether XLA can compile the layer.
         learned_sides: whether the sides of the output follow a weight, so that `compute_output_shape` cannot know them.
         empty_batch: whether it works on a batch of none; Keras's own convolution, given to a layer of ours, does not.
     """
@@ -34,10 +37,13 @@ class LayerCase:
     label: str
     reference: Callable
     size: tuple[int, int] = (8, 10)
-    channels: int | tuple[int, ...] = 3
+    channels: int | tuple[int, ...] | None = 3
+    vectors: tuple[int, ...] = ()
+    arguments: dict = dataclasses.field(default_factory=dict)
     scale_factor: float = 2.0
     closed_form: Callable | None = None
     unknown_sides: bool = True
+    compiled: bool = True
     learned_sides: bool = False
     empty_batch: bool = True
 
@@ -46,21 +52,29 @@ class LayerCase:
         return type(self.make())
 
     def shapes(self, batch: int = 2, grow: int = 0) -> list[tuple[int, ...]]:
-        """Return the shapes of the inputs, one or a list of levels; `grow` makes them larger, odd for even."""
+        """Return the shapes of the inputs, images first; `grow` makes those larger, odd for even."""
         height, width = self.size[0] + grow, self.size[1] + 2 * grow
-        shapes = []
-        for channels in self.channels if isinstance(self.channels, tuple) else [self.channels]:
+        if self.channels is None:
+            levels: tuple[int, ...] = ()
+        else:
+            levels = self.channels if isinstance(self.channels, tuple) else (self.channels,)
+        shapes: list[tuple[int, ...]] = []
+        for channels in levels:
             shapes.append((batch, height, width, channels))
             height, width = math.ceil(height / self.scale_factor), math.ceil(width / self.scale_factor)
-        return shapes
+        return shapes + [(batch, size) for size in self.vectors]
+
+    def symbolic_shapes(self) -> list[tuple[int | None, ...]]:
+        """Return the shapes of the inputs without the batch, the sides unknown where the layer allows it."""
+        return [(None, None, s[3]) if self.unknown_sides and len(s) == 4 else s[1:] for s in self.shapes()]
 
     def inputs(self, batch: int = 2, grow: int = 0) -> list[np.ndarray]:
         rng = np.random.default_rng(1)
         return [rng.standard_normal(shape) for shape in self.shapes(batch, grow)]
 
     def structured(self, values: list) -> object:
-        """Return what the layer is called with: a list of levels, or the one batch of images."""
-        return list(values) if isinstance(self.channels, tuple) else values[0]
+        """Return what the layer is called with: a list, or the one tensor."""
+        return values[0] if len(values) == 1 and not isinstance(self.channels, tuple) else list(values)
 
 
 def weight(layer: object, name: str) -> np.ndarray:

@@ -11,24 +11,16 @@ from tfpyramid import _checks
 from tfpyramid._compat import NO_AUTOCAST, keras
 
 
-class ImageLayer(keras.layers.Layer):
-    """A layer of floating point images [batch, height, width, channels], or of a list of them.
+class BaseLayer(keras.layers.Layer):
+    """A layer that leaves masks alone and can hold weights that mixed precision leaves alone.
 
     Args:
-        data_format: "channels_last", or None for Keras's global setting, which must be that.
         **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
-
-    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
-        """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
-        for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
-            _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
-        return super().compute_output_spec(inputs, **kwargs)
 
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
         """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""
@@ -40,6 +32,25 @@ class ImageLayer(keras.layers.Layer):
             trainable=trainable,
             **NO_AUTOCAST,
         )
+
+
+class ImageLayer(BaseLayer):
+    """A layer of floating point images [batch, height, width, channels], or of a list of them.
+
+    Args:
+        data_format: "channels_last", or None for Keras's global setting, which must be that.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
+
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
+        """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
+        for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
+            _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
+        return super().compute_output_spec(inputs, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
