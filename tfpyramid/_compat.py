@@ -62,3 +62,15 @@ def producer(tensor: Any) -> keras.layers.Layer:
     """Return the layer that a symbolic tensor comes out of."""
     history = tensor._keras_history
     return history.operation if KERAS_3 else history.layer
+
+
+def seed_generator(seed: int | None) -> Any:
+    """Return what `next_seed` draws from: reproducible for a seed, which None chooses at random."""
+    if KERAS_3:
+        return keras.random.SeedGenerator(seed)
+    return tf.random.Generator.from_non_deterministic_state() if seed is None else tf.random.Generator.from_seed(seed)
+
+
+def next_seed(generator: Any) -> tf.Tensor:
+    """Return two integers, others at each run of the graph too."""
+    return tf.cast(generator.next(), tf.int32) if KERAS_3 else generator.make_seeds(1)[:, 0]

@@ -1,4 +1,4 @@
-"""Keras layers: pyramids, learned downsampling, features of levels and their fusion."""
+"""Keras layers: pyramids, learned downsampling, features of levels, their fusion and their choice."""
 
 from tfpyramid.layers.downsampling import (
     AntiAliasedDownsample2D,
@@ -13,6 +13,7 @@ from tfpyramid.layers.downsampling import (
 )
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
+from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
 
 __all__ = [
     "AntiAliasedDownsample2D",
@@ -21,13 +22,16 @@ __all__ = [
     "ChannelAdaptiveDownsample2D",
     "ContentAdaptiveDownsample2D",
     "GaussianPyramid",
+    "GumbelLevelSelector",
     "LaplacianPyramid",
     "LaplacianReconstruction",
     "LearnableDownsample2D",
     "LearnablePyramid",
     "LearnableStrideConv2D",
+    "LevelRouter",
     "PerLevel",
     "PyramidConv2D",
+    "QueryLevelSelector",
     "SpatialTransformerDownsample2D",
     "SpectralDownsample2D",
     "UpsampleConcat",

@@ -7,6 +7,7 @@ from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
+from tfpyramid.ops.routing import pixel_costs
 from tfpyramid.ops.sampling import affine_grid, bilinear_sample
 from tfpyramid.ops.spectral import spectral_pool
 from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
@@ -31,6 +32,7 @@ __all__ = [
     "normalize_gradient",
     "normalize_kernel",
     "one_hot_st",
+    "pixel_costs",
     "pyr_down",
     "pyr_up",
     "quantize_st",

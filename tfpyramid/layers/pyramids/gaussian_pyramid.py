@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfpyramid._compat import register
 from tfpyramid.layers.pyramids._step import PyramidLayer
-from tfpyramid.ops import pyramid
+from tfpyramid.ops import pyramid, resample
 
 
 @register
@@ -50,3 +50,7 @@ class GaussianPyramid(PyramidLayer):
 
     def call(self, images: tf.Tensor) -> list[tf.Tensor]:
         return pyramid.gaussian_pyramid(images, self.num_levels, **self.step)
+
+    def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
+        """Return level k + 1 of level k."""
+        return resample.pyr_down(level, **self.step)

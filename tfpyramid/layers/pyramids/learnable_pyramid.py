@@ -82,9 +82,13 @@ class LearnablePyramid(ImageLayer):
 
     def call(self, images: tf.Tensor) -> list[tf.Tensor]:
         levels = [_checks.images(images)]
-        for downsample in self._steps():
-            levels.append(downsample(levels[-1]))
+        for k in range(self.num_levels - 1):
+            levels.append(self.next_level(levels[-1], k))
         return levels
+
+    def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
+        """Return level k + 1 of level k."""
+        return self._steps()[k](level)
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]

@@ -1,0 +1,155 @@
+"""LevelRouter."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register, shape_tuple
+from tfpyramid.layers._base import BaseLayer, check_layer
+from tfpyramid.ops import routing
+
+
+@register
+class LevelRouter(BaseLayer):
+    """Features of each sample by the encoder of its level: of all levels in training, of the chosen one at inference.
+
+    Equation:
+        Training: `y[b] = sum_k weights[b, k] encoder[k](level[k])[b]`.
+        Inference: `y[b] = encoder[m](level[m])[b]`, `m = argmax_k weights[b, k]`, the first of equal weights. For
+        weights that are one-hot the two are the same sum.
+
+    Convention:
+        At inference the samples are parted by their level inside the graph, each encoder gets its own in one batch and
+        is not executed where there are none, and the features are put back in order. With a `pyramid`, a level is made
+        of those samples only that are read there or deeper. The weights get a gradient in training only; NaN among a
+        sample's weights makes its features NaN. How many samples go where is known only when the graph runs: the layer
+        tells Keras not to compile it by XLA, unless `partition=False`.
+
+    Args:
+        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known.
+        pyramid: a layer that makes levels, as many as there are encoders, one of the other: a `LearnablePyramid` or
+            `GaussianPyramid`. The router then takes images; None means that it takes the levels.
+        partition: run only the encoders that are chosen at inference; otherwise all, as in training.
+        **kwargs: of `keras.layers.Layer`.
+
+    Input shape:
+        A list: the levels, each [batch, height, width, channels], floating point, or the images alone for a `pyramid`;
+        and behind them the weights, [batch, levels], of a selector.
+
+    Output shape:
+        What the encoders make of a level.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> encoders = [keras.layers.GlobalAveragePooling2D(name=f"mean_{k}") for k in range(2)]
+        >>> router = LevelRouter(encoders, GaussianPyramid(num_levels=2))
+        >>> tuple(router([tf.ones([3, 9, 7, 5]), tf.one_hot([0, 1, 1], 2)]).shape)
+        (3, 5)
+
+    References:
+        Shazeer, Mirhoseini, Maziarz, Davis, Le, Hinton and Dean, Outrageously Large Neural Networks: The
+        Sparsely-Gated Mixture-of-Experts Layer, 2017, section 2.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[keras.layers.Layer],
+        pyramid: keras.layers.Layer | None = None,
+        *,
+        partition: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(encoders, (list, tuple)) or not encoders:
+            raise ValueError(
+                f"`encoders` must be a list of layers, one for each level. Received: encoders={encoders!r}"
+            )
+        self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
+        if len({id(encoder) for encoder in self.encoders}) < len(self.encoders):
+            names = [encoder.name for encoder in self.encoders]
+            raise ValueError(f"`encoders` must be different layers, one for each level. Received: layers {names}")
+        self.pyramid = None if pyramid is None else _check_pyramid(pyramid, len(self.encoders))
+        self.partition = _checks.flag("partition", partition)
+        if self.partition:
+            self.supports_jit = False
+
+    def build(self, input_shape: Any) -> None:
+        levels, _ = self._shapes(input_shape)
+        if self.pyramid is not None and not self.pyramid.built:
+            self.pyramid.build(input_shape[0])
+        for encoder, shape in zip(self.encoders, levels):
+            if not encoder.built:
+                encoder.build(shape)
+        super().build(input_shape)
+
+    def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        *levels, weights = inputs
+        levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
+        if training or not self.partition:
+            if self.pyramid is not None:
+                levels = self.pyramid(*levels)
+            return routing.weighted_sum([encode(level) for encode, level in zip(self.encoders, levels)], weights)
+        shapes, feature_shape = self._shapes([tensor.shape for tensor in inputs])
+        encoders = [routing.Stage(encoder, feature_shape[1:]) for encoder in self.encoders]
+        if self.pyramid is None:
+            return routing.route(levels, weights, encoders)
+        return routing.route_down(levels[0], weights, encoders, self._descend(self.pyramid, shapes))
+
+    def _descend(self, pyramid: keras.layers.Layer, shapes: list[_checks.ImageShape]) -> list[routing.Stage]:
+        """Return the steps of the pyramid from each level to the next."""
+        steps = [functools.partial(pyramid.next_level, k=k) for k in range(len(shapes) - 1)]
+        return [routing.Stage(step, shape[1:]) for step, shape in zip(steps, shapes[1:])]
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return self._shapes(input_shape)[1]
+
+    def _shapes(self, input_shape: Any) -> tuple[list[_checks.ImageShape], tuple[int | None, ...]]:
+        """Return the shapes of the levels and of the features, checked."""
+        *shapes, weights = [shape_tuple(shape) for shape in input_shape]
+        routing.check_weights(weights, len(self.encoders))
+        if self.pyramid is not None and len(shapes) != 1:
+            raise ValueError(f"`inputs` must be [images, weights], for a `pyramid`. Received: {len(shapes) + 1} inputs")
+        levels = _checks.level_shapes(shapes if self.pyramid is None else self.pyramid.compute_output_shape(shapes[0]))
+        if len(levels) != len(self.encoders):
+            raise ValueError(
+                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
+                f"Received: {len(levels)} levels"
+            )
+        features = [shape_tuple(encoder.compute_output_shape(level)) for encoder, level in zip(self.encoders, levels)]
+        if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:
+            raise ValueError(
+                "`encoders` must all have one output shape, of known sizes: let them end with a pooling layer, for "
+                f"example. Received: output shapes {features}"
+            )
+        return levels, features[0]
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "encoders": [serialize(encoder) for encoder in self.encoders],
+            "pyramid": None if self.pyramid is None else serialize(self.pyramid),
+            "partition": self.partition,
+        }
+
+
+def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
+    pyramid = check_layer("pyramid", pyramid)
+    if not hasattr(pyramid, "next_level"):
+        raise ValueError(
+            "`pyramid` must be a layer that makes each level of the one before, such as LearnablePyramid or "
+            f"GaussianPyramid. Received: pyramid of type {type(pyramid).__name__}"
+        )
+    if pyramid.num_levels != num_levels:
+        raise ValueError(
+            f"`pyramid` must have as many levels as there are encoders, {num_levels}. "
+            f"Received: pyramid.num_levels={pyramid.num_levels}"
+        )
+    return pyramid

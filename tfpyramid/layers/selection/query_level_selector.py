@@ -1,0 +1,184 @@
+"""QueryLevelSelector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
+from tfpyramid.layers._base import BaseLayer
+from tfpyramid.ops import convolution, routing, straight_through
+
+OBJECTIVES = ("softmax", "gumbel", "value")
+
+
+@register
+class QueryLevelSelector(BaseLayer):
+    """Weights over the levels of a pyramid, by what is asked of the image.
+
+    Equation:
+        `z = relu(x W1 + b1) W2 + b2`, x the query and the summaries side by side. What is chosen by is u: `u = z` for
+        "softmax" and "gumbel", `u = sigmoid(z) - cost_weight costs` for "value", whose z are trained to be the
+        log-odds that the level is good enough. With T the temperature,
+        training: `w = softmax(u / T)`, of `u + g` with Gumbel noise g for "gumbel";
+        inference, and always with `hard=True`, forward: the one-hot vector of the largest of these, the first of equal
+        ones; backward: the gradient of the softmax.
+
+    Convention:
+        W2 and b2 start at 0: untrained, all levels are as good. "softmax" and "gumbel" are trained through the weights
+        and in training add the loss `cost_weight mean_b(sum_k w[b, k] costs[k])`. "value" is trained apart from them,
+        by a loss between `level_logits` and whether each level's answer was right
+        (`tfpyramid.losses.level_value_loss`); its `cost_weight` takes effect in the choice, so it may be set after
+        training: `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the
+        weights in training; NaN where there was no training step.
+
+    Args:
+        num_levels: how many levels there are to choose from, at least 1.
+        units: size of the hidden vector, at least 1.
+        objective: "softmax", "gumbel" or "value".
+        cost_weight: where the weight `cost_weight` starts, what a unit of cost takes from a level, at least 0.
+        costs: what each level costs; None means its pixels relative to the finest, `tfpyramid.ops.pixel_costs`.
+        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        hard: choose one level in training too, straight-through.
+        seed: of the noise of "gumbel", as in `GumbelLevelSelector`.
+        **kwargs: of `keras.layers.Layer`.
+
+    Input shape:
+        The query, [batch, n], floating point; or a list of it and summaries of the levels, [batch, any] each.
+
+    Output shape:
+        [batch, num_levels]; each row sums to 1.
+
+    Attributes:
+        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+        cost_weight: scalar weight, not trained: saved, exported, and there to be chosen.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> selector = QueryLevelSelector(num_levels=4, objective="value", cost_weight=0.02)
+        >>> selector(tf.ones([1, 16])).numpy()  # Untrained, all are as good: the cheapest is chosen.
+        array([[0., 0., 0., 1.]], dtype=float32)
+
+    References:
+        Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2 ("gumbel").
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        units: int = 128,
+        objective: str = "softmax",
+        *,
+        cost_weight: float = 0.0,
+        costs: Sequence[float] | None = None,
+        temperature: float = 1.0,
+        hard: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_levels = _checks.integer("num_levels", num_levels, 1, "the levels to choose from")
+        self.units = _checks.integer("units", units, 1, "the size of the hidden vector")
+        self.objective = _checks.one_of("objective", objective, OBJECTIVES)
+        self.initial_cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "what a unit of cost takes")
+        self.costs = None if costs is None else _check_costs(costs, self.num_levels)
+        self.initial_temperature = _checks.temperature(temperature)
+        self.hard = _checks.flag("hard", hard)
+        self.seed = None if seed is None else _checks.integer("seed", seed, 0)
+        self._draws = seed_generator(self.seed) if objective == "gumbel" else None
+        self._cost = _MeanSeen(name=f"{self.name}_cost")
+
+    def build(self, input_shape: Any) -> None:
+        size = sum(shape[1] or 0 for shape in _vector_shapes(input_shape))
+        glorot = keras.initializers.GlorotUniform()
+        self.hidden_kernel = self.add_weight(name="hidden_kernel", shape=(size, self.units), initializer=glorot)
+        self.hidden_bias = self.add_weight(name="hidden_bias", shape=(self.units,), initializer="zeros")
+        self.logits_kernel = self.add_weight(
+            name="logits_kernel", shape=(self.units, self.num_levels), initializer="zeros"
+        )
+        self.logits_bias = self.add_weight(name="logits_bias", shape=(self.num_levels,), initializer="zeros")
+        self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
+        self.cost_weight = self.add_parameter("cost_weight", self.initial_cost_weight, trainable=False)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor | list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        scores = self._scores(self.level_logits(inputs))
+        seed = next_seed(self._draws) if training and self.objective == "gumbel" else None
+        weights = straight_through.gumbel_softmax(scores, self.temperature, seed=seed, hard=self.hard or not training)
+        if training:
+            cost = tf.reduce_mean(tf.linalg.matvec(tf.cast(weights, tf.float32), self._level_costs(tf.float32)))
+            self._cost.update_state(tf.stop_gradient(cost))
+            if self.objective != "value":
+                self.add_loss(tf.cast(self.cost_weight, tf.float32) * cost)
+        return tf.cast(weights, self.compute_dtype)
+
+    def level_logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
+        """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
+        vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        x = tf.concat(vectors, axis=1)
+        hidden = tf.nn.relu(x @ tf.convert_to_tensor(self.hidden_kernel) + tf.convert_to_tensor(self.hidden_bias))
+        return hidden @ tf.convert_to_tensor(self.logits_kernel) + tf.convert_to_tensor(self.logits_bias)
+
+    def _scores(self, logits: tf.Tensor) -> tf.Tensor:
+        if self.objective != "value":
+            return logits
+        # In halves, two probabilities that differ by what a level costs would often be equal.
+        work = convolution.working_dtype(logits.dtype)
+        return tf.sigmoid(tf.cast(logits, work)) - tf.cast(self.cost_weight, work) * self._level_costs(work)
+
+    def _level_costs(self, dtype: tf.DType) -> tf.Tensor:
+        return tf.constant(routing.pixel_costs(self.num_levels) if self.costs is None else self.costs, dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (_vector_shapes(input_shape)[0][0], self.num_levels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_levels": self.num_levels,
+            "units": self.units,
+            "objective": self.objective,
+            "cost_weight": self.initial_cost_weight,
+            "costs": None if self.costs is None else list(self.costs),
+            "temperature": self.initial_temperature,
+            "hard": self.hard,
+            "seed": self.seed,
+        }
+
+
+class _MeanSeen(keras.metrics.Mean):
+    """A mean that is NaN, not 0, before there is anything to average."""
+
+    def result(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
+
+
+def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
+    values = np.asarray(costs, np.float64) if isinstance(costs, (list, tuple, np.ndarray)) else np.empty(0)
+    if values.shape != (num_levels,) or not np.all(np.isfinite(values)):
+        raise ValueError(
+            f"`costs` must be {num_levels} finite numbers, one for each level, or None. Received: costs={costs!r}"
+        )
+    return tuple(float(value) for value in values)
+
+
+def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
+    """Return the shapes of the query and the summaries, each [batch, size]."""
+    single = isinstance(input_shape, tf.TensorShape) or not any(
+        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
+    )
+    shapes = [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
+    for k, shape in enumerate(shapes):
+        if len(shape) != 2 or shape[1] is None:
+            name = f"summaries[{k - 1}]" if k else "query"
+            raise ValueError(
+                f"`{name}` must be [batch, size], of known size: one vector for each sample. "
+                f"Received: {name} of shape {shape}"
+            )
+    return shapes

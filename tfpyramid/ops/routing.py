@@ -1,0 +1,175 @@
+"""Which level a sample is read at: what levels cost, weighted sums of them, and one encoder for each sample."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+
+
+class Stage(NamedTuple):
+    """A function of samples [n, ...] to [n, *sample_shape] that is not executed where there are none.
+
+    Of an unknown size of the sample shape, there is then one.
+    """
+
+    function: Callable[[tf.Tensor], tf.Tensor]
+    sample_shape: Sequence[int | None]
+
+    def __call__(self, samples: tf.Tensor) -> tf.Tensor:
+        nothing = [0, *(1 if n is None else n for n in self.sample_shape)]
+        result = tf.cond(
+            tf.shape(samples)[0] > 0,
+            lambda: tf.cast(self.function(samples), samples.dtype),
+            lambda: tf.zeros(nothing, samples.dtype),
+        )
+        result.set_shape([None, *self.sample_shape])
+        return result
+
+
+def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
+    """Return what reading each level of a pyramid costs, in pixels, relative to the finest.
+
+    Equation:
+        `cost[k] = scale_factor^(-2 k)`.
+
+    Args:
+        num_levels: length of the pyramid, at least 1.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+
+    Returns:
+        [num_levels], float64, 1 first.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+    """
+    return _checks.scale_factor(scale_factor) ** (-2.0 * np.arange(_checks.num_levels(num_levels)))
+
+
+def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    """Sum features, each sample with weights of its own.
+
+    Equation:
+        `y[b] = sum_k weights[b, k] features[k][b]`.
+
+    Args:
+        features: tensors [batch, ...] of one shape and floating dtype.
+        weights: [batch, len(features)], of that dtype.
+
+    Returns:
+        [batch, ...].
+
+    Raises:
+        ValueError: if there are not as many features as weights.
+    """
+    weights = tf.convert_to_tensor(weights)
+    check_weights(weights.shape, len(features))
+    rank = tf.convert_to_tensor(features[0]).shape.rank
+    columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]
+    return tf.add_n([column * feature for column, feature in zip(columns, features)])
+
+
+def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[Stage]) -> tf.Tensor:
+    """Give each sample to the encoder of its level, and to no other.
+
+    Equation:
+        `y[b] = encoders[m](levels[m][b])`, `m = argmax_k weights[b, k]`, the first of equal weights.
+
+    Convention:
+        Each encoder gets its samples in one batch, and is not executed where there are none. Weights get no gradient;
+        NaN among a sample's weights makes its features NaN.
+
+    Args:
+        levels: tensors [batch, ...], one for each encoder.
+        weights: floating tensor [batch, len(encoders)].
+        encoders: from [n, ...] to [n, ...], of one shape of a sample.
+
+    Returns:
+        [batch, ...].
+
+    Raises:
+        ValueError: if there are not as many levels, encoders and weights.
+    """
+    if len(levels) != len(encoders):
+        raise ValueError(f"`levels` must be as many as the encoders, {len(encoders)}. Received: {len(levels)} levels")
+    choice = _choice(weights, len(encoders))
+    places = [_where(choice == k) for k in range(len(encoders))]
+    parts = [encode(_take(level, here)) for encode, level, here in zip(encoders, levels, places)]
+    return _put_back(places, parts, weights)
+
+
+def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage], descend: Sequence[Stage]) -> tf.Tensor:
+    """Do what `route` does with the levels of a pyramid, and make of those only what is read.
+
+    Equation:
+        As in `route`, with `levels[0] = images`, `levels[k + 1] = descend[k](levels[k])`.
+
+    Convention:
+        As in `route`; level k + 1 is made of those samples only that are read at level k + 1 or deeper.
+
+    Args:
+        images: tensor [batch, ...], the finest level.
+        weights: floating tensor [batch, len(encoders)].
+        encoders: from [n, ...] to [n, ...], of one shape of a sample.
+        descend: from each level to the next, one fewer than the encoders.
+
+    Returns:
+        [batch, ...].
+
+    Raises:
+        ValueError: if there are not as many levels, encoders and weights.
+    """
+    if len(descend) != len(encoders) - 1:
+        raise ValueError(
+            f"`descend` must be one step fewer than the encoders, {len(encoders) - 1}. Received: {len(descend)} steps"
+        )
+    choice = _choice(weights, len(encoders))
+    rest, level = tf.range(tf.shape(choice)[0]), images
+    places, parts = [], []
+    for k, encode in enumerate(encoders):
+        if k > 0:
+            deeper = _where(tf.gather(choice, rest) >= k)
+            rest, level = tf.gather(rest, deeper), descend[k - 1](_take(level, deeper))
+        here = _where(tf.gather(choice, rest) == k)
+        places.append(tf.gather(rest, here))
+        parts.append(encode(_take(level, here)))
+    return _put_back(places, parts, weights)
+
+
+def check_weights(shape: Sequence[int | None], num_levels: int) -> None:
+    """Raise unless weights of this shape are one for each sample and level."""
+    if len(shape) != 2 or shape[1] != num_levels:
+        raise ValueError(
+            f"`weights` must be [batch, {num_levels}], one for each sample and level. "
+            f"Received: weights of shape {tuple(shape)}"
+        )
+
+
+def _choice(weights: tf.Tensor, num_levels: int) -> tf.Tensor:
+    weights = tf.convert_to_tensor(weights)
+    check_weights(weights.shape, num_levels)
+    return tf.argmax(weights, axis=1, output_type=tf.int32)
+
+
+def _where(condition: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.where(condition)[:, 0], tf.int32)
+
+
+@tf.custom_gradient
+def _take(samples: tf.Tensor, places: tf.Tensor) -> tuple:
+    """`tf.gather`, whose own gradient is not a tensor but IndexedSlices."""
+
+    def grad(upstream: tf.Tensor) -> tuple:
+        return tf.scatter_nd(places[:, None], upstream, tf.shape(samples)), None
+
+    return tf.gather(samples, places), grad
+
+
+def _put_back(places: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    """Return the features of all samples in their order, NaN where a weight is."""
+    doubt = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
+    shape = tf.concat([tf.shape(doubt), tf.shape(parts[0])[1:]], axis=0)
+    features = tf.add_n([tf.scatter_nd(place[:, None], part, shape) for place, part in zip(places, parts)])
+    return features + tf.reshape(tf.cast(doubt, features.dtype), [-1] + [1] * (features.shape.rank - 1))
