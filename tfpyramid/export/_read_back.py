@@ -43,6 +43,8 @@ def loss(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
 
 def as_array(tensor: tf.Tensor) -> np.ndarray:
     """Return the array of a tensor, of a dtype that a .npz file can hold."""
+    if tensor.dtype == tf.string:
+        return tensor.numpy().astype(np.bytes_)
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 

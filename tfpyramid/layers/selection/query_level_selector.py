@@ -32,7 +32,7 @@ class QueryLevelSelector(BaseLayer):
         W2 and b2 start at 0: untrained, all levels are as good. "softmax" and "gumbel" are trained through the weights
         and in training add the loss `cost_weight mean_b(sum_k w[b, k] costs[k])`. "value" is trained apart from them,
         by a loss between `level_logits` and whether each level's answer was right
-        (`tfpyramid.losses.level_value_loss`); its `cost_weight` takes effect in the choice, so it may be set after
+        (binary cross-entropy; `tfpyramid.models.pyramid_vlm` has it); its `cost_weight` takes effect in the choice, so it may be set after
         training: `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the
         weights in training; NaN where there was no training step.
 
@@ -112,11 +112,20 @@ class QueryLevelSelector(BaseLayer):
         seed = next_seed(self._draws) if training and self.objective == "gumbel" else None
         weights = straight_through.gumbel_softmax(scores, self.temperature, seed=seed, hard=self.hard or not training)
         if training:
-            cost = tf.reduce_mean(tf.linalg.matvec(tf.cast(weights, tf.float32), self._level_costs(tf.float32)))
-            self._cost.update_state(tf.stop_gradient(cost))
+            cost = self.report_cost(weights)
             if self.objective != "value":
                 self.add_loss(tf.cast(self.cost_weight, tf.float32) * cost)
         return tf.cast(weights, self.compute_dtype)
+
+    def choose(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return the weights at inference, one-hot, for `level_logits`."""
+        return straight_through.one_hot_st(self._scores(logits), self.temperature)
+
+    def report_cost(self, weights: tf.Tensor) -> tf.Tensor:
+        """Return the mean cost of weights [batch, num_levels], and add it to the metric."""
+        cost = tf.reduce_mean(tf.linalg.matvec(tf.cast(weights, tf.float32), self._level_costs(tf.float32)))
+        self._cost.update_state(tf.stop_gradient(cost))
+        return cost
 
     def level_logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""

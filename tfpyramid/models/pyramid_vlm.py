@@ -1,0 +1,141 @@
+"""pyramid_vlm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras
+from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
+from tfpyramid.layers.selection.level_router import LevelRouter
+from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
+from tfpyramid.models._visual_questions import PyramidVLM
+
+# Behind every convolution; Keras's 0.99 needs more steps than a small data set has.
+_MOMENTUM = 0.9
+
+
+def pyramid_vlm(
+    vocabulary_size: int,
+    num_answers: int,
+    *,
+    input_shape: Sequence[int | None] = (None, None, 3),
+    num_levels: int = 4,
+    downsample: keras.layers.Layer | None = None,
+    objective: str = "value",
+    cost_weight: float = 0.02,
+    filters: int = 16,
+    units: int = 64,
+    question_encoder: keras.layers.Layer | None = None,
+    seed: int | None = None,
+    name: str = "pyramid_vlm",
+) -> keras.Model:
+    """Build a model that answers a question about an image, and reads the image at the level that the question needs.
+
+    A `LearnablePyramid`; a `QueryLevelSelector`, by the question alone; a `LevelRouter` with an encoder for each level,
+    of which at inference each sample runs the chosen one and the pyramid down to it; and a decoder shared by all levels.
+
+    Equation:
+        `answer = softmax(dense(relu(dense(f * q))))`, with `q = tanh(...)` of the question and `f = tanh(...)` of the
+        image at the chosen level, both of `units` numbers, multiplied one by one.
+        With the objective "value", training minimises the compiled loss of the answer, as the mean over every level's
+        answer, plus the binary cross-entropy between the selector's P(right | question, level) and whether that level's
+        answer was right. At inference the level is `argmax_k(P[k] - cost_weight pixels[k])`.
+        With "softmax" or "gumbel", training minimises the compiled loss of the answer to the features summed over the
+        levels by the selector's weights, plus `cost_weight` times the expected pixels.
+
+    Convention:
+        What is learned of a level does not depend on how often it is chosen with "value"; a softmax tends to settle on
+        the level that is best on average, and Gumbel draws starve the levels that they leave out.
+        `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training, with "value".
+        The metric selector_cost is the mean share of pixels read, of the chosen level relative to the finest.
+
+    Args:
+        vocabulary_size: token ids are below it; 0 stands for no token. At least 2.
+        num_answers: how many answers there are, at least 1.
+        input_shape: (height, width, channels) of the images; sides may be None.
+        num_levels: levels to choose from, at least 1.
+        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
+        objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
+        cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
+            loss, at least 0.
+        filters: channels behind the first convolution of an encoder, at least 1; the next have two and four times as many.
+        units: size of the features, at least 1.
+        question_encoder: layer of token ids [batch, any] to vectors [batch, units]; None for the words regardless of
+            their order.
+        seed: of the noise of "gumbel".
+        name: of the model.
+
+    Returns:
+        A model of {"image": [batch, height, width, channels], "question": token ids [batch, any]} to {"answer":
+        probabilities [batch, num_answers], "level_weights": [batch, num_levels], one-hot}. Compile it with the loss of
+        "answer" alone and fit it to labels; it has the attributes `router`, `selector`, `question_encoder`, `decoder`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    Example:
+        >>> model = models.pyramid_vlm(vocabulary_size=30, num_answers=13)
+        >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        >>> outputs = model({"image": tf.ones([2, 64, 64, 3]), "question": tf.constant([[4, 7, 0], [5, 2, 9]])})
+        >>> {key: tuple(value.shape) for key, value in outputs.items()}
+        {'answer': (2, 13), 'level_weights': (2, 4)}
+
+    References:
+        Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh on both
+        factors).
+    """
+    vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it")
+    num_answers = _checks.integer("num_answers", num_answers, 1)
+    num_levels = _checks.num_levels(num_levels)
+    filters = _checks.integer("filters", filters, 1, "the channels behind the first convolution")
+    units = _checks.integer("units", units, 1, "the size of the features")
+    if not isinstance(input_shape, (list, tuple)) or len(input_shape) != 3:
+        raise ValueError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape!r}")
+    pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
+    channels = [shape[-1] for shape in pyramid.compute_output_shape((None, *input_shape))]
+    encoders = [_image_encoder(k, num_levels, channels[k], filters, units) for k in range(num_levels)]
+    selector = QueryLevelSelector(num_levels, objective=objective, cost_weight=cost_weight, seed=seed, name="selector")
+    return PyramidVLM(
+        LevelRouter(encoders, pyramid, name="router"),
+        selector,
+        _bag_of_words(vocabulary_size, units) if question_encoder is None else question_encoder,
+        _decoder(num_answers, units),
+        input_shape,
+        name=name,
+    )
+
+
+def _image_encoder(k: int, num_levels: int, channels: int, filters: int, units: int) -> keras.Sequential:
+    """Return the encoder of level k: as many halvings as bring all levels to about one size, and two at least."""
+    layers = keras.layers
+    stack = [keras.Input((None, None, channels))]
+    for step in range(max(num_levels - k, 2)):
+        # Where there are many pixels, the first convolution sees more of them: it makes up for skipping every other.
+        size = 5 if step == 0 and num_levels - k > 2 else 3
+        stack += [
+            layers.Conv2D(filters * 2 ** min(step, 2), size, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=_MOMENTUM),
+            layers.ReLU(),
+        ]
+    stack += [layers.GlobalMaxPooling2D(), layers.Dense(units, activation="tanh")]
+    return keras.Sequential(stack, name=f"encoder_{k}")
+
+
+def _bag_of_words(vocabulary_size: int, units: int) -> keras.Sequential:
+    """Return a layer of token ids to vectors, in which the order of the words has no part."""
+    stack = [
+        keras.Input((None,), dtype="int32"),
+        keras.layers.CategoryEncoding(vocabulary_size, output_mode="multi_hot"),
+        keras.layers.Dense(units, activation="relu"),
+        keras.layers.Dense(units, activation="tanh"),
+    ]
+    return keras.Sequential(stack, name="question_encoder")
+
+
+def _decoder(num_answers: int, units: int) -> keras.Model:
+    features, question = keras.Input((units,), name="features"), keras.Input((units,), name="vector")
+    hidden = keras.layers.Dense(units, activation="relu")(keras.layers.Multiply()([features, question]))
+    # In float32 under mixed precision too, as losses need it.
+    answer = keras.layers.Dense(num_answers, activation="softmax", dtype="float32", name="answer")(hidden)
+    return keras.Model([features, question], answer, name="decoder")
