@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.layer_cases import LayerCase
-from tfpyramid._compat import KERAS_3, keras
+from tfpyramid._compat import KERAS_3, keras, write_saved_model
 
 # Of the largest magnitude of what is compared: a few hundred roundings of each dtype.
 TOLERANCE = {"float64": 1e-11, "float32": 1e-5, "float16": 1e-2, "bfloat16": 8e-2}
@@ -112,7 +112,9 @@ def check_keras_file(case: LayerCase, readers: object, folder: Path) -> None:
 def check_saved_model(case: LayerCase, readers: object, folder: Path) -> None:
     """An export answers and differentiates as before in a process that cannot import the package."""
     model = model_of(case, built(case))
-    model.export(str(folder / "export"))
+    # What `model.export` writes, with fewer traces; tests/export/test_keras_export.py holds that itself.
+    specs = [tf.TensorSpec((None, *shape), tf.float32) for shape in case.symbolic_shapes()]
+    write_saved_model(model, lambda inputs: model(inputs), [case.structured(specs)], folder / "export")
     given = batches(case, model)
     assert_answers(case, model, readers["saved_model"].read(folder / "export", given), given)
 
@@ -266,7 +268,10 @@ def check_training(case: LayerCase, readers: object, folder: Path) -> None:
     model = keras.Model(case.structured(inputs), outputs)
     values = [np.float32(x) for x in case.inputs()]
     targets = [np.float32(u) for u in upstream_like(call(case, model, values))]
-    model.compile(keras.optimizers.SGD(0.1), loss=["mse"] * len(targets), **({"jit_compile": False} if KERAS_3 else {}))
+    # Every layer once in a graph; what `check_xla` traces, gradients and all, is not traced a second time for the rest.
+    traced = case.label == "default" or case.learned_sides or not case.compiled
+    settings = {"run_eagerly": not traced, **({"jit_compile": False} if KERAS_3 else {})}
+    model.compile(keras.optimizers.SGD(0.1), loss=["mse"] * len(targets), **settings)
     before = {id(w): w.numpy() for w in model.weights}
     model.fit(case.structured(values), targets, epochs=1, batch_size=2, verbose=0)
     trainable = {id(w) for w in model.trainable_weights}

@@ -161,6 +161,13 @@ def test_a_broken_layer_is_caught(check, layer, message, readers, tmp_path):
     assert_caught(check, case_of(layer), readers, tmp_path, message)
 
 
+@pytest.mark.parametrize(
+    "layer, message", [(AssignsInCall, "calls.* changed"), (TrainsNothing, "did not change|No grad")]
+)
+def test_a_layer_is_caught_that_trains_wrongly_in_a_graph(layer, message, readers, tmp_path):
+    assert_caught("training", dataclasses.replace(case_of(layer), label="default"), readers, tmp_path, message)
+
+
 def test_a_shape_that_claims_to_know_learned_sides_is_caught(readers, tmp_path):
     assert_caught("shapes", case_of(Scale, learned_sides=True), readers, tmp_path, "computed")
 

@@ -45,7 +45,9 @@ def write_saved_model(model: keras.Model, function: Callable, specs: Sequence[tf
     """Write the SavedModel whose endpoint "serve", and so "serving_default", is `function`, which calls `model`."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", function, input_signature=list(specs))
+    # Traced here once; the archive would do it twice.
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    archive.add_endpoint("serve", lambda *inputs: traced(*inputs), input_signature=list(specs))
     if KERAS_3:
         archive.write_out(str(path), verbose=False)
     else:

@@ -112,7 +112,7 @@ def _sized(
     y: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor, strides: int, filters: int, padding: str = "VALID"
 ) -> tf.Tensor:
     """Return y, a convolution of x, in the shape it must have: that of an empty batch is wrong on a CPU."""
-    shape = tf.shape(x)
+    shape = borders.dimensions(x)
     reach = [taps - 1 if padding == "VALID" else 0 for taps in kernel.shape[:2]]
     sides = [(shape[axis] - lost + strides - 1) // strides for axis, lost in zip((1, 2), reach)]
     sized = tf.reshape(y, [shape[0], *sides, filters])

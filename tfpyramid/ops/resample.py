@@ -20,8 +20,8 @@ Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 
 def sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
     """Return (height, width), each an int where it is known and else a scalar int32 tensor."""
-    dynamic = tf.shape(images)
-    return tuple(dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2))
+    _, height, width, _ = borders.dimensions(images)
+    return height, width
 
 
 def pyr_down(
@@ -154,17 +154,17 @@ def resize_by(
     output_size = size_pair(output_size)
     x = images
     for axis, size in zip((1, 2), output_size):
-        positions = tf.cast(tf.range(size), tf.float64)
+        positions, available = borders.places(size), borders.dimensions(x)[axis]
         if scale_factor is None:
-            ratio = tf.cast(tf.shape(x)[axis], tf.float64) / tf.cast(size, tf.float64)
-            positions = (positions + 0.5) * ratio - 0.5
+            positions = (positions + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
         else:
             positions = positions / scale_factor
         if interpolation == "bilinear":
             x = borders.read_linear(x, axis, positions)
         else:
-            nearest = tf.cast(tf.math.ceil(positions - 0.5), tf.int32)
-            x = tf.gather(x, tf.clip_by_value(nearest, 0, tf.shape(x)[axis] - 1), axis=axis)
+            m = borders.mathematics(positions, available)
+            nearest = m.minimum(m.maximum(m.ceil(positions - 0.5), 0), borders.real(available - 1))
+            x = borders.read(x, axis, nearest)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
 

@@ -32,14 +32,15 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
 def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of one axis of x, for taps of sum 1 and the dtype of x."""
     left, right = reach(taps)
-    size = tf.shape(x)[axis]
+    size = borders.dimensions(x)[axis]
     if scale_factor.is_integer():
         step = int(scale_factor)
         # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
         return _convolve_axis(borders.extend(x, axis, left, right, border), axis, taps, step)
-    positions = tf.cast(tf.range(level_size(size, scale_factor)), tf.float64) * scale_factor
-    first = tf.minimum(tf.cast(tf.floor(positions), tf.int32), size - 1)
-    share = tf.cast(positions - tf.cast(first, tf.float64), x.dtype)[:, None]
+    positions = borders.places(level_size(size, scale_factor)) * scale_factor
+    m = borders.mathematics(positions)
+    first = m.minimum(m.floor(positions), borders.real(size - 1))
+    share = tf.cast(positions - first, x.dtype)[:, None]
     zero = tf.zeros([1], x.dtype)
     weights = (1 - share) * tf.concat([taps, zero], 0) + share * tf.concat([zero, taps], 0)
     return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
@@ -59,11 +60,12 @@ def up_axis(
         taps, centre = _magnifying_taps(taps, step)
         return _spread_axis(x, axis, taps, step, start=before * step + centre, size=size)
     count = before + after
-    positions = tf.cast(tf.range(size), tf.float64) / scale_factor
-    first = tf.cast(tf.floor(positions), tf.int32) - (before - 1)
-    distance = positions[:, None] - tf.cast(first[:, None] + tf.range(count), tf.float64)
+    positions = borders.places(size) / scale_factor
+    m = borders.mathematics(positions)
+    first = m.floor(positions) - (before - 1)
+    distance = positions[:, None] - (first[:, None] + np.arange(count))
     spread = scale_factor * _interpolated_taps(taps, distance * scale_factor)
-    hat = tf.cast(tf.maximum(1 - tf.abs(distance), 0), x.dtype)
+    hat = tf.cast(m.maximum(1 - m.abs(distance), 0), x.dtype)
     weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
     return _weighted_reads(x, axis, first + before, weights)
 
@@ -78,9 +80,10 @@ def _interpolated_taps(taps: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
     """Return h at float64 `offsets` from the centre of the taps."""
     left, right = reach(taps)
     padded = tf.pad(taps, [[1, 2]])
-    places = tf.clip_by_value(offsets + (left + 1), 0, left + right + 2)
-    low = tf.cast(tf.floor(places), tf.int32)
-    share = tf.cast(places - tf.cast(low, tf.float64), taps.dtype)
+    m = borders.mathematics(offsets)
+    places = m.minimum(m.maximum(offsets + (left + 1), 0), left + right + 2)
+    low = m.floor(places)
+    share, low = tf.cast(places - low, taps.dtype), tf.cast(low, tf.int32)
     return (1 - share) * tf.gather(padded, low) + share * tf.gather(padded, low + 1)
 
 
@@ -97,20 +100,19 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
 
 def _fold_to_axis(x: tf.Tensor, axis: int) -> tf.Tensor:
     """Return x as [outer, axis, 1, inner]: what is before the axis is batch, what is after it is channels."""
-    shape = tf.shape(x)
     inner = x.shape[axis + 1 :].num_elements()
-    inner = tf.reduce_prod(shape[axis + 1 :]) if inner is None else inner
-    return tf.reshape(x, [tf.reduce_prod(shape[:axis]), shape[axis], 1, inner])
+    inner = tf.reduce_prod(tf.shape(x)[axis + 1 :]) if inner is None else inner
+    return tf.reshape(x, [-1, borders.dimensions(x)[axis], 1, inner])
 
 
 def _unfold_from_axis(folded: tf.Tensor, like: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
     # Not the folded tensor's own size: of an empty batch the convolutions return one of the wrong shape.
-    shape = tf.shape(like)
-    return tf.reshape(folded, tf.concat([shape[:axis], [size], shape[axis + 1 :]], 0))
+    shape = borders.dimensions(like)
+    return tf.reshape(folded, [*shape[:axis], size, *shape[axis + 1 :]])
 
 
 def _depthwise_kernel(taps: tf.Tensor, folded: tf.Tensor) -> tf.Tensor:
-    return tf.tile(taps[:, None, None, None], [1, 1, tf.shape(folded)[3], 1])
+    return tf.tile(tf.reshape(taps, [-1, 1, 1, 1]), [1, 1, borders.dimensions(folded)[3], 1])
 
 
 def _convolve_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
@@ -118,7 +120,7 @@ def _convolve_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Te
     # The axis lies along the height of a depthwise convolution of width 1, whose strides must be equal on a CPU.
     folded = _fold_to_axis(x, axis)
     y = tf.nn.depthwise_conv2d(folded, _depthwise_kernel(taps, folded), [1, step, step, 1], "VALID")
-    return _unfold_from_axis(y, x, axis, (tf.shape(x)[axis] - taps.shape[0]) // step + 1)
+    return _unfold_from_axis(y, x, axis, (borders.dimensions(x)[axis] - taps.shape[0]) // step + 1)
 
 
 def _spread_axis(
@@ -126,19 +128,19 @@ def _spread_axis(
 ) -> tf.Tensor:
     """Return sum_i taps[j - step i] x[i] on `axis`, for j = start .. start + size - 1."""
     folded = _fold_to_axis(x, axis)
-    shape = tf.shape(folded)
-    length = (shape[1] - 1) * step + taps.shape[0]
+    outer, count, _, inner = borders.dimensions(folded)
+    shape = tf.stack([outer, (count - 1) * step + taps.shape[0], 1, inner])
     y = tf.nn.depthwise_conv2d_backprop_input(
-        tf.stack([shape[0], length, 1, shape[3]]), _depthwise_kernel(taps, folded), folded, [1, step, step, 1], "VALID"
+        shape, _depthwise_kernel(taps, folded), folded, [1, step, step, 1], "VALID"
     )
     return _unfold_from_axis(y[:, start : start + size], x, axis, size)
 
 
-def _weighted_reads(x: tf.Tensor, axis: int, first: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+def _weighted_reads(x: tf.Tensor, axis: int, first: borders.Places, weights: tf.Tensor) -> tf.Tensor:
     """Return sum_t weights[:, t] x[first + t] on `axis`: a band matrix, a row for each output."""
     shape = [1] * x.shape.rank
     shape[axis] = -1
-    # A gather of all taps at once would be a tensor as many times the size of the image as there are taps.
+    # A read of all taps at once has fewer operations, and is slower on large images, to differentiate above all.
     return tf.add_n(
-        [tf.reshape(weights[:, t], shape) * tf.gather(x, first + t, axis=axis) for t in range(weights.shape[1])]
+        [tf.reshape(weights[:, t], shape) * borders.read(x, axis, first + t) for t in range(weights.shape[1])]
     )

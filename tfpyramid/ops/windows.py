@@ -50,7 +50,7 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     left = (window - 1) // 2
     x, size = tf.cast(images, work), []
     for axis in (1, 2):
-        size.append((tf.shape(images)[axis] - 1) // strides + 1)
+        size.append((borders.dimensions(images)[axis] - 1) // strides + 1)
         x = borders.extend(x, axis, left, window - 1 - left, border)
     rows, columns = (strides * tf.range(m)[:, None] + tf.range(window) for m in size)
     # [batch, i, a, j, b, channels]. Strided views, one for each pixel of the window, need no such tensor going forward,
