@@ -1,0 +1,269 @@
+"""Visual questions: a model that reads each image at the level that its question needs.
+
+    python examples/visual_questions.py [--output DIR] [--seeds N] [--quick]
+
+easy-VQA asks of rendered images of 64 pixels a side what the one shape in them is, what its colour is, and whether
+there is this shape or that colour. A colour can be told at 8 or 16 pixels, a shape not always. `tfpyramid.models.pyramid_vlm`
+has encoders for 64, 32, 16 and 8 pixels, and learns which is good enough for which question; nobody tells it.
+
+1. Train with the objective "value". From there, train an epoch more with the objectives "softmax" and "gumbel".
+2. Choose what pixels weigh, `cost_weight`, on images held out from training: the most at which the answers are at most
+   0.3 points worse than those of the finest level.
+3. On the test images: accuracy by kind of question, always at the finest level, always at the coarsest, over all levels
+   weighed softly, and routed; the share of pixels read; the level that each kind of question goes to.
+4. The time of 1,000 questions, routed and always at the finest level, of the model and of its export.
+5. The export, with the vocabulary in it, asked in plain strings; `visual_questions.png`, `metrics.json`.
+
+Everything comes with packages (`pip install 'tfpyramid[examples]'`). On two cores a seed is trained in at most four
+minutes; `--quick` takes half a minute in all, on a handful of images, and so learns nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import running
+
+START = time.perf_counter()
+
+with running.imports("visual_questions"):
+    import numpy as np
+    import tensorflow as tf
+    from tqdm import tqdm
+    from visual_questions_data import ANSWERS, KINDS, Questions, read
+    from visual_questions_figure import draw
+
+    from tfpyramid import models, ops
+    from tfpyramid.export import export_saved_model
+
+keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
+SIDES = (64, 32, 16, 8)
+COSTS = ops.pixel_costs(len(SIDES))
+COST_WEIGHTS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+LOSS_ALLOWED = 0.003
+OTHERS = ("softmax", "gumbel")
+SETTINGS = {"epochs": 14, "batch": 64, "rate": 2e-3, "other_epochs": 1, "held_out": 400, "timed": 1000, "repeats": 15}
+QUICK = {"epochs": 1, "batch": 16, "rate": 2e-3, "other_epochs": 1, "held_out": 8, "timed": 20, "repeats": 1}
+
+
+def main() -> None:
+    options = parse_options()
+    settings = QUICK if options.quick else SETTINGS
+    train, test = read("train", 200 if options.quick else None), read("test", 60 if options.quick else None)
+    held_out = train.index >= train.index.max() + 1 - settings["held_out"]
+    train, held_out = train[~held_out], train[held_out]
+    words = keras.layers.TextVectorization()
+    words.adapt(train.texts)
+    options.output.mkdir(parents=True, exist_ok=True)
+    runs = []
+    for seed in range(options.seeds):
+        model, run = train_and_test(seed, settings, words, train, held_out, test)
+        runs.append(run)
+    numbers: dict[str, Any] = {"quick": options.quick, "settings": settings, "runs": runs, "summary": summary(runs)}
+    print_summary(numbers["summary"], runs)
+
+    sample = test[np.linspace(0, len(test.texts) - 1, 16).astype(int)]
+    asked = {"image": tf.constant(sample.images[sample.index] / np.float32(255)), "question": tf.constant(sample.texts)}
+    export_saved_model(
+        models.with_text_input(model, words), options.output / "saved_model", sample=asked, overwrite=True
+    )
+    served = tf.saved_model.load(str(options.output / "saved_model")).signatures["serving_default"](**asked)
+    answers, levels = (np.argmax(served[name], axis=1) for name in ("answer", "level_weights"))
+    print("\nThe served model, asked in strings:")
+    for text, answer, level in list(zip(sample.texts, answers, levels))[:6]:
+        print(f"  {text:<42} {ANSWERS[answer]:<10} read at {SIDES[level]} pixels")
+    panels = [
+        {"image": image, "question": text, "answer": ANSWERS[answer], "truth": ANSWERS[truth], "side": SIDES[level]}
+        for image, text, answer, truth, level in zip(
+            asked["image"].numpy(), sample.texts, answers, sample.answers, levels
+        )
+    ][:12]
+    with running.written_aside(options.output / "visual_questions.png") as path:
+        draw(runs[-1]["levels"], KINDS, SIDES, panels).savefig(path)
+    numbers["seconds"] = round(time.perf_counter() - START, 1)
+    with running.written_aside(options.output / "metrics.json") as path:
+        path.write_text(json.dumps(numbers, indent=2) + "\n")
+    print(f"\n{numbers['seconds']:.0f} s. In {options.output}: visual_questions.png, metrics.json, saved_model/")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("visual_questions_output"), help="folder to write to")
+    parser.add_argument("--seeds", type=int, default=1, help="how many models to train and to take the mean of")
+    parser.add_argument("--quick", action="store_true", help="every step, on too few images to learn anything")
+    return parser.parse_args()
+
+
+def train_and_test(
+    seed: int, settings: dict[str, Any], words: Any, train: Questions, held_out: Questions, test: Questions
+) -> tuple[keras.Model, dict[str, Any]]:
+    keras.utils.set_random_seed(seed)
+    batches = train.batches(words, settings["batch"], training=True)
+    started = time.perf_counter()
+    model = build(words, "value", seed)
+    fit(model, batches, settings["epochs"], settings["rate"], f"seed {seed}, value")
+    run: dict[str, Any] = {"seed": seed, "training_seconds": round(time.perf_counter() - started, 1)}
+
+    choose_cost_weight(model, levels_of(model, held_out.batches(words, 500)), held_out)
+    run["cost_weight"] = float(model.selector.cost_weight.numpy())
+    every = levels_of(model, test.batches(words, 500))
+    chosen = choice(every["right"], run["cost_weight"])
+    right = every["answers"].argmax(axis=2) == test.answers[:, None]
+    soft = np.einsum("bk,bka->ba", every["right"], every["answers"]).argmax(axis=1) == test.answers
+    rows = {
+        "always 64 px": (right[:, 0], COSTS[0]),
+        "always 8 px": (right[:, -1], COSTS[-1]),
+        "all levels, weighed": (soft, COSTS.sum()),
+        "routed, value": (right[range(len(chosen)), chosen], COSTS[chosen].mean()),
+    }
+    run["levels"] = {kind: np.bincount(chosen[test.kinds == kind], minlength=len(SIDES)).tolist() for kind in KINDS}
+    for objective in OTHERS:
+        other = build(words, objective, seed)
+        start_from(other, model)
+        fit(other, batches, settings["other_epochs"], settings["rate"] / 10, f"seed {seed}, {objective}")
+        outputs = other.predict(test.batches(words, 500), verbose=0)
+        share = COSTS[outputs["level_weights"].argmax(axis=1)].mean()
+        rows[f"routed, {objective}"] = (outputs["answer"].argmax(axis=1) == test.answers, share)
+    run["accuracy"] = {
+        name: {
+            "all": percentage(correct),
+            **{kind: percentage(correct[test.kinds == kind]) for kind in KINDS},
+            "pixels": round(float(share), 4),
+        }
+        for name, (correct, share) in rows.items()
+    }
+    run["milliseconds"] = times(model, test, words, settings["timed"], settings["repeats"])
+    return model, run
+
+
+def build(words: Any, objective: str, seed: int) -> keras.Model:
+    return models.pyramid_vlm(
+        words.vocabulary_size(), len(ANSWERS), input_shape=(SIDES[0], SIDES[0], 3), objective=objective, seed=seed
+    )
+
+
+def start_from(other: keras.Model, model: keras.Model) -> None:
+    """Copy all weights but those of the selector."""
+    for name in ("router", "question_encoder", "decoder"):
+        getattr(other, name).set_weights(getattr(model, name).get_weights())
+
+
+def fit(model: keras.Model, batches: tf.data.Dataset, epochs: int, rate: float, title: str) -> None:
+    steps = epochs * len(batches)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}{postfix}"
+    with tqdm(total=steps, desc=title, leave=False, mininterval=0.5, bar_format=layout) as bar:
+
+        def show(batch: int, logs: dict[str, float]) -> None:
+            values = (f"{name.rpartition('_')[2]} {value:.3f}" for name, value in logs.items())
+            bar.set_postfix_str(", ".join(values), refresh=False)
+            bar.update()
+
+        model.fit(
+            batches, epochs=epochs, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=show)]
+        )
+
+
+def levels_of(model: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
+    """Return the answers by every level, [n, levels, answers], and P(right) of every level, [n, levels]."""
+
+    @tf.function
+    def ask(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        question = model.question_encoder(inputs["question"])
+        levels = zip(model.router.encoders, model.router.pyramid(inputs["image"]))
+        answers = [model.decoder([encode(level), question]) for encode, level in levels]
+        return tf.stack(answers, axis=1), tf.sigmoid(model.selector.level_logits(question))
+
+    answers, right = zip(*(ask(inputs) for inputs, _ in batches))
+    return {"answers": np.concatenate(answers), "right": np.concatenate(right)}
+
+
+def choice(right: np.ndarray, cost_weight: float) -> np.ndarray:
+    """Return the level that the selector chooses for each question."""
+    return np.argmax(right - cost_weight * COSTS, axis=1)
+
+
+def choose_cost_weight(model: keras.Model, every: dict[str, np.ndarray], held_out: Questions) -> None:
+    """Set the most that pixels may weigh while answers are nearly as good as those of the finest level."""
+    correct = every["answers"].argmax(axis=2) == held_out.answers[:, None]
+    least = correct[:, 0].mean() - LOSS_ALLOWED
+    good = [w for w in COST_WEIGHTS if correct[range(len(correct)), choice(every["right"], w)].mean() >= least]
+    model.selector.cost_weight.assign(max(good, default=0.0))
+
+
+def times(model: keras.Model, questions: Questions, words: Any, count: int, repeats: int) -> dict[str, float]:
+    """Return the medians of the milliseconds of one batch: the model and its export, routed and at the finest level."""
+    finest = keras.Model(
+        model.input,
+        model.decoder(
+            [model.router.encoders[0](model.input["image"]), model.question_encoder(model.input["question"])]
+        ),
+    )
+    inputs, _ = next(iter(questions[:count].batches(words, count)))
+    contenders: dict[str, Callable] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, each in (("routed", model), ("finest", finest)):
+            contenders[name] = tf.function(each)
+            each.export(os.path.join(folder, name), **({"verbose": False} if keras.__version__ >= "3" else {}))
+            contenders[f"{name}, exported"] = tf.saved_model.load(os.path.join(folder, name)).serve
+        taken: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(repeats + 2):  # The first two are warm-up.
+            for name, ask in contenders.items():
+                started = time.perf_counter()
+                tf.nest.flatten(ask(inputs))[0].numpy()
+                taken[name].append(1000 * (time.perf_counter() - started))
+    return {name: round(statistics.median(values[2:]), 2) for name, values in taken.items()}
+
+
+def percentage(correct: np.ndarray) -> float:
+    return round(100 * float(np.mean(correct)), 2)
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return means over the seeds, and standard deviations."""
+
+    def over(values: list[float]) -> list[float]:
+        return [round(statistics.mean(values), 4), round(statistics.stdev(values) if len(values) > 1 else 0.0, 4)]
+
+    rows = runs[0]["accuracy"]
+    speed = {
+        where: [run["milliseconds"][f"finest{where}"] / run["milliseconds"][f"routed{where}"] for run in runs]
+        for where in ("", ", exported")
+    }
+    return {
+        "accuracy": {
+            row: {key: over([run["accuracy"][row][key] for run in runs]) for key in rows[row]} for row in rows
+        },
+        "times as fast": over(speed[""]),
+        "times as fast, exported": over(speed[", exported"]),
+    }
+
+
+def print_summary(numbers: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+    line = "{:<22}" + "{:>20}" * (2 + len(KINDS))
+    print(line.format("% right", "all", *KINDS, "share of pixels"))
+    for name, row in numbers["accuracy"].items():
+        cells = (f"{mean:.3f} ± {spread:.3f}" for mean, spread in row.values())
+        print(line.format(name, *cells))
+    line = "{:<22}" + "{:>20}" * len(SIDES)
+    print("\n" + line.format("% read at", *(f"{side} pixels" for side in SIDES)))
+    for kind in KINDS:
+        counts = np.sum([run["levels"][kind] for run in runs], axis=0)
+        print(line.format(kind, *(f"{100 * count / max(counts.sum(), 1):.1f}" for count in counts)))
+    times = " ± ".join(f"{value:.1f}" for value in numbers["times as fast"])
+    exported = " ± ".join(f"{value:.1f}" for value in numbers["times as fast, exported"])
+    print(f"\nRouted is {times} times as fast as the finest level; exported, {exported} times")
+    print(f"Seconds of training: {', '.join(str(run['training_seconds']) for run in runs)}")
+
+
+if __name__ == "__main__":
+    running.run("visual_questions", main)

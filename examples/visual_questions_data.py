@@ -1,0 +1,59 @@
+"""easy-VQA as the model takes it: images, questions, answers, and what kind of question each is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import easy_vqa
+import numpy as np
+import tensorflow as tf
+from skimage import io
+
+keras = tf.keras
+KINDS = ("which colour", "which shape", "is it this colour", "is it this shape")
+ANSWERS = easy_vqa.get_answers()
+
+
+class Questions:
+    """Questions with the index of their image, their answer and their kind; images of 8 bits."""
+
+    def __init__(self, images: np.ndarray, index: np.ndarray, texts: np.ndarray, answers: np.ndarray) -> None:
+        self.images, self.index, self.texts, self.answers = images, index, texts, answers
+        self.kinds = np.array([kind_of(text, ANSWERS[answer]) for text, answer in zip(texts, answers)])
+
+    def __getitem__(self, chosen: Any) -> Questions:
+        return Questions(self.images, self.index[chosen], self.texts[chosen], self.answers[chosen])
+
+    def batches(self, words: keras.layers.Layer, size: int, *, training: bool = False) -> tf.data.Dataset:
+        """Give ({"image", "question"}, answer); in training in another order and mirrored at random."""
+        tokens, images = tf.cast(words(self.texts), tf.int32), tf.constant(self.images)
+        data = tf.data.Dataset.from_tensor_slices((self.index, tokens, self.answers))
+        if training:
+            data = data.shuffle(len(self.index), reshuffle_each_iteration=True)
+
+        def gather(index: tf.Tensor, tokens: tf.Tensor, answers: tf.Tensor) -> tuple:
+            batch = tf.cast(tf.gather(images, index), tf.float32) / 255
+            if training:
+                batch = tf.image.random_flip_up_down(tf.image.random_flip_left_right(batch))
+            return {"image": batch, "question": tokens}, answers
+
+        return data.batch(size).map(gather, num_parallel_calls=2).prefetch(2)
+
+
+def read(part: str, limit: int | None) -> Questions:
+    """Return the questions of a part of easy-VQA, those of its first `limit` images."""
+    paths = getattr(easy_vqa, f"get_{part}_image_paths")()
+    texts, answers, images = getattr(easy_vqa, f"get_{part}_questions")()
+    chosen = sorted(paths)[:limit]
+    place = {image: k for k, image in enumerate(chosen)}
+    asked = [(place[i], text, ANSWERS.index(answer)) for text, answer, i in zip(texts, answers, images) if i in place]
+    index, texts, answers = (np.array(column) for column in zip(*asked))
+    return Questions(np.stack([io.imread(paths[image]) for image in chosen]), index, texts, answers)
+
+
+def kind_of(text: str, answer: str) -> str:
+    """Return the kind of a question; one that names no shape, and no colour, is not asked with yes or no."""
+    if answer not in ("yes", "no"):
+        return KINDS[0] if text.startswith("what") and "color" in text else KINDS[1]
+    return KINDS[3] if re.search("circle|rectangle|triangle", text) else KINDS[2]

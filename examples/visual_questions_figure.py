@@ -1,0 +1,54 @@
+"""The picture of visual_questions.py: where the questions go, and what is answered there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def draw(levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int], panels: Sequence[dict]) -> Figure:
+    """Return the figure.
+
+    Args:
+        levels: how many questions of each kind were read at each level.
+        kinds: the rows of the table, in order.
+        sides: pixels a side of each level.
+        panels: at most twelve of {"image" [64, 64, 3] in 0..1, "question", "answer", "truth", "side"}.
+    """
+    with matplotlib.rc_context({"font.size": 10, "font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(12, 10.5), dpi=100, layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2.6])
+        _table(top.subplots(), levels, kinds, sides)
+        for axes, panel in zip(bottom.subplots(3, 4).flat, panels):
+            _panel(axes, panel, sides[0])
+    return figure
+
+
+def _table(axes: Any, levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int]) -> None:
+    counts = np.array([levels[kind] for kind in kinds], float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(sides)), [f"{side} × {side} pixels" for side in sides])
+    axes.set_yticks(range(len(kinds)), kinds)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), share in np.ndenumerate(shares):
+        color = "white" if share > 0.5 else "black"
+        axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="center", color=color)
+    axes.set_title("Where each kind of question is read", fontsize=12)
+
+
+def _panel(axes: Any, panel: dict[str, Any], finest: int) -> None:
+    """The image as the chosen level has it, by its size, and what was asked and answered."""
+    side = panel["side"]
+    step = finest // side
+    pixels = panel["image"].reshape(side, step, side, step, 3).mean(axis=(1, 3))
+    axes.imshow(pixels, extent=(0, 1, 0, 1), interpolation="nearest")
+    axes.set_axis_off()
+    right = panel["answer"] == panel["truth"]
+    answer = panel["answer"] if right else f"{panel['answer']} (it is {panel['truth']})"
+    axes.set_title(f"{panel['question']}\n{answer}, at {side} pixels", color="black" if right else "firebrick")
