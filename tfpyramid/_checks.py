@@ -191,14 +191,19 @@ def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", 
         raise ValueError(f"{rule} Received: channels {channels}, finest first")
 
 
-def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float, name: str = "levels") -> None:
-    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known."""
+def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float | None, name: str = "levels") -> None:
+    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known.
+
+    Where the factor is None, no side may be larger than the one before.
+    """
+    rule = "no side larger than that of" if factor is None else "each side ceil(n / scale_factor) of the side n of"
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
         for n, m in zip(finer[1:3], coarser[1:3]):
-            if n is not None and m is not None and m != math.ceil(n / factor):
+            if n is None or m is None:
+                continue
+            if m > n if factor is None else m != math.ceil(n / factor):
                 sides = [tuple(shape[1:3]) for shape in shapes]
                 raise ValueError(
-                    f"`{name}` must be finest first, each side ceil(n / scale_factor) of the side n of the level "
-                    f"before it: {name}[{k + 1}] does not follow {name}[{k}]. "
-                    f"Received: sides {sides}, scale_factor={factor:g}"
+                    f"`{name}` must be finest first, {rule} the level before it: {name}[{k + 1}] does not follow "
+                    f"{name}[{k}]. Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tests import references
@@ -100,6 +102,61 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
     )
 
 
+def _features(label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    names = ("extra_levels", "scale_factor", "interpolation")
+
+    def parts(convolutions: layers.PyramidConv2D, norms: layers.PerLevel | None) -> list[Callable]:
+        """Return what each level goes through."""
+        stages = []
+        for k, conv in enumerate(_convolutions(convolutions)):
+            norm = None
+            if norms is not None:
+                given = norms.level_layers[k]
+                given = (given.gamma, given.beta, given.moving_mean, given.moving_variance)
+                norm = [np.float64(w.numpy()) for w in given]
+
+            def stage(x: np.ndarray, conv: tuple = conv, norm: list | None = norm) -> np.ndarray:
+                y = references.conv_same(x, *conv)
+                return y if norm is None else references.batch_norm(y, *norm)
+
+            stages.append(stage)
+        return stages
+
+    def reference(layer: layers.FeaturePyramid, *levels: np.ndarray) -> list[np.ndarray]:
+        through = (parts(layer.lateral, layer.lateral_norm), parts(layer.output_conv, layer.output_norm))
+        settings = {name: value for name, value in arguments.items() if name in names}
+        return references.feature_pyramid(levels, *through, **settings)
+
+    return LayerCase(
+        make=lambda **common: layers.FeaturePyramid(**{"filters": 2, **arguments, **common}),
+        label=label,
+        reference=reference,
+        **{"channels": (3, 2, 4), "scale_factor": arguments.get("scale_factor") or 2.0, **(case or {})},
+    )
+
+
+def _block(label: str, filters: int = 2, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    activation = {"tanh": np.tanh, None: lambda y: y}[arguments.get("activation", "tanh")]
+
+    def reference(layer: layers.PyramidBlock, x: np.ndarray) -> np.ndarray:
+        kernels = [np.float64(w.numpy()) for w in layer.kernels]
+        biases = [np.float64(w.numpy()) for w in layer.biases] or [0.0] * len(kernels)
+
+        def conv(k: int, x: np.ndarray, strides: int) -> np.ndarray:
+            y = references.conv_down(x, kernels[k], strides, arguments.get("border", "reflect"))
+            return activation(y + biases[k])
+
+        settings = {name: value for name, value in arguments.items() if name in ("strides", "interpolation")}
+        return references.pyramid_block(x, arguments.get("depth", 2), conv, **settings)
+
+    return LayerCase(
+        make=lambda **common: layers.PyramidBlock(filters, **arguments, **common),
+        label=label,
+        reference=reference,
+        **(case or {}),
+    )
+
+
 CASES = [
     _per_level("shared", share=True),
     _per_level("separate", share=False, case={"channels": (3, 4), "size": (7, 9)}),
@@ -123,4 +180,25 @@ CASES = [
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion("hard-softmax", "softmax", hard=True, target_level=1, case={"size": (4, 5), "channels": (2, 2, 2)}),
+    _features("default"),
+    _features("odd", extra_levels=1, kernel_initializer="he_normal", kernel_regularizer="l2", case=ODD),
+    _features("one-pixel", filters=3, extra_levels=1, case={**ONE_PIXEL, "channels": (1, 1)}),
+    _features(
+        "normalised", batch_norm=True, case={"channels": (3, 2), "statistics": ("moving_mean", "moving_variance")}
+    ),
+    _features("third-bilinear", scale_factor=3.0, interpolation="bilinear", extra_levels=1, case={"channels": (2, 3)}),
+    _features("stretched", scale_factor=None, extra_levels=1, case={**ODD, "channels": (2, 2)}),
+    _block("default"),
+    _block("odd", 3, depth=1, strides=2, use_bias=False, case={**ODD, "channels": 1}),
+    _block("one-pixel", depth=3, case=ONE_PIXEL),
+    _block(
+        "even-kernel",
+        activation=None,
+        kernel_size=(2, 3),
+        border="edge",
+        interpolation="bilinear",
+        kernel_initializer="he_normal",
+        kernel_regularizer="l2",
+        case={"channels": 2, "size": (5, 6)},
+    ),
 ]
