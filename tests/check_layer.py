@@ -285,9 +285,9 @@ def check_training(case: LayerCase, readers: object, folder: Path) -> None:
 
 
 def _flat_shapes(shapes: object) -> list[tuple[int | None, ...]]:
-    """Return one shape or a list of shapes as a list of tuples."""
-    if isinstance(shapes, list) and all(isinstance(s, (tuple, list, tf.TensorShape)) for s in shapes):
-        return [tuple(s) for s in shapes]
+    """Return one shape, or a list of shapes however nested, as a list of tuples."""
+    if isinstance(shapes, (list, tuple)) and all(isinstance(s, (tuple, list, tf.TensorShape)) for s in shapes):
+        return [shape for part in shapes for shape in _flat_shapes(part)]
     return [tuple(shapes)]
 
 

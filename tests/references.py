@@ -267,11 +267,10 @@ def softmax(x):
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def fusion_weights(values, method, epsilon=1e-4):
+def fusion_weights(values, method, epsilon=1e-4, temperature=1.0):
     if method == "softmax":
-        return softmax(values)
-    positive = np.maximum(values, 0)
-    return positive / (positive.sum() + epsilon) if method == "fast_normalized" else values
+        return softmax(values.T / temperature).T
+    return relu(values) / (relu(values).sum(axis=0) + epsilon) if method == "fast_normalized" else values
 
 
 def strided_conv2d(x, kernel, strides, output_size=None):

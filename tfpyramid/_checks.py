@@ -147,6 +147,18 @@ def image_shape(name: str, value: Any) -> ImageShape:
     return batch, height, width, channels
 
 
+def input_shape(value: Any) -> tuple[int | None, int | None, int]:
+    """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
+    shape = tuple(value) if isinstance(value, (list, tuple)) else ()
+    known = [side for side in (shape if len(shape) == 3 and shape[2] is not None else [0]) if side is not None]
+    if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in known):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "
+            f"Received: input_shape={value!r}"
+        )
+    return shape
+
+
 def images(value: Any, name: str = "images") -> tf.Tensor:
     """Return `value` as a floating tensor [batch, height, width, channels]."""
     tensor = tf.convert_to_tensor(value)

@@ -70,28 +70,26 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
     aligned = {names[name]: value for name, value in arguments.items() if name in names}
     hard, epsilon = arguments.get("hard", False), arguments.get("epsilon", 1e-4)
 
-    def weights(layer: layers.WeightedFusion) -> np.ndarray:
-        return references.fusion_weights(weight(layer, "level_weights"), method, epsilon)
+    def fused(levels: list, values: np.ndarray, temperature: np.ndarray | float, estimate: Callable) -> np.ndarray:
+        weights = references.fusion_weights(values, method, epsilon, temperature)
+        chosen = np.argmax(weights.real, axis=0) == np.arange(3).reshape(-1, *[1] * (weights.ndim - 1))
+        return sum(w * x for w, x in zip(estimate(chosen, weights), references.align(levels, **aligned)))
 
-    def used(layer: layers.WeightedFusion) -> np.ndarray:
-        return np.eye(3)[np.argmax(weights(layer))] if hard else weights(layer)
+    def learned(layer: layers.WeightedFusion) -> tuple:
+        return weight(layer, "level_weights"), weight(layer, "temperature") if method == "softmax" else 1.0
 
     def reference(layer: layers.WeightedFusion, *levels: np.ndarray) -> np.ndarray:
-        return sum(w * x for w, x in zip(used(layer), references.align(levels, **aligned)))
+        return fused(levels, *learned(layer), references.hard if hard else references.soft)
 
     def closed_form(layer: layers.WeightedFusion, inputs: list, upstream: list) -> dict:
-        (u,) = upstream
-        # d loss / d weight of a level, then through the softmax, or through v / (sum v + epsilon) of positive v.
-        dw = np.array([np.sum(u * x) for x in references.align(inputs, **aligned)])
-        w, v = weights(layer), weight(layer, "level_weights")
-        dvalues = w * (dw - w @ dw) if method == "softmax" else (dw - w @ dw) / (v.sum() + epsilon)
-        dx = [np.zeros_like(x) for x in inputs]
-        chosen = int(np.argmax(w))
-        for index in np.ndindex(inputs[chosen].shape):
-            unit = [np.zeros_like(x) for x in inputs]
-            unit[chosen][index] = 1
-            dx[chosen][index] = np.sum(u * references.align(unit, **aligned)[chosen])
-        return {"inputs": dx, "level_weights": dvalues}
+        values, temperature = learned(layer)
+
+        def as_learned(level_weights: np.ndarray, **levels: np.ndarray) -> np.ndarray:
+            return fused(list(levels.values()), level_weights, temperature, references.straight_through)
+
+        given = {"level_weights": values, **{f"level_{k}": x for k, x in enumerate(inputs)}}
+        found = references.complex_step(as_learned, given, upstream[0])
+        return {"inputs": [found[f"level_{k}"] for k in range(3)], "level_weights": found["level_weights"]}
 
     return LayerCase(
         make=lambda **common: layers.WeightedFusion(method, **arguments, **common),
@@ -176,10 +174,19 @@ CASES = [
     _fusion("default"),
     _fusion("odd", case=ODD),
     _fusion("one-pixel", case=ONE_PIXEL),
-    _fusion("softmax-coarsest", "softmax", target_level=-1, case={"channels": (2, 2, 2)}),
+    _fusion("softmax-coarsest", "softmax", target_level=-1, temperature=0.5, case={"channels": (2, 2, 2)}),
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
+    _fusion("per-channel", per_channel=True, case={"channels": (2, 2, 2)}),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
-    _fusion("hard-softmax", "softmax", hard=True, target_level=1, case={"size": (4, 5), "channels": (2, 2, 2)}),
+    _fusion(
+        "hard-softmax-per-channel",
+        "softmax",
+        hard=True,
+        per_channel=True,
+        temperature=2.0,
+        target_level=1,
+        case={"size": (4, 5), "channels": (2, 2, 2)},
+    ),
     _features("default"),
     _features("odd", extra_levels=1, kernel_initializer="he_normal", kernel_regularizer="l2", case=ODD),
     _features("one-pixel", filters=3, extra_levels=1, case={**ONE_PIXEL, "channels": (1, 1)}),

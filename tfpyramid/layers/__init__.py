@@ -19,10 +19,17 @@ from tfpyramid.layers.fusion import (
     UpsampleConcat,
     WeightedFusion,
 )
-from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
+from tfpyramid.layers.pyramids import (
+    AdaptiveDepthPyramid,
+    GaussianPyramid,
+    LaplacianPyramid,
+    LaplacianReconstruction,
+    LearnablePyramid,
+)
 from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
 
 __all__ = [
+    "AdaptiveDepthPyramid",
     "AntiAliasedDownsample2D",
     "BilinearDownsample2D",
     "BlurPool2D",
