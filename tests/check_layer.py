@@ -67,7 +67,9 @@ def model_of(case: LayerCase, layer: keras.layers.Layer) -> keras.Model:
     shapes = case.symbolic_shapes()
     inputs = [keras.Input(shape, name=f"level_{k}", dtype=layer.compute_dtype) for k, shape in enumerate(shapes)]
     structured = case.structured(inputs)
-    return keras.Model(structured, layer(structured, **case.arguments))
+    outputs = layer(structured, **case.arguments)
+    # A signature of a SavedModel returns tensors, not a list of them beside another.
+    return keras.Model(structured, tf.nest.flatten(outputs) if isinstance(outputs, tuple) else outputs)
 
 
 def batches(case: LayerCase, model: keras.Model) -> list[tuple[list, list]]:

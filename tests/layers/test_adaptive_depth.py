@@ -68,18 +68,34 @@ def test_the_penalty_is_the_expected_depth():
 
 
 @pytest.mark.parametrize("hard", [False, True])
-def test_training_closes_the_levels_that_the_task_does_not_need(hard):
-    # The target needs level 1 and nothing deeper.
-    x = photograph(32, 8, 8, 1)
+def test_the_penalty_closes_the_levels_that_the_task_does_not_use(hard):
+    x = photograph(16, 8, 8, 1)
     target = layers.LearnablePyramid(2)(x)[1].numpy()
     image = keras.Input((8, 8, 1))
-    pyramid = layers.AdaptiveDepthPyramid(4, hard=hard, depth_penalty=0.02, name="pyramid")
+    pyramid = layers.AdaptiveDepthPyramid(4, hard=hard, depth_penalty=0.01)
     levels, _ = pyramid(image)
-    aligned = layers.WeightedFusion("sum", target_level=1)(levels)
-    model = keras.Model(image, aligned)
-    model.compile(keras.optimizers.Adam(0.05), "mse")
-    model.fit(x, target, epochs=80, batch_size=32, verbose=0)
-    assert pyramid.depth <= 2
+    # The deeper levels are outputs that are not asked for anything.
+    model = keras.Model(image, levels[1:])
+    targets = [target, np.zeros([16, 2, 2, 1], np.float32), np.zeros([16, 1, 1, 1], np.float32)]
+    model.compile(keras.optimizers.Adam(0.1), ["mse"] * 3, loss_weights=[1.0, 0.0, 0.0])
+    model.fit(x, targets, epochs=60, batch_size=16, verbose=0)
+    assert pyramid.depth == 2
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_the_task_opens_a_level_that_it_needs_behind_two_closed_gates(hard):
+    x = photograph(16, 8, 8, 1)
+    target = layers.LearnablePyramid(3)(x)[2].numpy()
+    image = keras.Input((8, 8, 1))
+    pyramid = layers.AdaptiveDepthPyramid(3, hard=hard)
+    levels, _ = pyramid(image)
+    model = keras.Model(image, levels[2])
+    pyramid.pyramid.trainable = False  # Larger kernels would do instead of open gates.
+    pyramid.gate_logits.assign([-0.5, -0.5])
+    assert pyramid.depth == 1
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.fit(x, target, epochs=30, batch_size=16, verbose=0)
+    assert pyramid.depth == 3
 
 
 def test_one_level_has_no_gate_to_learn():
@@ -103,8 +119,8 @@ def test_a_model_predicts_gates_for_every_image_and_is_saved(tmp_path):
     for y, expected in zip(again.predict(x, verbose=0), outputs, strict=True):
         np.testing.assert_allclose(y, expected, rtol=1e-6)
     model.export(str(tmp_path / "export"))
-    served = tf.nest.flatten(tf.saved_model.load(str(tmp_path / "export")).serve(x))
-    for y, expected in zip(served, outputs, strict=True):
+    served = tf.saved_model.load(str(tmp_path / "export"))
+    for y, expected in zip(tf.nest.flatten(served.serve(x)), outputs, strict=True):
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -23,9 +23,9 @@ def pyramid_segmenter(
     """Make a model that gives each pixel a class: down a learned pyramid, across every level, and up again.
 
     It is U-shaped: `LearnablePyramid` goes down; at each level `num_convolutions` times `PyramidConv2D`, batch
-    normalisation and a rectifier; `FeaturePyramid` brings down what coarser levels saw; `UpsampleConcat` puts all levels
-    side by side at the size of the images, and two convolutions make classes of them. Coarse levels see a large part of
-    the image, fine ones where its edges are, and every level is there at every pixel.
+    normalisation and a rectifier; `FeaturePyramid` brings down what coarser levels saw; `UpsampleConcat` puts all
+    levels side by side at the size of the images, and two convolutions make classes of them. Coarse levels see a large
+    part of the image, fine ones where its edges are, and every level is there at every pixel.
 
     Convention:
         Images of any size from 1 by 1, odd ones too, whatever `num_levels`: sides need not be divisible by anything.
@@ -39,8 +39,8 @@ def pyramid_segmenter(
         filters: channels of the features at every level, at least 1.
         num_convolutions: convolutions at each level on the way across, at least 1.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
-        scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes follow
-            no factor.
+        scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes
+            follow no factor.
         classifier_activation: Keras activation of the mask: "softmax" for one class a pixel, "sigmoid" for one class
             against the rest and for classes that overlap, None for logits.
         name: of the model.

@@ -34,12 +34,13 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
     if logits.shape.rank != 1:
         raise ValueError(f"`logits` must be [gates - 1]. Received: logits of shape {logits.shape}")
     hard = _checks.flag("hard", hard)
-    if not _checks.is_tensor(temperature):
-        temperature = _checks.temperature(temperature)
-    # 1 / 1e-6 is beyond float16.
-    work = working_dtype(logits.dtype)
+    work = working_dtype(logits.dtype)  # 1 / 1e-6 is beyond float16.
+    if _checks.is_tensor(temperature):
+        temperature = tf.cast(temperature, work)
+    else:
+        temperature = tf.constant(_checks.temperature(temperature), work)
     # Products as sums of logarithms: TensorFlow's gradient of a product divides by its factors, and one may be 0.
-    logarithms = tf.math.log_sigmoid(tf.cast(logits, work) / tf.cast(temperature, work))
+    logarithms = tf.math.log_sigmoid(tf.cast(logits, work) / temperature)
     soft = tf.cast(tf.exp(_first(0.0, tf.cumsum(logarithms))), logits.dtype)
     if not hard:
         return soft

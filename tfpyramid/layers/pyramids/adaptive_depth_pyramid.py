@@ -47,7 +47,8 @@ class AdaptiveDepthPyramid(ImageLayer):
 
     Output shape:
         Two things: a list of `max_levels` shapes, as of `LearnablePyramid`, and the gates, [batch, max_levels]. They
-        are equal for all images, and repeated so that `predict` and a server can batch them as any other output.
+        are equal for all images, and repeated so that `predict` and a server can batch them as any other output. A
+        model that returns both should return them as one list, `[*levels, gates]`: a SavedModel has no nested outputs.
 
     Attributes:
         pyramid: the `LearnablePyramid` p.
