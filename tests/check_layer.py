@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tests.layer_cases import LayerCase, short_name
+from tests.layer_cases import LayerCase, short_name, unnested
 from tfpyramid._compat import KERAS_3, keras, write_saved_model
 
 # Of the largest magnitude of what is compared: a few hundred roundings of each dtype.
@@ -67,9 +67,7 @@ def model_of(case: LayerCase, layer: keras.layers.Layer) -> keras.Model:
     shapes = case.symbolic_shapes()
     inputs = [keras.Input(shape, name=f"level_{k}", dtype=layer.compute_dtype) for k, shape in enumerate(shapes)]
     structured = case.structured(inputs)
-    outputs = layer(structured, **case.arguments)
-    # A signature of a SavedModel returns tensors, not a list of them beside another.
-    return keras.Model(structured, tf.nest.flatten(outputs) if isinstance(outputs, tuple) else outputs)
+    return keras.Model(structured, unnested(layer(structured, **case.arguments)))
 
 
 def batches(case: LayerCase, model: keras.Model) -> list[tuple[list, list]]:
@@ -267,7 +265,7 @@ def check_training(case: LayerCase, readers: object, folder: Path) -> None:
     # In front, so that a layer without weights is trained through.
     front = [keras.layers.Dense(x.shape[-1], name=f"front_{k}") for k, x in enumerate(inputs)]
     outputs = layer(case.structured([dense(x) for dense, x in zip(front, inputs)]), **case.arguments)
-    model = keras.Model(case.structured(inputs), outputs)
+    model = keras.Model(case.structured(inputs), unnested(outputs))
     values = [np.float32(x) for x in case.inputs()]
     targets = [np.float32(u) for u in upstream_like(call(case, model, values))]
     # Every layer once in a graph; what `check_xla` traces, gradients and all, is not traced a second time for the rest.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 ODD = {"size": (7, 11)}
 ONE_PIXEL = {"size": (1, 1)}
@@ -88,6 +89,11 @@ def weight(layer: object, name: str) -> np.ndarray:
 def short_name(weight: object) -> str:
     """Return the name of a weight without the scopes that some Keras puts around it."""
     return weight.name.split(":")[0].split("/")[-1]
+
+
+def unnested(outputs: object) -> object:
+    """Return outputs as a model can have them: a list beside a tensor is no signature of a SavedModel's."""
+    return tf.nest.flatten(outputs) if isinstance(outputs, tuple) else outputs
 
 
 def case_id(case: LayerCase) -> str:

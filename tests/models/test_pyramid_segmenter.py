@@ -57,8 +57,9 @@ def test_a_few_steps_find_the_bright_squares():
     images += 0.3 * masks
     model = small(1, classifier_activation="sigmoid", input_shape=(None, None, 1))
     model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy")
-    losses = model.fit(images, masks, epochs=8, batch_size=16, verbose=0).history["loss"]
-    assert losses[-1] < 0.5 * losses[0]
+    losses = model.fit(images, masks, epochs=12, batch_size=16, verbose=0).history["loss"]
+    # Out of training too: the statistics have followed.
+    assert losses[-1] < 0.5 * losses[0] and model.evaluate(images, masks, verbose=0) < 0.7 * losses[0]
 
 
 def test_it_is_saved_and_exported(tmp_path):

@@ -38,7 +38,8 @@ class FeaturePyramid(ImageLayer):
         scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
             no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels are halves.
         interpolation: "nearest", as published, or "bilinear".
-        batch_norm: normalise behind each convolution.
+        batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a
+            short training half way.
         kernel_initializer: Keras initializer of the kernels.
         kernel_regularizer: Keras regularizer of the kernels.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
@@ -104,7 +105,7 @@ class FeaturePyramid(ImageLayer):
         )
 
     def _normalisations(self, name: str) -> PerLevel:
-        normalise = keras.layers.BatchNormalization(name="batch_norm", dtype=self.dtype_policy)
+        normalise = keras.layers.BatchNormalization(momentum=0.9, name="batch_norm", dtype=self.dtype_policy)
         return PerLevel(normalise, share_weights=False, name=name, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
