@@ -111,7 +111,7 @@ class AdaptiveDepthPyramid(ImageLayer):
         levels = self.pyramid(images)
         opened = gates.cumulative_gates(self.gate_logits, self.temperature, hard=self.hard)
         if self.depth_penalty:
-            self.add_loss(self.depth_penalty * tf.reduce_sum(opened[1:]))
+            self.add_loss(self.depth_penalty * tf.cast(tf.reduce_sum(opened[1:]), tf.float32))
         opened = tf.cast(opened, levels[0].dtype)
         gated = levels[:1] + [gate * level for gate, level in zip(tf.unstack(opened, self.max_levels)[1:], levels[1:])]
         return gated, tf.tile(opened[None], [tf.shape(images)[0], 1])
