@@ -234,16 +234,43 @@ def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
     return aligned
 
 
+def batch_norm(x, gamma, beta, mean, variance):
+    """Return what `keras.layers.BatchNormalization` computes of images by the mean and the variance it is given."""
+    return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
+
+
+def feature_pyramid(levels, laterals, outputs, extra_levels=0, scale_factor=2.0, interpolation="nearest"):
+    """Return the published network; `laterals` and `outputs` are functions of a level, one for each."""
+    top_down = [lateral(x) for lateral, x in zip(laterals, levels, strict=True)]
+    for k in range(len(levels) - 2, -1, -1):
+        top_down[k] = top_down[k] + align(top_down[k : k + 2], 0, scale_factor, interpolation)[1]
+    maps = [output(x) for output, x in zip(outputs, top_down, strict=True)]
+    for _ in range(extra_levels):
+        maps.append(pyr_down(maps[-1], scale_factor or 2.0, [1.0]))
+    return maps
+
+
+def pyramid_block(x, depth, conv, strides=1, interpolation="nearest"):
+    """Go down and back up; `conv(k, x, strides)` is convolution k, in the order they are made, and the activation."""
+    ladder = [x]
+    for k in range(depth):
+        ladder.append(conv(k, ladder[-1], 2))
+    back = conv(depth, ladder.pop(), 1)
+    while ladder:
+        here = ladder.pop()
+        back = np.concatenate([here, align([here, back], 0, 2.0, interpolation)[1]], -1)
+    return conv(depth + 1, back, strides)
+
+
 def softmax(x):
     powers = np.exp(x - np.max(x.real, axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def fusion_weights(values, method, epsilon=1e-4):
+def fusion_weights(values, method, epsilon=1e-4, temperature=1.0):
     if method == "softmax":
-        return softmax(values)
-    positive = np.maximum(values, 0)
-    return positive / (positive.sum() + epsilon) if method == "fast_normalized" else values
+        return softmax(values.T / temperature).T
+    return relu(values) / (relu(values).sum(axis=0) + epsilon) if method == "fast_normalized" else values
 
 
 def strided_conv2d(x, kernel, strides, output_size=None):

@@ -10,14 +10,16 @@ import pytest
 import tfpyramid
 
 PUBLIC = {
-    "tfpyramid": {"__version__", "export", "layers", "ops", "visualize"},
+    "tfpyramid": {"__version__", "export", "layers", "models", "ops", "visualize"},
     "tfpyramid.export": {"export_saved_model"},
     "tfpyramid.layers": {
+        "AdaptiveDepthPyramid",
         "AntiAliasedDownsample2D",
         "BilinearDownsample2D",
         "BlurPool2D",
         "ChannelAdaptiveDownsample2D",
         "ContentAdaptiveDownsample2D",
+        "FeaturePyramid",
         "GaussianPyramid",
         "GumbelLevelSelector",
         "LaplacianPyramid",
@@ -27,6 +29,7 @@ PUBLIC = {
         "LearnableStrideConv2D",
         "LevelRouter",
         "PerLevel",
+        "PyramidBlock",
         "PyramidConv2D",
         "QueryLevelSelector",
         "SpatialTransformerDownsample2D",
@@ -34,6 +37,7 @@ PUBLIC = {
         "UpsampleConcat",
         "WeightedFusion",
     },
+    "tfpyramid.models": {"pyramid_segmenter", "pyramid_vlm", "with_text_input"},
     "tfpyramid.ops": {
         "affine_grid",
         "align_levels",
@@ -42,6 +46,7 @@ PUBLIC = {
         "binomial",
         "box",
         "conv_down",
+        "cumulative_gates",
         "depthwise_down",
         "fusion_weights",
         "gaussian",

@@ -147,6 +147,18 @@ def image_shape(name: str, value: Any) -> ImageShape:
     return batch, height, width, channels
 
 
+def input_shape(value: Any) -> tuple[int | None, int | None, int]:
+    """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
+    shape = tuple(value) if isinstance(value, (list, tuple)) else ()
+    known = [side for side in (shape if len(shape) == 3 and shape[2] is not None else [0]) if side is not None]
+    if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in known):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "
+            f"Received: input_shape={value!r}"
+        )
+    return shape
+
+
 def images(value: Any, name: str = "images") -> tf.Tensor:
     """Return `value` as a floating tensor [batch, height, width, channels]."""
     tensor = tf.convert_to_tensor(value)
@@ -191,14 +203,19 @@ def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", 
         raise ValueError(f"{rule} Received: channels {channels}, finest first")
 
 
-def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float, name: str = "levels") -> None:
-    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known."""
+def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float | None, name: str = "levels") -> None:
+    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known.
+
+    Where the factor is None, no side may be larger than the one before.
+    """
+    rule = "no side larger than that of" if factor is None else "each side ceil(n / scale_factor) of the side n of"
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
         for n, m in zip(finer[1:3], coarser[1:3]):
-            if n is not None and m is not None and m != math.ceil(n / factor):
+            if n is None or m is None:
+                continue
+            if m > n if factor is None else m != math.ceil(n / factor):
                 sides = [tuple(shape[1:3]) for shape in shapes]
                 raise ValueError(
-                    f"`{name}` must be finest first, each side ceil(n / scale_factor) of the side n of the level "
-                    f"before it: {name}[{k + 1}] does not follow {name}[{k}]. "
-                    f"Received: sides {sides}, scale_factor={factor:g}"
+                    f"`{name}` must be finest first, {rule} the level before it: {name}[{k + 1}] does not follow "
+                    f"{name}[{k}]. Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
                 )

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 ODD = {"size": (7, 11)}
 ONE_PIXEL = {"size": (1, 1)}
@@ -30,6 +31,7 @@ class LayerCase:
         unknown_sides: whether the layer works on images whose sides are not known.
         compiled: whether XLA can compile the layer.
         learned_sides: whether the sides of the output follow a weight, so that `compute_output_shape` cannot know them.
+        statistics: names of weights that a step of training may change although no gradient does.
         empty_batch: whether it works on a batch of none; Keras's own convolution, given to a layer of ours, does not.
     """
 
@@ -45,6 +47,7 @@ class LayerCase:
     unknown_sides: bool = True
     compiled: bool = True
     learned_sides: bool = False
+    statistics: tuple[str, ...] = ()
     empty_batch: bool = True
 
     @property
@@ -79,8 +82,18 @@ class LayerCase:
 
 def weight(layer: object, name: str) -> np.ndarray:
     """Return the one weight of a layer whose name ends so, in float64."""
-    (value,) = [w for w in layer.weights if w.name.split(":")[0].split("/")[-1] == name]
+    (value,) = [w for w in layer.weights if short_name(w) == name]
     return np.float64(value.numpy())
+
+
+def short_name(weight: object) -> str:
+    """Return the name of a weight without the scopes that some Keras puts around it."""
+    return weight.name.split(":")[0].split("/")[-1]
+
+
+def unnested(outputs: object) -> object:
+    """Return outputs as a model can have them: a list beside a tensor is no signature of a SavedModel's."""
+    return tf.nest.flatten(outputs) if isinstance(outputs, tuple) else outputs
 
 
 def case_id(case: LayerCase) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tests import references
@@ -68,28 +70,26 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
     aligned = {names[name]: value for name, value in arguments.items() if name in names}
     hard, epsilon = arguments.get("hard", False), arguments.get("epsilon", 1e-4)
 
-    def weights(layer: layers.WeightedFusion) -> np.ndarray:
-        return references.fusion_weights(weight(layer, "level_weights"), method, epsilon)
+    def fused(levels: list, values: np.ndarray, temperature: np.ndarray | float, estimate: Callable) -> np.ndarray:
+        weights = references.fusion_weights(values, method, epsilon, temperature)
+        chosen = np.argmax(weights.real, axis=0) == np.arange(3).reshape(-1, *[1] * (weights.ndim - 1))
+        return sum(w * x for w, x in zip(estimate(chosen, weights), references.align(levels, **aligned)))
 
-    def used(layer: layers.WeightedFusion) -> np.ndarray:
-        return np.eye(3)[np.argmax(weights(layer))] if hard else weights(layer)
+    def learned(layer: layers.WeightedFusion) -> tuple:
+        return weight(layer, "level_weights"), weight(layer, "temperature") if method == "softmax" else 1.0
 
     def reference(layer: layers.WeightedFusion, *levels: np.ndarray) -> np.ndarray:
-        return sum(w * x for w, x in zip(used(layer), references.align(levels, **aligned)))
+        return fused(levels, *learned(layer), references.hard if hard else references.soft)
 
     def closed_form(layer: layers.WeightedFusion, inputs: list, upstream: list) -> dict:
-        (u,) = upstream
-        # d loss / d weight of a level, then through the softmax, or through v / (sum v + epsilon) of positive v.
-        dw = np.array([np.sum(u * x) for x in references.align(inputs, **aligned)])
-        w, v = weights(layer), weight(layer, "level_weights")
-        dvalues = w * (dw - w @ dw) if method == "softmax" else (dw - w @ dw) / (v.sum() + epsilon)
-        dx = [np.zeros_like(x) for x in inputs]
-        chosen = int(np.argmax(w))
-        for index in np.ndindex(inputs[chosen].shape):
-            unit = [np.zeros_like(x) for x in inputs]
-            unit[chosen][index] = 1
-            dx[chosen][index] = np.sum(u * references.align(unit, **aligned)[chosen])
-        return {"inputs": dx, "level_weights": dvalues}
+        values, temperature = learned(layer)
+
+        def as_learned(level_weights: np.ndarray, **levels: np.ndarray) -> np.ndarray:
+            return fused(list(levels.values()), level_weights, temperature, references.straight_through)
+
+        given = {"level_weights": values, **{f"level_{k}": x for k, x in enumerate(inputs)}}
+        found = references.complex_step(as_learned, given, upstream[0])
+        return {"inputs": [found[f"level_{k}"] for k in range(3)], "level_weights": found["level_weights"]}
 
     return LayerCase(
         make=lambda **common: layers.WeightedFusion(method, **arguments, **common),
@@ -97,6 +97,61 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
         reference=reference,
         closed_form=closed_form if hard else None,
         **{"channels": (3, 3, 3), "scale_factor": arguments.get("scale_factor") or 2.0, **(case or {})},
+    )
+
+
+def _features(label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    names = ("extra_levels", "scale_factor", "interpolation")
+
+    def parts(convolutions: layers.PyramidConv2D, norms: layers.PerLevel | None) -> list[Callable]:
+        """Return what each level goes through."""
+        stages = []
+        for k, conv in enumerate(_convolutions(convolutions)):
+            norm = None
+            if norms is not None:
+                given = norms.level_layers[k]
+                given = (given.gamma, given.beta, given.moving_mean, given.moving_variance)
+                norm = [np.float64(w.numpy()) for w in given]
+
+            def stage(x: np.ndarray, conv: tuple = conv, norm: list | None = norm) -> np.ndarray:
+                y = references.conv_same(x, *conv)
+                return y if norm is None else references.batch_norm(y, *norm)
+
+            stages.append(stage)
+        return stages
+
+    def reference(layer: layers.FeaturePyramid, *levels: np.ndarray) -> list[np.ndarray]:
+        through = (parts(layer.lateral, layer.lateral_norm), parts(layer.output_conv, layer.output_norm))
+        settings = {name: value for name, value in arguments.items() if name in names}
+        return references.feature_pyramid(levels, *through, **settings)
+
+    return LayerCase(
+        make=lambda **common: layers.FeaturePyramid(**{"filters": 2, **arguments, **common}),
+        label=label,
+        reference=reference,
+        **{"channels": (3, 2, 4), "scale_factor": arguments.get("scale_factor") or 2.0, **(case or {})},
+    )
+
+
+def _block(label: str, filters: int = 2, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    activation = {"tanh": np.tanh, None: lambda y: y}[arguments.get("activation", "tanh")]
+
+    def reference(layer: layers.PyramidBlock, x: np.ndarray) -> np.ndarray:
+        kernels = [np.float64(w.numpy()) for w in layer.kernels]
+        biases = [np.float64(w.numpy()) for w in layer.biases] or [0.0] * len(kernels)
+
+        def conv(k: int, x: np.ndarray, strides: int) -> np.ndarray:
+            y = references.conv_down(x, kernels[k], strides, arguments.get("border", "reflect"))
+            return activation(y + biases[k])
+
+        settings = {name: value for name, value in arguments.items() if name in ("strides", "interpolation")}
+        return references.pyramid_block(x, arguments.get("depth", 2), conv, **settings)
+
+    return LayerCase(
+        make=lambda **common: layers.PyramidBlock(filters, **arguments, **common),
+        label=label,
+        reference=reference,
+        **(case or {}),
     )
 
 
@@ -119,8 +174,38 @@ CASES = [
     _fusion("default"),
     _fusion("odd", case=ODD),
     _fusion("one-pixel", case=ONE_PIXEL),
-    _fusion("softmax-coarsest", "softmax", target_level=-1, case={"channels": (2, 2, 2)}),
+    _fusion("softmax-coarsest", "softmax", target_level=-1, temperature=0.5, case={"channels": (2, 2, 2)}),
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
+    _fusion("per-channel", per_channel=True, case={"channels": (2, 2, 2)}),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
-    _fusion("hard-softmax", "softmax", hard=True, target_level=1, case={"size": (4, 5), "channels": (2, 2, 2)}),
+    _fusion(
+        "hard-softmax-per-channel",
+        "softmax",
+        hard=True,
+        per_channel=True,
+        temperature=2.0,
+        target_level=1,
+        case={"size": (4, 5), "channels": (2, 2, 2)},
+    ),
+    _features("default"),
+    _features("odd", extra_levels=1, kernel_initializer="he_normal", kernel_regularizer="l2", case=ODD),
+    _features("one-pixel", filters=3, extra_levels=1, case={**ONE_PIXEL, "channels": (1, 1)}),
+    _features(
+        "normalised", batch_norm=True, case={"channels": (3, 2), "statistics": ("moving_mean", "moving_variance")}
+    ),
+    _features("third-bilinear", scale_factor=3.0, interpolation="bilinear", extra_levels=1, case={"channels": (2, 3)}),
+    _features("stretched", scale_factor=None, extra_levels=1, case={**ODD, "channels": (2, 2)}),
+    _block("default"),
+    _block("odd", 3, depth=1, strides=2, use_bias=False, case={**ODD, "channels": 1}),
+    _block("one-pixel", depth=3, case=ONE_PIXEL),
+    _block(
+        "even-kernel",
+        activation=None,
+        kernel_size=(2, 3),
+        border="edge",
+        interpolation="bilinear",
+        kernel_initializer="he_normal",
+        kernel_regularizer="l2",
+        case={"channels": 2, "size": (5, 6)},
+    ),
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tests import references
-from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase
+from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
 from tfpyramid import layers
 
 
@@ -50,6 +52,56 @@ def _learnable(
     return LayerCase(make=make, label=label, reference=reference, **(case or {}))
 
 
+def _adaptive(label: str, max_levels: int = 3, *, case: dict | None = None, **arguments: object) -> LayerCase:
+    """A case of AdaptiveDepthPyramid; its outputs are the levels and behind them the gates."""
+    hard, share = arguments.get("hard", False), arguments.get("share_weights", False)
+
+    def levels_of(x: np.ndarray, kernels: list, logits: np.ndarray, temperature: float, estimate: Callable) -> list:
+        opened, levels = [np.ones(())], [x]
+        soft = np.ones(())
+        for kernel, z in zip(kernels, logits):
+            soft = soft * references.sigmoid(z / temperature)
+            opened.append(estimate(np.all(logits.real[: len(opened)] >= 0), soft))
+            levels.append(references.conv_down(levels[-1], kernel, 2, "reflect"))
+        gates = np.broadcast_to(opened, [len(x), len(opened)])
+        return [gate * level for gate, level in zip(opened, levels)] + [gates]
+
+    def learned(layer: layers.AdaptiveDepthPyramid) -> tuple:
+        steps = layer.pyramid.downsamplers * (max_levels - 1 if share else 1)
+        kernels = [np.float64(step.kernel.numpy()) for step in steps]
+        return kernels, weight(layer, "gate_logits"), weight(layer, "temperature")
+
+    def reference(layer: layers.AdaptiveDepthPyramid, x: np.ndarray) -> list[np.ndarray]:
+        return levels_of(x, *learned(layer), references.hard if hard else references.soft)
+
+    def closed_form(layer: layers.AdaptiveDepthPyramid, inputs: list, upstream: list) -> dict:
+        kernels, logits, temperature = learned(layer)
+
+        def outputs(images: np.ndarray, gate_logits: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+            found = levels_of(images, [kernel], gate_logits, temperature, references.straight_through)
+            return np.concatenate([y.ravel() for y in found])
+
+        given = {"images": inputs[0], "gate_logits": logits, "kernel": kernels[0]}
+        found = references.complex_step(outputs, given, np.concatenate([u.ravel() for u in upstream]))
+        return {"inputs": [found.pop("images")], **found}
+
+    return LayerCase(
+        make=lambda **common: layers.AdaptiveDepthPyramid(
+            **{"max_levels": max_levels, **arguments, "downsample": _downsampler(arguments, common), **common}
+        ),
+        label=label,
+        reference=reference,
+        closed_form=closed_form if hard else None,
+        **(case or {}),
+    )
+
+
+def _downsampler(arguments: dict, common: dict) -> layers.LearnableDownsample2D | None:
+    """Return the downsampler that arguments of a case stand for, in the dtype that the layer is made in."""
+    inner = arguments.get("downsample")
+    return layers.LearnableDownsample2D(**inner, **common) if inner else None
+
+
 CASES = [
     *(
         case
@@ -77,4 +129,8 @@ CASES = [
     _learnable("one-pixel", case=ONE_PIXEL),
     _learnable("two-levels", 2, filters=5, case={"channels": 2}),
     _learnable("shared", 3, share=True, kernel_size=3),
+    _adaptive("default"),
+    _adaptive("odd", temperature=0.5, case=ODD),
+    _adaptive("one-pixel", share_weights=True, depth_penalty=0.1, case=ONE_PIXEL),
+    _adaptive("hard", 2, hard=True, downsample={"filters": 2, "kernel_size": 3}, case={"size": (4, 5), "channels": 2}),
 ]

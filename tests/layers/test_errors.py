@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfpyramid import layers
 from tfpyramid._compat import keras
+from tfpyramid.layers._base import ImageLayer
 
 PYRAMIDS = [layers.GaussianPyramid, layers.LaplacianPyramid]
 IMAGES = np.zeros([1, 8, 8, 3], np.float32)
@@ -58,9 +59,16 @@ def test_kernel_is_checked_when_the_layer_is_made(layer, kernel, rule):
         layer(kernel=kernel)
 
 
-@pytest.mark.parametrize("name", layers.__all__)
+@pytest.mark.parametrize("name", [name for name in layers.__all__ if issubclass(getattr(layers, name), ImageLayer)])
 def test_channels_first_names_the_transpose_to_use(name):
-    first = {"LearnablePyramid": [2], "PerLevel": [keras.layers.ReLU()], "PyramidConv2D": [4]}.get(name, [])
+    first = {
+        "AdaptiveDepthPyramid": [2],
+        "FeaturePyramid": [4],
+        "LearnablePyramid": [2],
+        "PerLevel": [keras.layers.ReLU()],
+        "PyramidBlock": [4],
+        "PyramidConv2D": [4],
+    }.get(name, [])
     with pytest.raises(
         ValueError,
         match=r"`data_format` must be 'channels_last'.*Permute\(\(2, 3, 1\)\).* Received: data_format='channels_first'",
@@ -207,6 +215,12 @@ def test_fusion_arguments_are_checked_when_the_layer_is_made():
         layers.WeightedFusion("mean")
     with pytest.raises(ValueError, match="`epsilon` must be a finite number greater than 0. Received: epsilon=0"):
         layers.WeightedFusion(epsilon=0)
+    with pytest.raises(ValueError, match="`temperature` must be a finite number greater than 0.*: temperature=0"):
+        layers.WeightedFusion("softmax", temperature=0)
+    with pytest.raises(ValueError, match="`temperature` must be 1 where `method` is not 'softmax'.* Received: "):
+        layers.WeightedFusion("sum", temperature=0.5)
+    with pytest.raises(ValueError, match="`per_channel` must be True or False. Received: per_channel=1"):
+        layers.WeightedFusion(per_channel=1)
     with pytest.raises(
         ValueError, match="`interpolation` must be one of 'bilinear', 'nearest'. Received: interpolation='cubic'"
     ):

@@ -40,7 +40,7 @@ def test_hard_fusion_is_one_level_exactly_and_still_trains_all():
     levels = [tf.constant(x) for x in (photograph(1, 6, 6, 2), photograph(1, 3, 3, 2))]
     layer = layers.WeightedFusion("softmax", hard=True)
     layer(levels)
-    layer.set_weights([np.float32([0.1, 0.2])])
+    layer.level_weights.assign([0.1, 0.2])
     with tf.GradientTape() as tape:
         y = layer(levels)
         objective = tf.reduce_sum(y)
@@ -48,6 +48,29 @@ def test_hard_fusion_is_one_level_exactly_and_still_trains_all():
     weight = layer.trainable_weights[0]
     gradient = tape.gradient(objective, weight.value if hasattr(weight, "path") else weight)
     assert np.all(np.asarray(gradient) != 0)
+
+
+def test_hard_fusion_per_channel_takes_a_level_for_each_channel():
+    fine, coarse = photograph(1, 6, 6, 2), photograph(1, 3, 3, 2)
+    layer = layers.WeightedFusion("sum", per_channel=True, hard=True)
+    layer([fine, coarse])
+    layer.set_weights([np.float32([[0.1, 0.2], [0.3, 0.1]])])
+    y = layer([fine, coarse]).numpy()
+    assert np.array_equal(y[..., 1], fine[..., 1])
+    assert np.array_equal(y[..., 0], ops.resize_by(coarse, 2.0, (6, 6))[..., 0])
+
+
+def test_the_temperature_is_a_weight_of_a_softmax_that_is_not_trained():
+    levels = [photograph(1, 4, 4, 2), photograph(1, 2, 2, 2)]
+    layer = layers.WeightedFusion("softmax", temperature=0.5)
+    layer(levels)
+    assert [w.name.split(":")[0].split("/")[-1] for w in layer.non_trainable_weights] == ["temperature"]
+    layer.level_weights.assign([1.0, 0.0])
+    np.testing.assert_allclose(layer.weigh(), [1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))], rtol=1e-6)
+    layer.temperature.assign(1e-6)
+    np.testing.assert_array_equal(layer.weigh(), [1, 0])
+    assert layer.get_config()["temperature"] == 0.5
+    assert layers.WeightedFusion().temperature is None
 
 
 def test_one_layer_for_all_levels_is_the_layer_itself():

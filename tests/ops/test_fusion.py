@@ -215,6 +215,46 @@ def test_hard_weights_choose_the_largest_and_learn_as_the_soft_ones(method):
     np.testing.assert_allclose(gradient, expected[method], rtol=1e-12)
 
 
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("method", ["fast_normalized", "softmax", "sum"])
+def test_weights_of_each_channel_are_those_of_a_fusion_of_its_own(method, hard):
+    values = np.random.default_rng(0).standard_normal([4, 3])
+    weights = ops.fusion_weights(tf.constant(values), method, hard=hard)
+    for c in range(3):
+        np.testing.assert_allclose(weights[:, c], ops.fusion_weights(values[:, c], method, hard=hard), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
+def test_the_temperature_of_a_softmax_leads_from_the_mean_to_one_level(dtype):
+    values = tf.constant([0.25, 0.5, -0.25], dtype)
+    weights = ops.fusion_weights(values, "softmax", temperature=0.5)
+    np.testing.assert_allclose(weights, references.softmax(np.array([0.5, 1.0, -0.5])), rtol=1e-3)
+    np.testing.assert_allclose(ops.fusion_weights(values, "softmax", temperature=1e6), np.full(3, 1 / 3), rtol=1e-3)
+    np.testing.assert_array_equal(ops.fusion_weights(values, "softmax", temperature=tf.constant(1e-6)), [0, 1, 0])
+    # The choice is that of the values: weights that are equal to rounding choose no other.
+    np.testing.assert_array_equal(ops.fusion_weights(values, "softmax", temperature=1e6, hard=True), [0, 1, 0])
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, "cold"])
+def test_a_temperature_is_a_positive_number(temperature):
+    with pytest.raises(ValueError, match="`temperature` must be a finite number greater than 0.* Received: temp"):
+        ops.fusion_weights(tf.ones([2]), "softmax", temperature=temperature)
+
+
+@pytest.mark.parametrize("method", ["fast_normalized", "sum"])
+def test_a_temperature_where_there_is_none_is_an_error(method):
+    rule = "`temperature` must be 1 where `method` is not 'softmax'.* Received: temperature=.*, method="
+    for temperature in (0.5, tf.constant(1.0)):
+        with pytest.raises(ValueError, match=rule):
+            ops.fusion_weights(tf.ones([2]), method, temperature=temperature)
+
+
+@pytest.mark.parametrize("shape", [[], [2, 3, 1]])
+def test_values_are_for_levels_or_for_levels_and_channels(shape):
+    with pytest.raises(ValueError, match=r"`values` must be \[levels\] or \[levels, channels\].* Received: values of"):
+        ops.fusion_weights(tf.ones(shape))
+
+
 def test_weights_that_have_no_equation_are_an_error():
     rule = "`method` must be one of 'fast_normalized', 'softmax', 'sum'. Received: method='mean'"
     with pytest.raises(ValueError, match=rule):

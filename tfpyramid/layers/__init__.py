@@ -11,16 +11,31 @@ from tfpyramid.layers.downsampling import (
     SpatialTransformerDownsample2D,
     SpectralDownsample2D,
 )
-from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
-from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
+from tfpyramid.layers.fusion import (
+    FeaturePyramid,
+    PerLevel,
+    PyramidBlock,
+    PyramidConv2D,
+    UpsampleConcat,
+    WeightedFusion,
+)
+from tfpyramid.layers.pyramids import (
+    AdaptiveDepthPyramid,
+    GaussianPyramid,
+    LaplacianPyramid,
+    LaplacianReconstruction,
+    LearnablePyramid,
+)
 from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
 
 __all__ = [
+    "AdaptiveDepthPyramid",
     "AntiAliasedDownsample2D",
     "BilinearDownsample2D",
     "BlurPool2D",
     "ChannelAdaptiveDownsample2D",
     "ContentAdaptiveDownsample2D",
+    "FeaturePyramid",
     "GaussianPyramid",
     "GumbelLevelSelector",
     "LaplacianPyramid",
@@ -30,6 +45,7 @@ __all__ = [
     "LearnableStrideConv2D",
     "LevelRouter",
     "PerLevel",
+    "PyramidBlock",
     "PyramidConv2D",
     "QueryLevelSelector",
     "SpatialTransformerDownsample2D",

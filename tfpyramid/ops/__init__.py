@@ -2,6 +2,7 @@
 
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.fusion import align_levels, fusion_weights
+from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
 from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
@@ -22,6 +23,7 @@ __all__ = [
     "binomial",
     "box",
     "conv_down",
+    "cumulative_gates",
     "depthwise_down",
     "fusion_weights",
     "gaussian",

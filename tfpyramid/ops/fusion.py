@@ -79,23 +79,30 @@ def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_facto
 
 
 def fusion_weights(
-    values: tf.Tensor, method: str = "fast_normalized", *, hard: bool = False, epsilon: float = 1e-4
+    values: tf.Tensor,
+    method: str = "fast_normalized",
+    *,
+    hard: bool = False,
+    temperature: float | tf.Tensor = 1.0,
+    epsilon: float = 1e-4,
 ) -> tf.Tensor:
-    """Turn learned values, one for each level, into the weights of a sum.
+    """Turn learned values, one for each level or one for each level and channel, into the weights of a sum.
 
     Equation:
         "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`;
-        "softmax": `w = softmax(v)`; "sum": `w = v`.
+        "softmax": `w = softmax(v / T)` over the levels, T the temperature; "sum": `w = v`.
         With `hard`, forward: the one-hot vector of the largest weight; backward: the gradient of the weights above.
 
     Args:
-        values: floating tensor [levels].
+        values: floating tensor [levels], or [levels, channels] for weights of each channel apart.
         method: "fast_normalized", "softmax" or "sum".
-        hard: choose one level; the gradient is straight-through.
+        hard: choose one level, for each channel where there are weights for each; the gradient is straight-through.
+        temperature: of the softmax, a number or scalar tensor greater than 0; the smaller, the nearer to one level. The
+            other methods are homogeneous in v, have no temperature, and take none but 1.
         epsilon: keeps the fast form from dividing by zero, greater than 0.
 
     Returns:
-        [levels], of the dtype of `values`.
+        Tensor of the shape and dtype of `values`.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -105,13 +112,33 @@ def fusion_weights(
     """
     values = tf.convert_to_tensor(values)
     _checks.floating("values", values.dtype)
+    if values.shape.rank not in (1, 2):
+        raise ValueError(
+            f"`values` must be [levels] or [levels, channels]. Received: values of shape {tuple(values.shape)}"
+        )
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
+    if method == "softmax":
+        # Levels last, where choices are made. Without a seed there is no noise: this is the softmax of v / T.
+        return tf.transpose(straight_through.gumbel_softmax(tf.transpose(values), temperature, hard=hard))
+    check_temperature(method, temperature)
+    weights = values
     if method == "fast_normalized":
         positive = tf.nn.relu(values)
-        weights = positive / (tf.reduce_sum(positive) + epsilon)
-    else:
-        weights = tf.nn.softmax(values) if method == "softmax" else values
+        weights = positive / (tf.reduce_sum(positive, axis=0) + epsilon)
     if not hard:
         return weights
-    return straight_through.surrogate_st(straight_through.one_hot_st(weights), weights)
+    chosen = tf.transpose(straight_through.one_hot_st(tf.transpose(weights)))
+    return straight_through.surrogate_st(chosen, weights)
+
+
+def check_temperature(method: str, value: float | tf.Tensor) -> None:
+    """Raise `ValueError` unless weights of this method can have this temperature."""
+    if method == "softmax":
+        if not _checks.is_tensor(value):
+            _checks.temperature(value)
+    elif _checks.is_tensor(value) or _checks.temperature(value) != 1:
+        raise ValueError(
+            "`temperature` must be 1 where `method` is not 'softmax': the others have none. "
+            f"Received: temperature={value!r}, method={method!r}"
+        )

@@ -19,15 +19,25 @@ class WeightedFusion(AlignedLayer):
     Equation:
         `y = sum_k w[k] align(x[k])`, with one learned number v[k] for each level:
         "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`, v starts at 1;
-        "softmax": `w = softmax(v)`, v starts at 0; "sum": `w = v`, v starts at 1.
-        With `hard=True`, forward: the level of the largest weight alone; backward: the gradient of the weights above.
+        "softmax": `w = softmax(v / T)`, T the temperature, v starts at 0; "sum": `w = v`, v starts at 1.
+        With `per_channel=True` v[k], and so w[k], is a vector: a number for each channel, normalised over the levels.
+        With `hard=True`, forward: the level of the largest weight alone, per channel that of each channel; backward:
+        the gradient of the weights above.
+
+    Convention:
+        The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
+        to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
+        temperature and refuse any but 1.
 
     Args:
         method: "fast_normalized", "softmax" or "sum".
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
         scale_factor: ratio of a level's sides to those of the next, greater than 1, or None, as in `UpsampleConcat`.
         interpolation: "bilinear" or "nearest".
+        per_channel: weigh each channel of a level apart.
         hard: use one level in the forward pass, straight-through.
+        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. 1 for the methods
+            that have none.
         epsilon: keeps the fast form from dividing by zero, greater than 0.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
@@ -36,6 +46,11 @@ class WeightedFusion(AlignedLayer):
 
     Output shape:
         [batch, target height, target width, channels].
+
+    Attributes:
+        level_weights: the learned v, [levels] or [levels, channels].
+        temperature: scalar weight, not trained: saved, exported, and there to be annealed; None for the methods that
+            have none.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above, such as levels in the wrong order.
@@ -50,26 +65,44 @@ class WeightedFusion(AlignedLayer):
     """
 
     def __init__(
-        self, method: str = "fast_normalized", *, hard: bool = False, epsilon: float = 1e-4, **kwargs: Any
+        self,
+        method: str = "fast_normalized",
+        *,
+        per_channel: bool = False,
+        hard: bool = False,
+        temperature: float = 1.0,
+        epsilon: float = 1e-4,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.method = _checks.one_of("method", method, fusion.METHODS)
+        self.per_channel = _checks.flag("per_channel", per_channel)
         self.hard = _checks.flag("hard", hard)
+        self.initial_temperature = _checks.temperature(temperature)
+        fusion.check_temperature(self.method, self.initial_temperature)
         self.epsilon = _checks.number("epsilon", epsilon, above=0)
+        self.temperature = None  # Made by `build`, for a softmax.
 
     def build(self, input_shape: Any) -> None:
+        shapes = self.aligned_shapes(input_shape)
         self.level_weights = self.add_weight(
             name="level_weights",
-            shape=(len(self.aligned_shapes(input_shape)),),
+            shape=(len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
             initializer="zeros" if self.method == "softmax" else "ones",
         )
+        if self.method == "softmax":
+            self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
-        values = tf.convert_to_tensor(self.level_weights)
-        weights = fusion.fusion_weights(values, self.method, hard=self.hard, epsilon=self.epsilon)
         aligned = self.aligned(levels)
-        return tf.add_n([weight * level for weight, level in zip(tf.unstack(weights, len(aligned)), aligned)])
+        return tf.add_n([weight * level for weight, level in zip(tf.unstack(self.weigh(), len(aligned)), aligned)])
+
+    def weigh(self) -> tf.Tensor:
+        """Return w of the equation as used, one-hot if `hard`: [levels] or [levels, channels]."""
+        values = tf.convert_to_tensor(self.level_weights)
+        temperature = 1.0 if self.temperature is None else self.temperature
+        return fusion.fusion_weights(values, self.method, hard=self.hard, temperature=temperature, epsilon=self.epsilon)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         shapes = self.aligned_shapes(input_shape)
@@ -77,4 +110,11 @@ class WeightedFusion(AlignedLayer):
         return shapes[0]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "method": self.method, "hard": self.hard, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "method": self.method,
+            "per_channel": self.per_channel,
+            "hard": self.hard,
+            "temperature": self.initial_temperature,
+            "epsilon": self.epsilon,
+        }

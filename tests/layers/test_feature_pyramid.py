@@ -1,0 +1,209 @@
+"""FeaturePyramid and PyramidBlock, beyond the conformance table: the published networks, with copied weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import references
+from tfpyramid import layers
+from tfpyramid._compat import keras
+
+
+def photograph(*shape):
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def levels_of(*sides, channels=3, batch=1):
+    """Return levels of the given sides."""
+    return [photograph(batch, *side, channels) for side in sides]
+
+
+def twice(x, size):
+    """Nearest upsampling by 2: every sample twice, and on odd sides the last one once."""
+    return np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)[:, : size[0], : size[1]]
+
+
+def randomise(layer):
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.standard_normal(w.shape).astype(np.float32) / 4 for w in layer.get_weights()])
+
+
+def of_level(convolutions, k):
+    return [np.float64(w) for w in convolutions.level_layers[k].get_weights()]
+
+
+# Cells of equal size are what repetition makes of sides that are halves, and of no others.
+@pytest.mark.parametrize(
+    "scale_factor, sides",
+    [
+        (2.0, [(16, 24), (8, 12), (4, 6)]),
+        (2.0, [(13, 21), (7, 11), (4, 6)]),
+        (2.0, [(1, 1), (1, 1), (1, 1)]),
+        (None, [(16, 24), (8, 12), (4, 6)]),
+    ],
+    ids=["even", "odd", "one-pixel", "stretched"],
+)
+def test_it_is_the_published_network(scale_factor, sides):
+    c3, c4, c5 = levels = levels_of(*sides)
+    layer = layers.FeaturePyramid(5, extra_levels=2, scale_factor=scale_factor)
+    layer(levels)
+    randomise(layer)
+    m5 = references.conv_same(c5, *of_level(layer.lateral, 2))
+    m4 = references.conv_same(c4, *of_level(layer.lateral, 1)) + twice(m5, sides[1])
+    m3 = references.conv_same(c3, *of_level(layer.lateral, 0)) + twice(m4, sides[0])
+    expected = [references.conv_same(m, *of_level(layer.output_conv, k)) for k, m in enumerate((m3, m4, m5))]
+    expected.append(expected[-1][:, ::2, ::2])
+    expected.append(expected[-1][:, ::2, ::2])
+    for y, e in zip(layer(levels), expected, strict=True):
+        np.testing.assert_allclose(y, e, atol=1e-5)
+
+
+def test_every_level_hears_the_coarser_ones_and_none_hears_the_finer():
+    levels = [tf.constant(x) for x in levels_of((8, 8), (4, 4), (2, 2))]
+    layer = layers.FeaturePyramid(2)
+    for k in range(3):
+        with tf.GradientTape() as tape:
+            tape.watch(levels)
+            objective = tf.reduce_sum(layer(levels)[k] ** 2)
+        heard = [g is not None and bool(np.any(g)) for g in tape.gradient(objective, levels)]
+        assert heard == [j >= k for j in range(3)]
+
+
+def test_one_level_is_a_pyramid_too():
+    (y,) = layers.FeaturePyramid(2)(levels_of((5, 4)))
+    assert y.shape == (1, 5, 4, 2)
+
+
+def test_batch_normalisation_takes_the_place_of_the_biases_and_learns_the_statistics_in_training():
+    levels = levels_of((8, 8), (4, 4), batch=4)
+    layer = layers.FeaturePyramid(2, batch_norm=True)
+    y = layer(levels, training=True)
+    for level in y:
+        np.testing.assert_allclose(tf.reduce_mean(level, [0, 1, 2]), np.zeros(2), atol=1e-4)
+        np.testing.assert_allclose(tf.math.reduce_variance(level, [0, 1, 2]), np.ones(2), atol=0.1)
+    assert layer.lateral.level_layers[0].bias is None and layer.output_conv.level_layers[1].bias is None
+    for norm in layer.lateral_norm.level_layers + layer.output_norm.level_layers:
+        assert np.any(norm.moving_mean.numpy() != 0)
+    before = [w.copy() for w in layer.get_weights()]
+    layer(levels, training=False)
+    assert all(np.array_equal(a, b) for a, b in zip(before, layer.get_weights()))
+
+
+def test_one_feature_pyramid_serves_images_of_many_sizes():
+    image = keras.Input((None, None, 3))
+    features = layers.FeaturePyramid(4, extra_levels=1)(layers.LearnablePyramid(3)(image))
+    model = keras.Model(image, features)
+    for sides in [(33, 47), (1, 1), (2, 9), (64, 64)]:
+        shapes = [y.shape[1:3] for y in model(photograph(1, *sides, 3))]
+        expected = [tuple(-(-n // 2**k) for n in sides) for k in range(4)]
+        assert [tuple(shape) for shape in shapes] == expected
+
+
+def seed_block(x, layer):
+    """The block of the notebook it comes from: 32 by 32 images come out 16 by 16."""
+    weights = [np.float64(w.numpy()) for pair in zip(layer.kernels, layer.biases) for w in pair]
+    (w0, b0), (w1, b1), (w2, b2), (w3, b3) = zip(weights[::2], weights[1::2])
+
+    def conv(x, w, b, stride):
+        return np.tanh(references.correlate(np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect"), w) + b)[
+            :, ::stride, ::stride
+        ]
+
+    def upsample(x):
+        return x.repeat(2, axis=1).repeat(2, axis=2)
+
+    half = conv(x, w0, b0, 2)
+    inner = np.concatenate([half, upsample(conv(conv(half, w1, b1, 2), w2, b2, 1))], -1)
+    middle = np.concatenate([x, upsample(inner)], -1)
+    return conv(middle, w3, b3, 2)
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (8, 12)])
+def test_the_block_is_the_one_it_generalises_on_sides_that_one_can_do(sides):
+    x = photograph(2, *sides, 3)
+    layer = layers.PyramidBlock(4, strides=2)
+    layer(x)
+    randomise(layer)
+    np.testing.assert_allclose(layer(x), seed_block(x, layer), atol=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(4, 4), (1, 1), (1, 9), (5, 2), (33, 47)])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_the_block_keeps_the_size_of_any_image(sides, depth):
+    assert layers.PyramidBlock(2, depth)(photograph(1, *sides, 3)).shape == (1, *sides, 2)
+
+
+def test_a_block_of_depth_d_has_d_plus_two_convolutions():
+    layer = layers.PyramidBlock(4, depth=3)
+    layer.build((None, None, None, 2))
+    assert [tuple(w.shape) for w in layer.kernels] == [(3, 3, c, 4) for c in (2, 4, 4, 4, 2 + 3 * 4)]
+    assert len({w.numpy().flat[0] for w in layer.kernels}) == 5
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize("layer", [layers.FeaturePyramid, layers.PyramidBlock])
+@pytest.mark.parametrize("filters", [0, 1.5, None])
+def test_filters_are_checked_when_the_layer_is_made(layer, filters):
+    with pytest.raises(ValueError, match="`filters` must be an integer of at least 1, .* Received: filters="):
+        layer(filters)
+
+
+@pytest.mark.parametrize(
+    "arguments, rule",
+    [
+        ({"extra_levels": -1}, "`extra_levels` must be an integer of at least 0, the coarse levels to add"),
+        ({"scale_factor": 1}, "`scale_factor` must be a finite number greater than 1"),
+        ({"interpolation": "cubic"}, "`interpolation` must be one of 'bilinear', 'nearest'"),
+        ({"batch_norm": "yes"}, "`batch_norm` must be True or False"),
+    ],
+)
+def test_arguments_of_a_feature_pyramid_are_checked_when_it_is_made(arguments, rule):
+    with pytest.raises(ValueError, match=f"{rule}.* Received: {next(iter(arguments))}="):
+        layers.FeaturePyramid(4, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, rule",
+    [
+        ({"depth": 0}, "`depth` must be an integer of at least 1, how many times the block strides down"),
+        ({"kernel_size": 0}, "`kernel_size` must be an integer of at least 1"),
+        ({"strides": 0}, "`strides` must be an integer of at least 1"),
+        ({"border": "mirror"}, "`border` must be one of 'reflect'"),
+        ({"interpolation": "cubic"}, "`interpolation` must be one of 'bilinear', 'nearest'"),
+        ({"use_bias": 1}, "`use_bias` must be True or False"),
+    ],
+)
+def test_arguments_of_a_block_are_checked_when_it_is_made(arguments, rule):
+    with pytest.raises(ValueError, match=f"{rule}.* Received: {next(iter(arguments))}="):
+        layers.PyramidBlock(4, **arguments)
+
+
+@pytest.mark.parametrize("sides", [[(4, 4), (8, 8)], [(8, 8), (8, 8)], [(8, 8), (4, 5)]])
+def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolically(sides):
+    message = r"`levels` must be finest first, each side ceil\(n / scale_factor\).* Received: sides .*, scale_factor=2"
+    with pytest.raises(ValueError, match=message):
+        layers.FeaturePyramid(4)(levels_of(*sides))
+    with pytest.raises(ValueError, match=message):
+        layers.FeaturePyramid(4)([keras.Input((*side, 3)) for side in sides])
+
+
+def test_levels_of_no_factor_must_be_finest_first_too():
+    layer = layers.FeaturePyramid(4, scale_factor=None)
+    with pytest.raises(ValueError, match="`levels` must be finest first, no side larger.* Received: sides .*=None"):
+        layer(levels_of((4, 4), (7, 8)))
+
+
+def test_a_feature_pyramid_keeps_its_number_of_levels():
+    layer = layers.FeaturePyramid(4)
+    layer(levels_of((8, 8), (4, 4)))
+    with pytest.raises(ValueError, match="`levels` must be as many as at the first call, 2.* Received: 3 levels"):
+        layer(levels_of((8, 8), (4, 4), (2, 2)))
+
+
+def test_what_is_no_list_of_levels_and_no_image_is_refused():
+    with pytest.raises(ValueError, match="`levels` must be a list of levels, finest first. Received: one tensor"):
+        layers.FeaturePyramid(4)(photograph(1, 8, 8, 3))
+    with pytest.raises(ValueError, match="`images` must have 4 axes"):
+        layers.PyramidBlock(4)(photograph(8, 8, 3))

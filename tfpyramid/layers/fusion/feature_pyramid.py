@@ -1,0 +1,161 @@
+"""FeaturePyramid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers.fusion.per_level import PerLevel
+from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
+from tfpyramid.ops import resample
+from tfpyramid.ops.separable import level_size
+
+
+@register
+class FeaturePyramid(ImageLayer):
+    """Levels that each know what the coarser ones saw: the feature pyramid network (FPN) behind a backbone.
+
+    Equation:
+        `lateral[k] = conv1x1(x[k])`; `top_down[k] = lateral[k] + up(top_down[k + 1])`, the coarsest `lateral[-1]`;
+        `y[k] = conv3x3(top_down[k])`, weights for each level. Beyond them `extra_levels` times
+        `y[k] = y[k - 1][::2, ::2]`, the published P6. There is no activation anywhere; with `batch_norm` each
+        convolution is followed by a batch normalisation in place of its bias.
+
+    Convention:
+        Levels come in and go out finest first. A coarser level is magnified to the size that the finer one actually
+        has, so sides need not be divisible by anything. Sample i of level k sits at i * scale_factor^k of level 0;
+        "nearest" takes the nearer of two samples, of two equally near the first: at factor 2 output samples 2i and
+        2i + 1 are both input sample i, the published repetition, with the last repetition left out on odd sides.
+        Extra levels are read at multiples of the factor, between samples linearly.
+
+    Args:
+        filters: channels of every output, at least 1.
+        extra_levels: coarse levels to add by decimating the coarsest output, at least 0.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
+            no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels are halves.
+        interpolation: "nearest", as published, or "bilinear".
+        batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a
+            short training half way.
+        kernel_initializer: Keras initializer of the kernels.
+        kernel_regularizer: Keras regularizer of the kernels.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        A list of [batch, height, width, channels], finest first; any sides of at least 1, known or not, any channels.
+
+    Output shape:
+        A list of [batch, height, width, filters], finest first, and `extra_levels` coarser ones behind.
+
+    Attributes:
+        lateral: the 1 by 1 convolutions, a `PyramidConv2D`.
+        output_conv: the 3 by 3 convolutions, a `PyramidConv2D`.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above, such as levels in the wrong order.
+
+    Example:
+        >>> levels = LearnablePyramid(3, LearnableDownsample2D(filters=8))(tf.ones([1, 33, 47, 3]))
+        >>> [tuple(y.shape) for y in FeaturePyramid(16, extra_levels=1)(levels)]
+        [(1, 33, 47, 16), (1, 17, 24, 16), (1, 9, 12, 16), (1, 5, 6, 16)]
+
+    References:
+        Lin, Dollar, Girshick, He, Hariharan and Belongie, Feature Pyramid Networks for Object Detection, 2017,
+        section 3 (the network), section 4.1 (P6).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        *,
+        extra_levels: int = 0,
+        scale_factor: float | None = 2.0,
+        interpolation: str = "nearest",
+        batch_norm: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = _checks.integer("filters", filters, 1, "the channels of every output")
+        self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, "the coarse levels to add")
+        self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
+        self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+        self.batch_norm = _checks.flag("batch_norm", batch_norm)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.lateral = self._convolutions("lateral", 1)
+        self.output_conv = self._convolutions("output_conv", 3)
+        self.lateral_norm = self._normalisations("lateral_norm") if batch_norm else None
+        self.output_norm = self._normalisations("output_norm") if batch_norm else None
+
+    def _convolutions(self, name: str, kernel_size: int) -> PyramidConv2D:
+        return PyramidConv2D(
+            self.filters,
+            kernel_size,
+            use_bias=not self.batch_norm,
+            # From the configuration: an initializer that is used twice draws equal numbers.
+            kernel_initializer=keras.initializers.serialize(self.kernel_initializer),
+            kernel_regularizer=self.kernel_regularizer,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _normalisations(self, name: str) -> PerLevel:
+        normalise = keras.layers.BatchNormalization(momentum=0.9, name="batch_norm", dtype=self.dtype_policy)
+        return PerLevel(normalise, share_weights=False, name=name, dtype=self.dtype_policy)
+
+    def build(self, input_shape: Any) -> None:
+        shapes = self.compute_output_shape(input_shape)[: len(_checks.level_shapes(input_shape))]
+        self.lateral.build(input_shape)
+        for part in (self.output_conv, self.lateral_norm, self.output_norm):
+            if part is not None:
+                part.build(shapes)
+        super().build(input_shape)
+
+    def call(self, levels: list[tf.Tensor], training: bool | None = None) -> list[tf.Tensor]:
+        laterals = self.lateral(_checks.levels(levels, self.scale_factor))
+        if self.lateral_norm is not None:
+            laterals = self.lateral_norm(laterals, training=training)
+        top_down = laterals[-1:]
+        for lateral in laterals[-2::-1]:
+            top_down.insert(0, lateral + self._magnified(top_down[0], lateral))
+        outputs = self.output_conv(top_down)
+        if self.output_norm is not None:
+            outputs = self.output_norm(outputs, training=training)
+        for _ in range(self.extra_levels):
+            outputs.append(resample.pyr_down(outputs[-1], scale_factor=self._extra_factor, kernel=[1.0]))
+        return outputs
+
+    def _magnified(self, coarser: tf.Tensor, finer: tf.Tensor) -> tf.Tensor:
+        size = resample.sides(finer)
+        return resample.resize_by(coarser, self.scale_factor, size, interpolation=self.interpolation)
+
+    @property
+    def _extra_factor(self) -> float:
+        return self.scale_factor or 2.0
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        shapes = _checks.level_shapes(input_shape)
+        _checks.level_sizes(shapes, self.scale_factor)
+        outputs: list[tuple[int | None, ...]] = [(*shape[:3], self.filters) for shape in shapes]
+        for _ in range(self.extra_levels):
+            batch, height, width, _ = outputs[-1]
+            sides = (level_size(side, self._extra_factor) for side in (height, width))
+            outputs.append((batch, *sides, self.filters))
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "extra_levels": self.extra_levels,
+            "scale_factor": self.scale_factor,
+            "interpolation": self.interpolation,
+            "batch_norm": self.batch_norm,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

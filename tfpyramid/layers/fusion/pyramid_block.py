@@ -1,0 +1,146 @@
+"""PyramidBlock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, convolution, resample
+from tfpyramid.ops.separable import level_size
+
+
+@register
+class PyramidBlock(ImageLayer):
+    """A small pyramid inside one block: stride down and back up, what was there kept beside what comes back.
+
+    Equation:
+        `y = a(conv(skip_0(x), strides))`, with the activation a, `skip_k(x) = concat(x, up(inside_k(x)))`, and
+        `inside_k(x) = skip_{k+1}(a(conv(x, 2)))`; the innermost is `inside_{depth-1}(x) = a(conv(a(conv(x, 2)), 1))`.
+        Each `conv(x, s)` has a kernel and a bias of its own: `conv_down(x, kernel, s) + bias`.
+
+    Convention:
+        Output sample i of a convolution sits at i * strides of its input, and a side of n becomes ceil(n / strides).
+        `up` magnifies by 2 to the size that what it is put beside actually has, so that any sides work, 1 by 1 too
+        (a side of 1 stays 1), and borders keep mirroring on short axes. "nearest" repeats each sample; the last
+        repetition is left out on odd sides.
+
+    Args:
+        filters: channels of every convolution and of the output, at least 1.
+        depth: how many times the block strides down, at least 1.
+        activation: Keras activation behind every convolution, or None.
+        kernel_size: rows and columns of the kernels, at least 1: one number or two.
+        strides: of the last convolution, at least 1: 1 keeps the size of the images, 2 halves it.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        interpolation: "nearest" or "bilinear".
+        use_bias: add a learned number to each filter.
+        kernel_initializer: Keras initializer of the kernels.
+        kernel_regularizer: Keras regularizer of the kernels.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+
+    Output shape:
+        [batch, ceil(height / strides), ceil(width / strides), filters].
+
+    Attributes:
+        kernels: of the `depth` convolutions down, of the innermost, and of the last, whose input are
+            channels + depth * filters.
+        biases: of the same, or an empty list.
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> tuple(PyramidBlock(16)(tf.ones([1, 33, 47, 3])).shape)
+        (1, 33, 47, 16)
+
+    References:
+        Ronneberger, Fischer and Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015, section 2
+        (down, up, and the concatenation with what was there).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        depth: int = 2,
+        activation: Any = "tanh",
+        *,
+        kernel_size: int | tuple[int, int] = 3,
+        strides: int = 1,
+        border: str = "reflect",
+        interpolation: str = "nearest",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = _checks.integer("filters", filters, 1, "the channels of the output")
+        self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down")
+        self.activation = keras.activations.get(activation)
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels")
+        self.strides = _checks.integer("strides", strides, 1, "those of the last convolution")
+        self.border = borders.check(border)
+        self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernels: list = []  # Made by `build`, as are the biases.
+        self.biases: list = []
+
+    def build(self, input_shape: Any) -> None:
+        channels = _checks.image_shape("images", input_shape)[3]
+        names = [f"down_{k}" for k in range(self.depth)] + ["inner", "outer"]
+        self.kernels, self.biases = [], []
+        heard = [channels] + [self.filters] * self.depth + [channels + self.depth * self.filters]
+        for name, count in zip(names, heard):
+            kernel = self.add_weight(
+                name=f"{name}_kernel",
+                shape=(*self.kernel_size, count, self.filters),
+                # From its configuration: an initializer that is used twice draws equal numbers.
+                initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
+                regularizer=self.kernel_regularizer,
+            )
+            self.kernels.append(kernel)
+            if self.use_bias:
+                self.biases.append(self.add_weight(name=f"{name}_bias", shape=(self.filters,), initializer="zeros"))
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return self._conv(-1, self._skip(0, _checks.images(images)), self.strides)
+
+    def _conv(self, index: int, x: tf.Tensor, strides: int) -> tf.Tensor:
+        """Return a(conv(x, strides)) with the kernel and the bias of an index."""
+        y = convolution.conv_down(x, tf.convert_to_tensor(self.kernels[index]), strides, border=self.border)
+        return self.activation(y + tf.convert_to_tensor(self.biases[index]) if self.use_bias else y)
+
+    def _skip(self, k: int, x: tf.Tensor) -> tf.Tensor:
+        """Return x, and beside it what comes back from further down, skip_k of the equation."""
+        inside = self._conv(k, x, 2)
+        inside = self._skip(k + 1, inside) if k + 1 < self.depth else self._conv(self.depth, inside, 1)
+        back = resample.resize_by(inside, 2.0, resample.sides(x), interpolation=self.interpolation)
+        return tf.concat([x, back], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, height, width, _ = _checks.image_shape("images", input_shape)
+        return (batch, level_size(height, self.strides), level_size(width, self.strides), self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "depth": self.depth,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "border": self.border,
+            "interpolation": self.interpolation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

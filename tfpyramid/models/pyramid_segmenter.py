@@ -1,0 +1,91 @@
+"""pyramid_segmenter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfpyramid import _checks, layers
+from tfpyramid._compat import keras
+
+
+def pyramid_segmenter(
+    num_classes: int,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    num_levels: int = 4,
+    filters: int = 32,
+    num_convolutions: int = 2,
+    downsample: keras.layers.Layer | None = None,
+    scale_factor: float | None = 2.0,
+    classifier_activation: Any = "softmax",
+    name: str = "pyramid_segmenter",
+) -> keras.Model:
+    """Make a model that gives each pixel a class: down a learned pyramid, across every level, and up again.
+
+    It is U-shaped: `LearnablePyramid` goes down; at each level `num_convolutions` times `PyramidConv2D`, batch
+    normalisation and a rectifier; `FeaturePyramid` brings down what coarser levels saw; `UpsampleConcat` puts all
+    levels side by side at the size of the images, and two convolutions make classes of them. Coarse levels see a large
+    part of the image, fine ones where its edges are, and every level is there at every pixel.
+
+    Convention:
+        Images of any size from 1 by 1, odd ones too, whatever `num_levels`: sides need not be divisible by anything.
+        Batch normalisation stands behind every convolution but the last, without which such a model hardly trains. Its
+        momentum is 0.9, so that a model of a hundred steps already predicts as it was trained.
+        The mask is float32 under mixed precision too.
+
+    Args:
+        num_classes: channels of the mask, at least 1.
+        input_shape: (height, width, channels) of the images; sides may be None, for any.
+        num_levels: levels of the pyramid, at least 1; with each the model sees twice as far.
+        filters: channels of the features at every level, at least 1.
+        num_convolutions: convolutions at each level on the way across, at least 1.
+        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
+        scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes
+            follow no factor.
+        classifier_activation: Keras activation of the mask: "softmax" for one class a pixel, "sigmoid" for one class
+            against the rest and for classes that overlap, None for logits.
+        name: of the model.
+
+    Returns:
+        A `keras.Model` from images [batch, height, width, channels] to a mask [batch, height, width, num_classes].
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    Example:
+        >>> model = models.pyramid_segmenter(5, num_levels=3, filters=8)
+        >>> tuple(model(tf.ones([1, 33, 47, 3])).shape)
+        (1, 33, 47, 5)
+
+    References:
+        Ronneberger, Fischer and Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015, section 2;
+        Kirillov, Girshick, He and Dollar, Panoptic Feature Pyramid Networks, 2019, section 3 (a feature pyramid brought
+        to one size for segmentation).
+    """
+    num_classes = _checks.integer("num_classes", num_classes, 1, "the channels of the mask")
+    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, "those of each level")
+    activation = keras.activations.get(classifier_activation)
+    if num_classes == 1 and activation is keras.activations.softmax:
+        raise ValueError(
+            "`classifier_activation` must be 'sigmoid', or None for logits, where `num_classes` is 1: the softmax of "
+            f"one class is 1 everywhere. Received: classifier_activation={classifier_activation!r}"
+        )
+    images = keras.Input(_checks.input_shape(input_shape), name="image")
+    x = layers.LearnablePyramid(num_levels, downsample, name="pyramid")(images)
+    for k in range(num_convolutions):
+        x = layers.PyramidConv2D(filters, use_bias=False, name=f"features_{k}")(x)
+        x = _per_level(keras.layers.BatchNormalization(momentum=0.9), f"features_norm_{k}", share_weights=False)(x)
+        x = _per_level(keras.layers.ReLU(), f"features_relu_{k}")(x)
+    x = layers.FeaturePyramid(filters, scale_factor=scale_factor, batch_norm=True, name="top_down")(x)
+    x = _per_level(keras.layers.ReLU(), "top_down_relu")(x)
+    x = layers.UpsampleConcat(scale_factor=scale_factor, name="all_levels")(x)
+    x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="head")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
+    x = keras.layers.ReLU(name="head_relu")(x)
+    x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
+    mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
+    return keras.Model(images, mask, name=name)
+
+
+def _per_level(layer: keras.layers.Layer, name: str, *, share_weights: bool = True) -> layers.PerLevel:
+    return layers.PerLevel(layer, share_weights=share_weights, name=name)
