@@ -3,8 +3,9 @@
     python examples/visual_questions.py [--output DIR] [--seeds N] [--quick]
 
 easy-VQA asks of rendered images of 64 pixels a side what the one shape in them is, what its colour is, and whether
-there is this shape or that colour. A colour can be told at 8 or 16 pixels, a shape not always. `tfpyramid.models.pyramid_vlm`
-has encoders for 64, 32, 16 and 8 pixels, and learns which is good enough for which question; nobody tells it.
+there is this shape or that colour. A colour can be told at 8 or 16 pixels, a shape not always. The model of
+`tfpyramid.models.pyramid_vlm` has encoders for 64, 32, 16 and 8 pixels, and learns which is good enough for which
+question; nobody tells it.
 
 1. Train with the objective "value". From there, train an epoch more with the objectives "softmax" and "gumbel".
 2. Choose what pixels weigh, `cost_weight`, on images held out from training: the most at which the answers are at most
@@ -169,7 +170,11 @@ def fit(model: keras.Model, batches: tf.data.Dataset, epochs: int, rate: float, 
             bar.update()
 
         model.fit(
-            batches, epochs=epochs, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=show)]
+            batches,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=show)],
         )
 
 
@@ -179,8 +184,7 @@ def levels_of(model: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndar
     @tf.function
     def ask(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         question = model.question_encoder(inputs["question"])
-        levels = zip(model.router.encoders, model.router.pyramid(inputs["image"]))
-        answers = [model.decoder([encode(level), question]) for encode, level in levels]
+        answers = [model.decoder([features, question]) for features in model.router.encode_all(inputs["image"])]
         return tf.stack(answers, axis=1), tf.sigmoid(model.selector.level_logits(question))
 
     answers, right = zip(*(ask(inputs) for inputs, _ in batches))
@@ -210,11 +214,13 @@ def times(model: keras.Model, questions: Questions, words: Any, count: int, repe
     )
     inputs, _ = next(iter(questions[:count].batches(words, count)))
     contenders: dict[str, Callable] = {}
+    loaded = []  # A loaded model's endpoint does not keep its variables.
     with tempfile.TemporaryDirectory() as folder:
         for name, each in (("routed", model), ("finest", finest)):
             contenders[name] = tf.function(each)
             each.export(os.path.join(folder, name), **({"verbose": False} if keras.__version__ >= "3" else {}))
-            contenders[f"{name}, exported"] = tf.saved_model.load(os.path.join(folder, name)).serve
+            loaded.append(tf.saved_model.load(os.path.join(folder, name)))
+            contenders[f"{name}, exported"] = loaded[-1].serve
         taken: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(repeats + 2):  # The first two are warm-up.
             for name, ask in contenders.items():

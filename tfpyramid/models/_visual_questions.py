@@ -17,8 +17,8 @@ from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 class PyramidVLM(keras.Model):
     """Image and question to answer, by the level that the question asks for; see `tfpyramid.models.pyramid_vlm`.
 
-    A functional model of {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value" it is
-    trained on the answers of every level: in training it then returns {"answer": [batch, levels, answers],
+    A functional model of {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value" it
+    is trained on the answers of every level: in training it then returns {"answer": [batch, levels, answers],
     "level_logits": [batch, levels]}, which `compute_loss` and `compute_metrics` know.
 
     Args:
@@ -60,8 +60,7 @@ class PyramidVLM(keras.Model):
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
-        levels = self.router.pyramid(inputs["image"])
-        features = [encode(level) for encode, level in zip(self.router.encoders, levels)]
+        features = self.router.encode_all(inputs["image"])
         return {
             "answer": tf.stack([self.decoder([feature, question]) for feature in features], axis=1),
             # The question is encoded for the answers; how good a level is is read off it, and does not change it.
@@ -71,7 +70,7 @@ class PyramidVLM(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> tf.Tensor:
-        """Return the compiled loss of the answer; in training for "value", of all levels' answers and of their values."""
+        """Return the compiled loss of the answer; in training for "value", that of all levels' and of their values."""
         answers = y_pred["answer"]
         if "level_logits" not in y_pred:
             return super().compute_loss(x, y, answers, sample_weight, **kwargs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tfpyramid import _checks
 from tfpyramid._compat import keras
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
@@ -19,7 +17,7 @@ def pyramid_vlm(
     vocabulary_size: int,
     num_answers: int,
     *,
-    input_shape: Sequence[int | None] = (None, None, 3),
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     num_levels: int = 4,
     downsample: keras.layers.Layer | None = None,
     objective: str = "value",
@@ -30,10 +28,10 @@ def pyramid_vlm(
     seed: int | None = None,
     name: str = "pyramid_vlm",
 ) -> keras.Model:
-    """Build a model that answers a question about an image, and reads the image at the level that the question needs.
+    """Build a model that answers questions about images, and reads each at the level that its question needs.
 
     A `LearnablePyramid`; a `QueryLevelSelector`, by the question alone; a `LevelRouter` with an encoder for each level,
-    of which at inference each sample runs the chosen one and the pyramid down to it; and a decoder shared by all levels.
+    of which each sample runs the chosen one at inference, and the pyramid down to it; a decoder shared by all levels.
 
     Equation:
         `answer = softmax(dense(relu(dense(f * q))))`, with `q = tanh(...)` of the question and `f = tanh(...)` of the
@@ -59,7 +57,7 @@ def pyramid_vlm(
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
         cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
             loss, at least 0.
-        filters: channels behind the first convolution of an encoder, at least 1; the next have two and four times as many.
+        filters: channels behind the first convolution of an encoder, at least 1; the next have two and four times that.
         units: size of the features, at least 1.
         question_encoder: layer of token ids [batch, any] to vectors [batch, units]; None for the words regardless of
             their order.
@@ -90,11 +88,10 @@ def pyramid_vlm(
     num_levels = _checks.num_levels(num_levels)
     filters = _checks.integer("filters", filters, 1, "the channels behind the first convolution")
     units = _checks.integer("units", units, 1, "the size of the features")
-    if not isinstance(input_shape, (list, tuple)) or len(input_shape) != 3:
-        raise ValueError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape!r}")
+    input_shape = _checks.input_shape(input_shape)
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
-    channels = [shape[-1] for shape in pyramid.compute_output_shape((None, *input_shape))]
-    encoders = [_image_encoder(k, num_levels, channels[k], filters, units) for k in range(num_levels)]
+    levels = _checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
+    encoders = [_image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]
     selector = QueryLevelSelector(num_levels, objective=objective, cost_weight=cost_weight, seed=seed, name="selector")
     return PyramidVLM(
         LevelRouter(encoders, pyramid, name="router"),

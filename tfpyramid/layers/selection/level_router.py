@@ -93,14 +93,18 @@ class LevelRouter(BaseLayer):
         *levels, weights = inputs
         levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
         if training or not self.partition:
-            if self.pyramid is not None:
-                levels = self.pyramid(*levels)
-            return routing.weighted_sum([encode(level) for encode, level in zip(self.encoders, levels)], weights)
+            return routing.weighted_sum(self.encode_all(*levels), weights)
         shapes, feature_shape = self._shapes([tensor.shape for tensor in inputs])
         encoders = [routing.Stage(encoder, feature_shape[1:]) for encoder in self.encoders]
         if self.pyramid is None:
             return routing.route(levels, weights, encoders)
         return routing.route_down(levels[0], weights, encoders, self._descend(self.pyramid, shapes))
+
+    def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
+        """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
+        if self.pyramid is not None:
+            levels = self.pyramid(*levels)
+        return [encode(level) for encode, level in zip(self.encoders, levels)]
 
     def _descend(self, pyramid: keras.layers.Layer, shapes: list[_checks.ImageShape]) -> list[routing.Stage]:
         """Return the steps of the pyramid from each level to the next."""

@@ -31,10 +31,10 @@ class QueryLevelSelector(BaseLayer):
     Convention:
         W2 and b2 start at 0: untrained, all levels are as good. "softmax" and "gumbel" are trained through the weights
         and in training add the loss `cost_weight mean_b(sum_k w[b, k] costs[k])`. "value" is trained apart from them,
-        by a loss between `level_logits` and whether each level's answer was right
-        (binary cross-entropy; `tfpyramid.models.pyramid_vlm` has it); its `cost_weight` takes effect in the choice, so it may be set after
-        training: `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the
-        weights in training; NaN where there was no training step.
+        by the binary cross-entropy of `level_logits` and whether each level's answer was right, as in
+        `tfpyramid.models.pyramid_vlm`; its `cost_weight` takes effect in the choice, so it may be set after training:
+        `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the weights
+        in training; NaN where there was no training step.
 
     Args:
         num_levels: how many levels there are to choose from, at least 1.
