@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfpyramid
-from tfpyramid import layers, ops, visualize
+from tfpyramid import layers, losses, metrics, ops, training, visualize
 from tfpyramid._compat import keras
 
 MODULES = [
@@ -19,8 +19,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, tmp_path):
-    names = {"tf": tf, "keras": keras, "ops": ops, "layers": layers, "visualize": visualize, "os": os}
-    names["folder"] = str(tmp_path)
+    names = {"tf": tf, "keras": keras, "os": os, "folder": str(tmp_path)}
+    names.update({room.__name__.split(".")[-1]: room for room in (layers, losses, metrics, ops, training, visualize)})
     names.update({layer: getattr(layers, layer) for layer in layers.__all__})
     results = doctest.testmod(importlib.import_module(name), extraglobs=names)
     assert results.failed == 0

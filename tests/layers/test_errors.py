@@ -58,7 +58,7 @@ def test_kernel_is_checked_when_the_layer_is_made(layer, kernel, rule):
         layer(kernel=kernel)
 
 
-@pytest.mark.parametrize("name", layers.__all__)
+@pytest.mark.parametrize("name", sorted({*layers.__all__} - {"GradientNormalization"}))  # It knows no axes.
 def test_channels_first_names_the_transpose_to_use(name):
     first = {"LearnablePyramid": [2], "PerLevel": [keras.layers.ReLU()], "PyramidConv2D": [4]}.get(name, [])
     with pytest.raises(
@@ -226,3 +226,21 @@ def test_separate_weights_fix_the_number_of_levels():
     layer(zeros(8, 4))
     with pytest.raises(ValueError, match="`levels` must be as many as at the first call, 2.* Received: 3 levels"):
         layer(zeros(8, 4, 2))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"scope": "batch"}, "`scope` must be one of 'tensor', 'sample'. Received: scope='batch'"),
+        ({"norm": 0}, "`norm` must be a finite number greater than 0, the length of the gradient. Received: norm=0"),
+    ],
+)
+def test_gradient_normalization_is_checked_when_it_is_made(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        layers.GradientNormalization(**arguments)
+
+
+def test_gradients_of_integers_are_refused_eagerly_and_symbolically():
+    for x in (np.zeros([2, 3], np.int32), keras.Input((3,), dtype="int32")):
+        with pytest.raises(ValueError, match="`x` must be floating point: cast first"):
+            layers.GradientNormalization()(x)

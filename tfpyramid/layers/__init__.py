@@ -12,6 +12,7 @@ from tfpyramid.layers.downsampling import (
     SpectralDownsample2D,
 )
 from tfpyramid.layers.fusion import PerLevel, PyramidConv2D, UpsampleConcat, WeightedFusion
+from tfpyramid.layers.gradients import GradientNormalization
 from tfpyramid.layers.pyramids import GaussianPyramid, LaplacianPyramid, LaplacianReconstruction, LearnablePyramid
 from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
 
@@ -22,6 +23,7 @@ __all__ = [
     "ChannelAdaptiveDownsample2D",
     "ContentAdaptiveDownsample2D",
     "GaussianPyramid",
+    "GradientNormalization",
     "GumbelLevelSelector",
     "LaplacianPyramid",
     "LaplacianReconstruction",

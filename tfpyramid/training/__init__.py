@@ -1,0 +1,1 @@
+"""How pyramids are trained."""
