@@ -69,6 +69,7 @@ PUBLIC = {
         "surrogate_st",
         "window_mean",
     },
+    "tfpyramid.training": {"PyramidMonitor", "TemperatureAnnealing", "discriminative_optimizer"},
     "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))

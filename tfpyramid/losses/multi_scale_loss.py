@@ -209,8 +209,8 @@ class MultiScaleLoss(keras.losses.Loss):
         name: as in `keras.losses.Loss`.
         **kwargs: of `keras.losses.Loss`, such as `reduction`.
 
-    Targets are cast to the dtype of the outputs, as Keras's losses do: a mask of 0 and 1 becomes the share of each cell;
-    classes must be one-hot.
+    Targets are cast to the dtype of the outputs, as Keras's losses do: a mask of 0 and 1 becomes the share of each
+    cell; classes must be one-hot.
 
     Raises:
         ValueError: if an argument breaks a rule above, such as an output whose size no level of the target has.
