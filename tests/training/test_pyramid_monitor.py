@@ -69,9 +69,9 @@ def test_norms_and_usage_of_each_level_are_in_the_history_and_in_tensorboard(tmp
     assert len(pictures) == 2
     first, second = written[pictures[0]]
     assert len(first[1]) == 2 + 4  # Width, height, and two by two kernels.
-    picture = tf.io.decode_png(first[1][2])
-    assert picture.shape == (5, 5, 1) and np.max(picture) == 255
-    assert first[1][2] != second[1][2]
+    drawn = np.stack([tf.io.decode_png(picture) for picture in first[1][2:]])
+    assert drawn.shape == (4, 5, 5, 1) and drawn.min() == 0 and drawn.max() == 255
+    assert list(first[1]) != list(second[1])
 
 
 def test_norms_are_those_of_the_gradient_of_the_loss():
@@ -148,7 +148,7 @@ def test_several_outputs_and_weights_of_samples_are_counted():
     model.compile(keras.optimizers.SGD(0.0), ["mse", "mse"])
     targets = [np.zeros([8, 8, 8, 2], np.float32), np.zeros([8, 4, 4, 2], np.float32)]
     norms = []
-    for weights in ((), ([np.zeros(8, np.float32)] * 2,)):
+    for weights in ((), ([np.zeros([8, 1, 1], np.float32)] * 2,)):
         monitor = training.PyramidMonitor(sample=(X, targets, *weights))
         history = model.fit(X, targets, verbose=0, callbacks=[monitor]).history
         norms.append(history["gradient_norm/pyramid/level_1"][0])

@@ -22,7 +22,7 @@ class PyramidMonitor(keras.callbacks.Callback):
 
     * `temperature/LAYER`, of each layer that has one;
     * `gradient_norm/LAYER/level_k`, of the weights that lead to level k: the downsamplers of a pyramid, the layers of
-      a `PerLevel` or `PyramidConv2D`; weights that levels share are `.../shared`;
+      a `PerLevel` or `PyramidConv2D` that shares none; weights that a pyramid's levels share are `.../shared`;
     * `level_usage/LAYER/level_k`, the mean over the sample of what a layer's method `level_usage(outputs)` returns,
       [batch, levels]: the weights of a selector, the gates of a depth;
     * `kernel/LAYER`, pictures for TensorBoard only: the kernels of downsamplers, from their least value, black, to
@@ -33,7 +33,7 @@ class PyramidMonitor(keras.callbacks.Callback):
         what the pass moves (moving averages, states of random draws) is put back. Levels' usage is what inference uses.
 
     Args:
-        log_dir: folder for TensorBoard; None writes none.
+        log_dir: folder for TensorBoard, which need not be installed here; None writes none.
         sample: (x, y), or (x, y, sample_weight), a small batch as for `fit`; None leaves out gradients and usage.
 
     Raises:
@@ -52,9 +52,8 @@ class PyramidMonitor(keras.callbacks.Callback):
     def __init__(self, log_dir: Any = None, *, sample: tuple | None = None) -> None:
         super().__init__()
         if sample is not None and (not isinstance(sample, (list, tuple)) or len(sample) not in (2, 3)):
-            raise ValueError(
-                f"`sample` must be None, (x, y) or (x, y, sample_weight). Received: sample of type {type(sample).__name__}"
-            )
+            got = f"sample of type {type(sample).__name__}"
+            raise ValueError(f"`sample` must be None, (x, y) or (x, y, sample_weight). Received: {got}")
         self.log_dir = None if log_dir is None else str(log_dir)
         self.sample = (
             None if sample is None else tuple(tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample)
@@ -73,9 +72,9 @@ class PyramidMonitor(keras.callbacks.Callback):
             return
         with self._writer.as_default():
             for name, value in scalars.items():
-                tf.summary.scalar(name, value, step=epoch)
+                _write(name, tf.constant(value, tf.float32), epoch, plugin="scalars", data_class=1)
             for name, pictures in self._kernels():
-                tf.summary.image(name, pictures, step=epoch, max_outputs=MOST_KERNELS)
+                _write(name, _encoded(pictures), epoch, plugin="images", data_class=3)
         self._writer.flush()
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -132,7 +131,21 @@ class PyramidMonitor(keras.callbacks.Callback):
             kernel = getattr(layer, "blur", getattr(layer, "kernel", None))
             if not isinstance(layer, KERNEL_LAYERS) or kernel is None or len(kernel.shape) != 4:
                 continue
-            values = np.float32(raw(kernel)).transpose(2, 3, 0, 1)
-            values = values.reshape(-1, *values.shape[2:], 1)[:MOST_KERNELS]
+            values = np.transpose(np.asarray(raw(kernel), np.float32), (2, 3, 0, 1))
+            values = np.reshape(values, (-1, *values.shape[2:], 1))[:MOST_KERNELS]
             least, most = values.min(), values.max()
             yield f"kernel/{layer.name}", (values - least) / max(most - least, np.finfo(np.float32).tiny)
+
+
+def _write(name: str, value: tf.Tensor, step: int, *, plugin: str, data_class: int) -> None:
+    """Write for a plugin of TensorBoard; `tf.summary.scalar` and `tf.summary.image` would need it installed."""
+    metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
+    metadata.plugin_data.plugin_name = plugin
+    tf.summary.write(name, value, step=step, metadata=metadata)
+
+
+def _encoded(pictures: np.ndarray) -> tf.Tensor:
+    """Return pictures [n, rows, columns, 1] of 0 to 1 as TensorBoard has them: width, height and n PNGs, as strings."""
+    rows, columns = pictures.shape[1:3]
+    encoded = [tf.io.encode_png(np.uint8(np.round(255 * picture))) for picture in pictures]
+    return tf.stack([tf.constant(str(columns)), tf.constant(str(rows)), *encoded])
