@@ -136,6 +136,25 @@ def test_without_a_sample_it_writes_what_needs_none(tmp_path):
     assert set(events(tmp_path)) == set(temperatures)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.QueryLevelSelector(3, objective="softmax", name="selector"),
+        lambda: layers.GumbelLevelSelector(name="selector"),
+    ],
+    ids=["query", "gumbel"],
+)
+def test_the_usage_of_a_selector_is_how_often_it_chooses_each_level(make):
+    query = keras.Input((3,))
+    model = keras.Model(query, keras.layers.Dense(1)(make()(keras.layers.Dense(3)(query))))
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    x, y = RNG.standard_normal([2, 40, 3]).astype(np.float32)
+    history = model.fit(x, y[:, :1], verbose=0, callbacks=[training.PyramidMonitor(sample=(x, y[:, :1]))]).history
+    chosen = keras.Model(model.inputs, model.get_layer("selector").output)(x)
+    for k in range(3):
+        np.testing.assert_allclose(history[f"level_usage/selector/level_{k}"], [np.mean(chosen[:, k])], rtol=1e-6)
+
+
 def test_weights_that_levels_share_are_one_number():
     model = make_model(layers.AntiAliasedDownsample2D(), share_weights=True)
     history = fit(model, training.PyramidMonitor(sample=(X, Y)))

@@ -30,7 +30,8 @@ class PyramidMonitor(keras.callbacks.Callback):
 
     Convention:
         Gradients are those of the loss of the sample, in training mode, as the optimizer gets them, before clipping;
-        what the pass moves (moving averages, states of random draws) is put back. Levels' usage is what inference uses.
+        what the pass moves (moving averages; in Keras 3 the states of random draws) is put back. Levels' usage is that
+        of inference, and is watched where the layer is in the model itself, which must be functional.
 
     Args:
         log_dir: folder for TensorBoard, which need not be installed here; None writes none.
