@@ -150,7 +150,7 @@ def test_the_usage_of_a_selector_is_how_often_it_chooses_each_level(make):
     model.compile(keras.optimizers.SGD(0.5), "mse")
     x, y = RNG.standard_normal([2, 40, 3]).astype(np.float32)
     history = model.fit(x, y[:, :1], verbose=0, callbacks=[training.PyramidMonitor(sample=(x, y[:, :1]))]).history
-    chosen = keras.Model(model.inputs, model.get_layer("selector").output)(x)
+    chosen = keras.Model(model.input, model.get_layer("selector").output)(x)
     for k in range(3):
         np.testing.assert_allclose(history[f"level_usage/selector/level_{k}"], [np.mean(chosen[:, k])], rtol=1e-6)
 
@@ -178,3 +178,13 @@ def test_several_outputs_and_weights_of_samples_are_counted():
 def test_a_sample_that_is_none_is_refused(sample):
     with pytest.raises(ValueError, match=r"`sample` must be None, \(x, y\) or \(x, y, sample_weight\). Received"):
         training.PyramidMonitor(sample=sample)
+
+
+def test_usage_is_watched_in_models_of_several_inputs():
+    query, image = keras.Input((4,), name="query"), keras.Input((8, 8, 2), name="image")
+    weights = layers.QueryLevelSelector(3, name="selector")(query)
+    model = keras.Model({"query": query, "image": image}, keras.layers.Dense(1)(weights))
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    x, y = {"query": X[:, 0, :2].reshape(8, 4), "image": X}, Y[:, 0, 0, :1]
+    history = model.fit(x, y, verbose=0, callbacks=[training.PyramidMonitor(sample=(x, y))]).history
+    assert sum(history[f"level_usage/selector/level_{k}"][0] for k in range(3)) == pytest.approx(1)

@@ -117,7 +117,7 @@ class PyramidMonitor(keras.callbacks.Callback):
         watched = [layer for layer in getattr(self.model, "layers", []) if hasattr(layer, "level_usage")]
         if self.sample is None or not watched or not getattr(self.model, "inputs", None):
             return {}
-        outputs = keras.Model(self.model.inputs, [layer.output for layer in watched])(self.sample[0], training=False)
+        outputs = keras.Model(self.model.input, [layer.output for layer in watched])(self.sample[0], training=False)
         usage = {}
         for layer, output in zip(
             watched, outputs if len(watched) > 1 else [outputs[0] if isinstance(outputs, list) else outputs]
