@@ -6,7 +6,9 @@ import pytest
 
 from tests.check_layer import CHECKS
 from tests.layer_cases import CASES, case_id
-from tfpyramid import layers
+from tfpyramid import layers, losses
+
+LAYERS = {name: getattr(layers, name) for name in layers.__all__} | {"PyramidDiversity": losses.PyramidDiversity}
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -20,12 +22,12 @@ def test_ids_are_unique():
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("name", layers.__all__)
+@pytest.mark.parametrize("name", LAYERS)
 def test_every_public_layer_has_a_case_and_every_argument_is_varied(name):
-    configs = [case.make().get_config() for case in CASES if case.layer is getattr(layers, name)]
+    configs = [case.make().get_config() for case in CASES if case.layer is LAYERS[name]]
     assert configs, f"{name} has no case"
     arguments = set()
-    for cls in getattr(layers, name).__mro__:
+    for cls in LAYERS[name].__mro__:
         if cls.__module__.startswith("tfpyramid") and "__init__" in vars(cls):
             parameters = inspect.signature(cls.__init__).parameters.values()
             arguments |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}

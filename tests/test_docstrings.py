@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfpyramid
-from tfpyramid import layers, models, ops, visualize
+from tfpyramid import layers, losses, metrics, models, ops, training, visualize
 from tfpyramid._compat import keras
 
 MODULES = [
@@ -19,8 +19,9 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, tmp_path):
-    names = {"tf": tf, "keras": keras, "ops": ops, "layers": layers, "models": models, "os": os}
-    names.update({"visualize": visualize, "folder": str(tmp_path)})
+    names = {"tf": tf, "keras": keras, "os": os, "folder": str(tmp_path)}
+    rooms = (layers, losses, metrics, models, ops, training, visualize)
+    names.update({room.__name__.split(".")[-1]: room for room in rooms})
     names.update({layer: getattr(layers, layer) for layer in layers.__all__})
     results = doctest.testmod(importlib.import_module(name), extraglobs=names)
     assert results.failed == 0

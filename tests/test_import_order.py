@@ -1,4 +1,4 @@
-"""Imports run one way: ops, layers, models, export, visualize; and only _compat asks which Keras there is."""
+"""Imports run one way, as ORDER has it; and only _compat asks which Keras there is."""
 
 import ast
 import pathlib
@@ -10,7 +10,7 @@ import tfpyramid
 ROOT = pathlib.Path(tfpyramid.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 # May be imported by what comes after it in the list. What begins with an underscore belongs to everyone.
-ORDER = ["ops", "layers", "models", "export", "visualize"]
+ORDER = ["ops", "layers", "losses", "metrics", "training", "models", "export", "visualize"]
 
 
 def room_of(path):

@@ -76,3 +76,29 @@ def seed_generator(seed: int | None) -> Any:
 def next_seed(generator: Any) -> tf.Tensor:
     """Return two integers, others at each run of the graph too."""
     return tf.cast(generator.next(), tf.int32) if KERAS_3 else generator.make_seeds(1)[:, 0]
+
+
+# What the constructor of `keras.optimizers.Optimizer` wants of one that has no learning rate of its own.
+NO_LEARNING_RATE: dict[str, Any] = {"learning_rate": 0.0} if KERAS_3 else {"jit_compile": False}
+
+
+def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return a layer or model and all layers inside it, at any depth, each once."""
+    return list(dict.fromkeys(layer._flatten_layers()))
+
+
+def variable_name(variable: Any) -> str:
+    """Return what tells a variable from others of its model, as far as this Keras can say."""
+    return variable.path if KERAS_3 else variable.name
+
+
+def raw(variable: Any) -> Any:
+    """Return TensorFlow's own variable, which a tape can be asked for; a tensor is what it is."""
+    return variable.value if KERAS_3 and isinstance(variable, keras.Variable) else variable
+
+
+def training_loss(model: keras.Model, x: Any, y: Any, sample_weight: Any = None) -> tf.Tensor:
+    """Return the loss of a compiled model on a batch, in training mode, what layers add included."""
+    predictions = model(x, training=True)
+    extra = {"training": True} if KERAS_3 else {}
+    return model.compute_loss(x, y, predictions, sample_weight, **extra)

@@ -240,3 +240,21 @@ def test_separate_weights_fix_the_number_of_levels():
     layer(zeros(8, 4))
     with pytest.raises(ValueError, match="`levels` must be as many as at the first call, 2.* Received: 3 levels"):
         layer(zeros(8, 4, 2))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"scope": "batch"}, "`scope` must be one of 'tensor', 'sample'. Received: scope='batch'"),
+        ({"norm": 0}, "`norm` must be a finite number greater than 0, the length of the gradient. Received: norm=0"),
+    ],
+)
+def test_gradient_normalization_is_checked_when_it_is_made(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        layers.GradientNormalization(**arguments)
+
+
+def test_gradients_of_integers_are_refused_eagerly_and_symbolically():
+    for x in (np.zeros([2, 3], np.int32), keras.Input((3,), dtype="int32")):
+        with pytest.raises(ValueError, match="`x` must be floating point: cast first"):
+            layers.GradientNormalization()(x)

@@ -19,6 +19,7 @@ from tfpyramid.layers.fusion import (
     UpsampleConcat,
     WeightedFusion,
 )
+from tfpyramid.layers.gradients import GradientNormalization
 from tfpyramid.layers.pyramids import (
     AdaptiveDepthPyramid,
     GaussianPyramid,
@@ -37,6 +38,7 @@ __all__ = [
     "ContentAdaptiveDownsample2D",
     "FeaturePyramid",
     "GaussianPyramid",
+    "GradientNormalization",
     "GumbelLevelSelector",
     "LaplacianPyramid",
     "LaplacianReconstruction",

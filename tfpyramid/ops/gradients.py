@@ -5,7 +5,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid.ops import straight_through
 
-_SCOPES = ("tensor", "sample")
+SCOPES = ("tensor", "sample")
 
 
 def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -> tf.Tensor:
@@ -33,7 +33,7 @@ def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -
     """
     x = tf.convert_to_tensor(x)
     _checks.floating("x", x.dtype)
-    _checks.one_of("scope", scope, _SCOPES)
+    _checks.one_of("scope", scope, SCOPES)
     norm = _checks.number("norm", norm, above=0, meaning="the length of the gradient")
     if scope == "sample" and x.shape.rank == 0:
         raise ValueError("`x` must have a batch axis for scope='sample'. Received: x of shape ()")

@@ -144,6 +144,10 @@ class AdaptiveDepthPyramid(ImageLayer):
             copy.set_weights(step.get_weights())
         return shallower
 
+    def level_usage(self, outputs: tuple[list[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """Return what `training.PyramidMonitor` takes the mean of: the gates, [batch, max_levels]."""
+        return outputs[-1]
+
     def _check_built(self, name: str) -> None:
         if not self.built:
             raise ValueError(

@@ -70,6 +70,10 @@ class GumbelLevelSelector(BaseLayer):
             return straight_through.one_hot_st(logits, self.temperature)
         return straight_through.gumbel_softmax(logits, self.temperature, seed=next_seed(self._draws), hard=self.hard)
 
+    def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""
+        return outputs
+
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return shape_tuple(input_shape)
 

@@ -144,6 +144,10 @@ class QueryLevelSelector(BaseLayer):
     def _level_costs(self, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(routing.pixel_costs(self.num_levels) if self.costs is None else self.costs, dtype)
 
+    def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""
+        return outputs
+
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (_vector_shapes(input_shape)[0][0], self.num_levels)
 

@@ -1,0 +1,251 @@
+"""multi_scale_loss and MultiScaleLoss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register
+from tfpyramid.ops import borders, kernels, resample
+from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops.separable import level_size
+
+Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
+
+_DECAY = "the ratio of the weights of two neighbouring levels"
+_RULE = "`predictions` must have the sizes of levels of `targets`, each side ceil(n / scale_factor) of the one before."
+
+
+def multi_scale_loss(
+    targets: tf.Tensor | Sequence[tf.Tensor],
+    predictions: tf.Tensor | Sequence[tf.Tensor],
+    loss: Loss = "mse",
+    *,
+    weights: Sequence[float] | None = None,
+    decay: float = 0.5,
+    scale_factor: float = 2.0,
+    kernel: kernels.Kernel = None,
+    border: str = "reflect",
+) -> tf.Tensor:
+    """Compare predictions of several sizes with a target at full size, which the pyramid brings to each of them.
+
+    Equation:
+        `y = sum_k weights[k] mean(loss(target[k], prediction[k]))`, the mean over all but the batch, and target[k] what
+        `pyr_down` makes of the target, repeated until it has the size of prediction k; `weights[k] = decay^k`.
+
+    Convention:
+        Of a single prediction k is the number of `pyr_down` that bring the target to its size. Levels of one pixel
+        that follow a level of one pixel count as that level then; in a list each has its own place.
+
+    Args:
+        targets: [batch, height, width, channels], floating point: classes one-hot, a mask as 0 and 1, which become the
+            share of each cell. Or a list of as many targets as predictions, each of its prediction's size.
+        predictions: a list of [batch, height, width, channels], finest first, the size of a level of the targets each;
+            sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are compared in float32.
+        loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
+            not used.
+        weights: a number of at least 0 for each of the predictions; None means 1, decay, decay^2, ...
+        decay: ratio of the weights of two neighbouring levels, greater than 0.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        kernel: prefilter taps, as in `pyr_down`.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+
+    Returns:
+        [batch], as the losses of Keras.
+
+    Raises:
+        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has.
+
+    Example:
+        >>> target = tf.random.uniform([2, 9, 14, 1])
+        >>> levels = ops.gaussian_pyramid(target, 3)
+        >>> multi_scale_loss(target, [level + 1 for level in levels]).numpy()  # 1 + 1/2 + 1/4
+        array([1.75, 1.75], dtype=float32)
+
+    References:
+        Fischer et al., FlowNet: Learning Optical Flow with Convolutional Networks, 2015, section 4 (a loss at each
+        resolution); Sun, Yang, Liu and Kautz, PWC-Net, 2018, section 3 (training loss).
+    """
+    compare = _loss_function(loss)
+    decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
+    step = _step(scale_factor, kernel, border)
+    if not isinstance(predictions, (list, tuple)):
+        if weights is not None:
+            raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
+        target, prediction = _pair(targets, predictions)
+        target, steps = _brought(target, prediction, step)
+        return decay**steps * _per_sample(compare, target, prediction)
+    predictions = _checks.level_list(predictions, "predictions")
+    weights = _weights(weights, decay, len(predictions))
+    own = isinstance(targets, (list, tuple))
+    if own and len(targets) != len(predictions):
+        rule = "`targets` must be one tensor, or a list of as many as the predictions"
+        raise ValueError(f"{rule}, {len(predictions)}. Received: {len(targets)} targets")
+    terms, target = [], targets
+    for k, (prediction, weight) in enumerate(zip(predictions, weights)):
+        target, prediction = _pair(targets[k] if own else target, prediction)
+        target, _ = _brought(target, prediction, None if own else step)
+        terms.append(weight * _per_sample(compare, target, prediction))
+    return tf.add_n(terms)
+
+
+def _loss_function(loss: Any) -> Callable:
+    """Return the function (target, prediction) of a loss, without the reduction over the batch."""
+    rule = "`loss` must be the name of a loss of Keras, a function (target, prediction), or a keras.losses.Loss."
+    try:
+        found = keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError as error:
+        raise ValueError(f"{rule} Received: loss={loss!r}") from error
+    if isinstance(found, keras.losses.Loss):
+        return found.call
+    if not callable(found):
+        raise ValueError(f"{rule} Received: loss={loss!r}")
+    return found
+
+
+def _step(scale_factor: Any, kernel: Any, border: Any) -> dict[str, Any]:
+    """Return the arguments of `pyr_down`, checked."""
+    kernels.check(kernel)
+    return {"scale_factor": _checks.scale_factor(scale_factor), "kernel": kernel, "border": borders.check(border)}
+
+
+def _weights(weights: Any, decay: float, count: int) -> list[float]:
+    if weights is None:
+        return [decay**k for k in range(count)]
+    if not isinstance(weights, (list, tuple)) or len(weights) != count:
+        raise ValueError(f"`weights` must be as many as the predictions, {count}. Received: weights={weights!r}")
+    return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in weights]
+
+
+def _pair(target: Any, prediction: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return a target and a prediction as tensors of one dtype, in which they can be compared."""
+    target, prediction = _checks.images(target, "targets"), _checks.images(prediction, "predictions")
+    if target.shape[3] != prediction.shape[3]:
+        raise ValueError(
+            "`targets` must have as many channels as the predictions: classes are one-hot, since their numbers have no "
+            f"mean. Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
+        )
+    dtype = working_dtype(prediction.dtype)
+    return tf.cast(target, dtype), tf.cast(prediction, dtype)
+
+
+def _per_sample(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+    """Return [batch], the mean of a loss over all other axes."""
+    values = compare(target, prediction)
+    return tf.reduce_mean(values, list(range(1, values.shape.rank)))
+
+
+def _brought(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | None) -> tuple[tf.Tensor, Any]:
+    """Return a target at the size of a prediction, and the number of steps down that bring it there.
+
+    The number is an int where the sides are known, else a scalar of the target's dtype. Without a `step` none is taken.
+    """
+    size = (target.shape[1], target.shape[2])
+    wanted = (prediction.shape[1], prediction.shape[2])
+    if None not in size + wanted:
+        steps = _steps_between(size, wanted, step)
+        for _ in range(steps):
+            target = resample.pyr_down(target, **(step or {}))
+        return target, steps
+    steps = tf.zeros([], target.dtype)
+    if step is not None:
+        target, steps = tf.while_loop(
+            lambda x, _: tf.reduce_any(tf.shape(x)[1:3] > tf.shape(prediction)[1:3])
+            & _shrinks(x, step["scale_factor"]),
+            lambda x, count: (resample.pyr_down(x, **step), count + 1),
+            (target, steps),
+            shape_invariants=(tf.TensorShape([target.shape[0], None, None, target.shape[3]]), steps.shape),
+        )
+    check = tf.debugging.assert_equal(tf.shape(target)[1:3], tf.shape(prediction)[1:3], message=_RULE)
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(target), steps
+
+
+def _shrinks(x: tf.Tensor, factor: float) -> tf.Tensor:
+    """Tell whether the next level is smaller: at factors below 2 a side above 1 can stay what it is."""
+    return tf.reduce_any(level_size(tf.shape(x)[1:3], factor) < tf.shape(x)[1:3])
+
+
+def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[str, Any] | None) -> int:
+    """Return how many levels below `size` a level of `wanted` is; raise if there is none."""
+    sizes = [size]
+    while step is not None and sizes[-1] != wanted:
+        coarser = tuple(math.ceil(n / step["scale_factor"]) for n in sizes[-1])
+        if coarser == sizes[-1]:
+            break
+        sizes.append(coarser)
+    if sizes[-1] != wanted:
+        has = "the target has" if len(sizes) == 1 else "levels of the targets have"
+        raise ValueError(f"{_RULE} Received: a prediction of sides {wanted}; {has} sides {', '.join(map(str, sizes))}")
+    return len(sizes) - 1
+
+
+@register
+class MultiScaleLoss(keras.losses.Loss):
+    """A loss for each level that a model returns, against one target at full size; see `multi_scale_loss`.
+
+    Equation:
+        Of an output: `decay^k mean(loss(target[k], output))`, with k the number of `pyr_down` that bring the target to
+        its size, and the sum over the outputs, which Keras takes.
+
+    Convention:
+        Keras shows a loss one output at a time. So `model.compile(loss=MultiScaleLoss("mse"))` is enough for a model
+        that returns levels, and each output finds its weight by its size: every output is given the target at *full*
+        size, `model.fit(x, [y] * num_levels)`. (Keras 2 takes `model.fit(x, y)` too; Keras 3 wants one for each.)
+        Targets that are at the outputs' sizes already weigh 1 each: `compile(loss_weights=...)` weighs those.
+        Called by hand, it takes lists, as `multi_scale_loss` does.
+
+    Args:
+        loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
+            not used.
+        decay: ratio of the weights of two neighbouring levels, greater than 0.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        kernel: prefilter taps, as in `pyr_down`.
+        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        name: as in `keras.losses.Loss`.
+        **kwargs: of `keras.losses.Loss`, such as `reduction`.
+
+    Targets are cast to the dtype of the outputs, as Keras's losses do: a mask of 0 and 1 becomes the share of each
+    cell; classes must be one-hot.
+
+    Raises:
+        ValueError: if an argument breaks a rule above, such as an output whose size no level of the target has.
+
+    Example:
+        >>> image = keras.Input((None, None, 3))
+        >>> levels = layers.PyramidConv2D(1)(layers.LearnablePyramid(3)(image))
+        >>> model = keras.Model(image, levels)
+        >>> model.compile("adam", loss=losses.MultiScaleLoss("mse", decay=0.5))
+        >>> photos, masks = tf.random.uniform([2, 9, 14, 3]), tf.random.uniform([2, 9, 14, 1])
+        >>> history = model.fit(photos, [masks] * 3, verbose=0)
+    """
+
+    def __init__(
+        self,
+        loss: Loss = "mse",
+        decay: float = 0.5,
+        *,
+        scale_factor: float = 2.0,
+        kernel: kernels.Kernel = None,
+        border: str = "reflect",
+        name: str | None = "multi_scale_loss",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
+        _loss_function(self.loss)
+        self.decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
+        self.step = _step(scale_factor, kernel, border)
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        dtype = tf.nest.flatten(y_pred)[0].dtype
+        y_true = tf.nest.map_structure(lambda target: tf.cast(target, dtype), y_true)
+        return multi_scale_loss(y_true, y_pred, self.loss, decay=self.decay, **self.step)
+
+    def get_config(self) -> dict[str, Any]:
+        loss = self.loss if isinstance(self.loss, str) else keras.saving.serialize_keras_object(self.loss)
+        return {**super().get_config(), "loss": loss, "decay": self.decay, **self.step}

@@ -1,0 +1,5 @@
+"""What pyramids are measured by."""
+
+from tfpyramid.metrics.shift_consistency import ShiftConsistency, shifted_pair
+
+__all__ = ["ShiftConsistency", "shifted_pair"]

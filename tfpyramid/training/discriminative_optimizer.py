@@ -1,0 +1,159 @@
+"""discriminative_optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfpyramid._compat import keras, nested_layers, variable_name
+from tfpyramid.layers import downsampling, pyramids
+from tfpyramid.training._grouped_optimizer import GroupedOptimizer
+
+# Layers that make levels, and so are the pyramid of a model where nothing else is said.
+PYRAMID_LAYERS = tuple(getattr(room, name) for room in (downsampling, pyramids) for name in room.__all__)
+
+
+def discriminative_optimizer(
+    model: keras.Model,
+    *,
+    pyramid: keras.optimizers.Optimizer | None = None,
+    task: keras.optimizers.Optimizer | None = None,
+    pyramid_layers: Sequence[Any] | None = None,
+    task_layers: Sequence[Any] | None = None,
+    groups: Mapping[str, tuple[Sequence[Any], keras.optimizers.Optimizer]] | None = None,
+) -> keras.optimizers.Optimizer:
+    """Make one optimizer that trains the pyramid of a model more slowly than the network behind it.
+
+    Each group of variables has an optimizer of its own, so learning rates, schedules, clipping and weight decay are
+    those of the group: `clipnorm` clips each variable, `global_clipnorm` the group as a whole. It is an ordinary
+    optimizer for `compile`: it is saved with the model and goes on where it was, in mixed precision too.
+
+    Convention:
+        Variables are told by identity, never by name, and each must be in exactly one group. `pyramid_layers` and
+        `task_layers` are taken as they are given; the defaults give way: the pyramid is what the groups leave of the
+        model's pyramids and downsamplers, the task what is left of the model.
+        `optimizer.learning_rate` is the task's; setting it, as the callbacks of Keras 3 do, multiplies those of all
+        groups. (Those of Keras 2 set the variable they are given, the task's alone.)
+
+    Args:
+        model: the model, built.
+        pyramid: optimizer of the pyramid; None means `Adam(1e-4, global_clipnorm=1.0)`.
+        task: optimizer of the rest; None means `Adam(1e-3, global_clipnorm=5.0)`.
+        pyramid_layers: layers, models and variables that are the pyramid; None finds the layers of the package that
+            make levels, nested ones too.
+        task_layers: layers, models and variables that are the task; None means all that no other group has.
+        groups: more groups, by name: `{"strides": ([layer.log_strides], keras.optimizers.Adam(1e-2))}`.
+
+    Returns:
+        The optimizer; its `groups` is a dict of those of the groups.
+
+    Raises:
+        ValueError: if an argument breaks a rule above: a group without a variable, a variable in no group, in two, or
+            not in the model. Later, if it is used on a variable that it does not know.
+
+    Example:
+        >>> image = keras.Input((None, None, 3))
+        >>> levels = layers.LearnablePyramid(3)(image)
+        >>> model = keras.Model(image, layers.UpsampleConcat()(layers.PyramidConv2D(4)(levels)))
+        >>> model.compile(training.discriminative_optimizer(model), "mse")
+        >>> {name: float(each.learning_rate) for name, each in model.optimizer.groups.items()}  # doctest: +ELLIPSIS
+        {'pyramid': 9.9...e-05, 'task': 0.001...}
+
+    References:
+        Howard and Ruder, Universal Language Model Fine-tuning for Text Classification, 2018, section 3.2
+        (discriminative fine-tuning).
+    """
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(f"`model` must be a keras.Model that is built. Received: model={model!r}")
+    variables = list(model.trainable_variables)
+    extra = _checked_groups(groups)
+    members = {name: _members(f"groups[{name!r}]", given, variables) for name, (given, _) in extra.items()}
+    if pyramid_layers is None:
+        found = [layer for layer in nested_layers(model) if isinstance(layer, PYRAMID_LAYERS)]
+        members["pyramid"] = _less(_members("pyramid_layers", found, variables), members)
+    else:
+        members["pyramid"] = _members("pyramid_layers", pyramid_layers, variables)
+    if task_layers is None:
+        members["task"] = _less(variables, members)
+    else:
+        members["task"] = _members("task_layers", task_layers, variables)
+    optimizers = {name: optimizer for name, (_, optimizer) in extra.items()}
+    optimizers["pyramid"] = keras.optimizers.Adam(1e-4, global_clipnorm=1.0) if pyramid is None else pyramid
+    optimizers["task"] = keras.optimizers.Adam(1e-3, global_clipnorm=5.0) if task is None else task
+    _check_optimizers(optimizers)
+    _check_partition(members, variables)
+    place = {id(variable): k for k, variable in enumerate(variables)}
+    places = {name: tuple(place[id(variable)] for variable in group) for name, group in members.items()}
+    made = GroupedOptimizer(optimizers, places, [tuple(variable.shape) for variable in variables])
+    made.assign_members(variables)
+    return made
+
+
+def _checked_groups(groups: Any) -> dict[str, tuple[Sequence[Any], Any]]:
+    rule = "`groups` must be a dict of (layers and variables, optimizer) by names other than 'pyramid' and 'task'."
+    if groups is None:
+        return {}
+    if not isinstance(groups, Mapping) or {"pyramid", "task"} & set(groups):
+        raise ValueError(f"{rule} Received: groups={groups!r}")
+    for name, group in groups.items():
+        if not isinstance(name, str) or not isinstance(group, (list, tuple)) or len(group) != 2:
+            raise ValueError(f"{rule} Received: groups[{name!r}]={group!r}")
+    return dict(groups)
+
+
+def _members(name: str, given: Any, variables: list) -> list:
+    """Return the variables of what is given, each once; raise unless all are the model's."""
+    rule = f"`{name}` must be a list of layers and trainable variables of the model."
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{rule} Received: {name}={given!r}")
+    known = {id(variable) for variable in variables}
+    members: dict[int, Any] = {}
+    for each in given:
+        if not isinstance(each, keras.layers.Layer) and not hasattr(each, "assign"):
+            raise ValueError(f"{rule} Received: {each!r}")
+        for variable in each.trainable_variables if isinstance(each, keras.layers.Layer) else [each]:
+            if id(variable) not in known:
+                raise ValueError(f"{rule} Received: {variable_name(variable)}, which is none of the model's")
+            members[id(variable)] = variable
+    return list(members.values())
+
+
+def _less(variables: list, members: dict[str, list]) -> list:
+    """Return the variables that no group has yet."""
+    taken = {id(variable) for group in members.values() for variable in group}
+    return [variable for variable in variables if id(variable) not in taken]
+
+
+def _check_optimizers(optimizers: dict[str, Any]) -> None:
+    for name, optimizer in optimizers.items():
+        if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(
+            optimizer, keras.mixed_precision.LossScaleOptimizer
+        ):
+            raise ValueError(
+                f"The optimizer of group {name!r} must be a keras.optimizers.Optimizer without a loss scale, which "
+                f"goes around all groups. Received: {optimizer!r}"
+            )
+        if getattr(optimizer, "loss_scale_factor", None) is not None:
+            raise ValueError(
+                f"The optimizer of group {name!r} must not have a `loss_scale_factor`: the loss is that of all groups. "
+                f"Received: loss_scale_factor={optimizer.loss_scale_factor!r}"
+            )
+    if len({id(optimizer) for optimizer in optimizers.values()}) < len(optimizers):
+        raise ValueError(f"Each group must have an optimizer of its own. Received: one for two of {list(optimizers)}")
+
+
+def _check_partition(members: dict[str, list], variables: list) -> None:
+    """Raise unless every variable is in exactly one group and every group has one."""
+    for name, group in members.items():
+        if not group:
+            raise ValueError(
+                f"Group {name!r} must match at least one trainable variable of the model. Received: none "
+                f"of {[variable_name(variable) for variable in variables]}"
+            )
+    for variable in variables:
+        names = [name for name, group in members.items() if any(variable is each for each in group)]
+        if len(names) != 1:
+            raise ValueError(
+                "Every trainable variable of the model must be in exactly one group. "
+                f"Received: {variable_name(variable)} in {names or 'none'}"
+            )

@@ -1,0 +1,152 @@
+"""PyramidMonitor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid._compat import keras, nested_layers, raw, training_loss
+from tfpyramid.layers import downsampling
+
+KERNEL_LAYERS = tuple(getattr(downsampling, name) for name in downsampling.__all__)
+MOST_KERNELS = 16
+
+
+class PyramidMonitor(keras.callbacks.Callback):
+    """Watch what a pyramid does while it trains, after each epoch: in `history`, and in TensorBoard.
+
+    What it writes, under the name of the layer:
+
+    * `temperature/LAYER`, of each layer that has one;
+    * `gradient_norm/LAYER/level_k`, of the weights that lead to level k: the downsamplers of a pyramid, the layers of
+      a `PerLevel` or `PyramidConv2D` that shares none; weights that a pyramid's levels share are `.../shared`;
+    * `level_usage/LAYER/level_k`, the mean over the sample of what a layer's method `level_usage(outputs)` returns,
+      [batch, levels]: the weights of a selector, the gates of a depth;
+    * `kernel/LAYER`, pictures for TensorBoard only: the kernels of downsamplers, from their least value, black, to
+      their largest, white.
+
+    Convention:
+        Gradients are those of the loss of the sample, in training mode, as the optimizer gets them, before clipping;
+        what the pass moves (moving averages; in Keras 3 the states of random draws) is put back. Levels' usage is that
+        of inference, and is watched where the layer is in the model itself, which must be functional.
+
+    Args:
+        log_dir: folder for TensorBoard, which need not be installed here; None writes none.
+        sample: (x, y), or (x, y, sample_weight), a small batch as for `fit`; None leaves out gradients and usage.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    Example:
+        >>> image = keras.Input((8, 8, 1))
+        >>> model = keras.Model(image, layers.UpsampleConcat()(layers.LearnablePyramid(2, name="pyramid")(image)))
+        >>> model.compile("sgd", "mse")
+        >>> x, y = tf.random.uniform([4, 8, 8, 1]), tf.random.uniform([4, 8, 8, 2])
+        >>> history = model.fit(x, y, verbose=0, callbacks=[training.PyramidMonitor(folder, sample=(x, y))]).history
+        >>> list(history)
+        ['loss', 'gradient_norm/pyramid/level_1']
+    """
+
+    def __init__(self, log_dir: Any = None, *, sample: tuple | None = None) -> None:
+        super().__init__()
+        if sample is not None and (not isinstance(sample, (list, tuple)) or len(sample) not in (2, 3)):
+            got = f"sample of type {type(sample).__name__}"
+            raise ValueError(f"`sample` must be None, (x, y) or (x, y, sample_weight). Received: {got}")
+        self.log_dir = None if log_dir is None else str(log_dir)
+        self.sample = (
+            None if sample is None else tuple(tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample)
+        )
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(self.log_dir)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        scalars = {**self._temperatures(), **self._gradient_norms(), **self._level_usage()}
+        if logs is not None:
+            logs.update(scalars)
+        if self._writer is None:
+            return
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                _write(name, tf.constant(value, tf.float32), epoch, plugin="scalars", data_class=1)
+            for name, pictures in self._kernels():
+                _write(name, _encoded(pictures), epoch, plugin="images", data_class=3)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _temperatures(self) -> dict[str, float]:
+        found = [(layer.name, getattr(layer, "temperature", None)) for layer in nested_layers(self.model)]
+        return {f"temperature/{name}": float(raw(weight)) for name, weight in found if hasattr(weight, "assign")}
+
+    def _gradient_norms(self) -> dict[str, float]:
+        groups = dict(self._variables_of_levels())
+        if self.sample is None or not groups:
+            return {}
+        variables = {id(v): raw(v) for group in groups.values() for v in group}
+        kept = [(v, raw(v).numpy()) for v in self.model.non_trainable_variables]
+        with tf.GradientTape() as tape:
+            loss = training_loss(self.model, *self.sample)
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        for variable, value in kept:
+            variable.assign(value)
+        return {
+            f"gradient_norm/{name}": float(tf.linalg.global_norm([gradients[id(v)] for v in group]))
+            for name, group in groups.items()
+        }
+
+    def _variables_of_levels(self) -> Iterator[tuple[str, list]]:
+        """Yield the trainable variables of each level of each layer that has layers of its own for levels."""
+        for layer in nested_layers(self.model):
+            for attribute, first in (("downsamplers", 1), ("level_layers", 0)):
+                steps = getattr(layer, attribute, None) or []
+                for k, step in enumerate(steps):
+                    level = "shared" if getattr(layer, "share_weights", False) else f"level_{k + first}"
+                    if step.trainable_variables:
+                        yield f"{layer.name}/{level}", list(step.trainable_variables)
+
+    def _level_usage(self) -> dict[str, float]:
+        watched = [layer for layer in getattr(self.model, "layers", []) if hasattr(layer, "level_usage")]
+        if self.sample is None or not watched or not getattr(self.model, "inputs", None):
+            return {}
+        outputs = keras.Model(self.model.input, [layer.output for layer in watched])(self.sample[0], training=False)
+        usage = {}
+        for layer, output in zip(
+            watched, outputs if len(watched) > 1 else [outputs[0] if isinstance(outputs, list) else outputs]
+        ):
+            means = np.mean(tf.cast(layer.level_usage(output), tf.float32), axis=0)
+            usage.update({f"level_usage/{layer.name}/level_{k}": float(mean) for k, mean in enumerate(means)})
+        return usage
+
+    def _kernels(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the kernels of each downsampler as pictures [kernels, rows, columns, 1] of 0 to 1."""
+        for layer in nested_layers(self.model):
+            kernel = getattr(layer, "blur", getattr(layer, "kernel", None))
+            if not isinstance(layer, KERNEL_LAYERS) or kernel is None or len(kernel.shape) != 4:
+                continue
+            values = np.transpose(np.asarray(raw(kernel), np.float32), (2, 3, 0, 1))
+            values = np.reshape(values, (-1, *values.shape[2:], 1))[:MOST_KERNELS]
+            least, most = values.min(), values.max()
+            yield f"kernel/{layer.name}", (values - least) / max(most - least, np.finfo(np.float32).tiny)
+
+
+def _write(name: str, value: tf.Tensor, step: int, *, plugin: str, data_class: int) -> None:
+    """Write for a plugin of TensorBoard; `tf.summary.scalar` and `tf.summary.image` would need it installed."""
+    metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
+    metadata.plugin_data.plugin_name = plugin
+    tf.summary.write(name, value, step=step, metadata=metadata)
+
+
+def _encoded(pictures: np.ndarray) -> tf.Tensor:
+    """Return pictures [n, rows, columns, 1] of 0 to 1 as TensorBoard has them: width, height and n PNGs, as strings."""
+    rows, columns = pictures.shape[1:3]
+    encoded = [tf.io.encode_png(np.uint8(np.round(255 * picture))) for picture in pictures]
+    return tf.stack([tf.constant(str(columns)), tf.constant(str(rows)), *encoded])
