@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras
+from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
@@ -53,7 +54,8 @@ def pyramid_vlm(
         num_answers: how many answers there are, at least 1.
         input_shape: (height, width, channels) of the images; sides may be None.
         num_levels: levels to choose from, at least 1.
-        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
+        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`; None means
+            `LearnableDownsample2D(kernel_size=2)`, which starts at the mean of 2 by 2 pixels.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
         cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
             loss, at least 0.
@@ -89,6 +91,9 @@ def pyramid_vlm(
     filters = _checks.integer("filters", filters, 1, "the channels behind the first convolution")
     units = _checks.integer("units", units, 1, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
+    if downsample is None:
+        # Two taps: the pyramid must cost little beside the encoders that it saves.
+        downsample = LearnableDownsample2D(kernel_size=2, name="downsample")
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     encoders = [_image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]

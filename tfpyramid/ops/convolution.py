@@ -32,7 +32,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     images = _checks.images(images)
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
     kernel = check_kernel(images, kernel)
-    return conv2d(_extended(images, kernel, border), kernel, strides)
+    return conv2d(_extended(images, kernel, strides, border), kernel, strides)
 
 
 def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -85,7 +85,7 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
         )
     # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
     work = working_dtype(images.dtype)
-    x = _extended(tf.cast(images, work), kernel, border)
+    x = _extended(tf.cast(images, work), kernel, strides, border)
     y = tf.nn.depthwise_conv2d(x, tf.cast(kernel, work), [1, strides, strides, 1], "VALID")
     return tf.cast(_sized(y, x, kernel, strides, images.shape[3]), images.dtype)
 
@@ -95,10 +95,13 @@ def working_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float32 if dtype.size == 2 else dtype
 
 
-def _extended(images: tf.Tensor, kernel: tf.Tensor, border: str) -> tf.Tensor:
+def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tf.Tensor:
+    """Return images with the samples beside them that the kernel reads; where a side is not known, perhaps one more."""
     borders.check(border)
     for axis, taps in zip((1, 2), kernel.shape[:2]):
-        images = borders.extend(images, axis, (taps - 1) // 2, taps // 2, border)
+        size = images.shape[axis]
+        unread = 0 if size is None else (size - 1) % strides  # Samples behind the last that an output sits on.
+        images = borders.extend(images, axis, (taps - 1) // 2, max(taps // 2 - unread, 0), border)
     return images
 
 

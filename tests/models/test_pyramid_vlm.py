@@ -1,0 +1,195 @@
+"""The model of visual questions: what it is trained on, what it answers with, and how it is served."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfpyramid import layers, models
+from tfpyramid._compat import KERAS_3, keras
+from tfpyramid.export import export_saved_model
+
+COUNT, ANSWERS, WORDS, LEVELS = 12, 5, 20, 3
+OBJECTIVES = ["value", "softmax", "gumbel"]
+
+
+def small(objective="value", **arguments):
+    arguments = {"num_levels": LEVELS, "filters": 2, "units": 6, "seed": 1, **arguments}
+    return models.pyramid_vlm(WORDS, ANSWERS, objective=objective, **arguments)
+
+
+def data():
+    rng = np.random.default_rng(0)
+    images = rng.random([COUNT, 17, 20, 3]).astype(np.float32)
+    tokens = rng.integers(1, WORDS, [COUNT, 7]).astype(np.int32)
+    return {"image": images, "question": tokens}, rng.integers(0, ANSWERS, COUNT).astype(np.int32)
+
+
+def compiled(model, **arguments):
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"], **arguments)
+    return model
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_it_is_trained_saved_and_loaded_as_any_model(objective, tmp_path):
+    inputs, labels = data()
+    model = compiled(small(objective))
+    before = [w.numpy() for w in model.trainable_weights]
+    history = model.fit(inputs, labels, validation_data=(inputs, labels), epochs=2, batch_size=6, verbose=0).history
+    moved = [np.any(w.numpy() != start) for w, start in zip(model.trainable_weights, before)]
+    assert all(moved), [w.name for w, each in zip(model.trainable_weights, moved) if not each]
+    for name in ("selector_cost", "val_selector_cost"):
+        assert all(1 / 16 <= cost <= 1 for cost in history[name])
+    outputs = model.predict(inputs, verbose=0)
+    assert outputs["answer"].shape == (COUNT, ANSWERS)
+    np.testing.assert_allclose(outputs["answer"].sum(axis=1), 1, atol=1e-6)
+    assert set(np.unique(outputs["level_weights"])) <= {0, 1}
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    again = loaded.predict(inputs, verbose=0)
+    for name, value in outputs.items():
+        np.testing.assert_allclose(again[name], value, atol=1e-6)
+    for each in (model, loaded):
+        loss = each.evaluate(inputs, labels, verbose=0, return_dict=True)["loss"]
+        np.testing.assert_allclose(loss, history["val_loss"][-1], rtol=1e-4)
+    loaded.fit(inputs, labels, epochs=1, verbose=0)
+
+
+def test_the_answer_is_that_of_the_chosen_level_alone():
+    inputs, _ = data()
+    model = small(cost_weight=0.0)
+    model.selector.logits_kernel.assign(np.random.default_rng(1).standard_normal(model.selector.logits_kernel.shape))
+    outputs = model.predict(inputs, verbose=0)
+    chosen = outputs["level_weights"].argmax(axis=1)
+    assert len(set(chosen)) > 1
+    question = model.question_encoder(inputs["question"])
+    levels = model.router.pyramid(inputs["image"])
+    for k in set(chosen):
+        answer = model.decoder([model.router.encoders[k](levels[k]), question]).numpy()
+        np.testing.assert_allclose(outputs["answer"][chosen == k], answer[chosen == k], atol=1e-6)
+
+
+@pytest.mark.parametrize("labels_as", ["index", "column", "one-hot"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_values_are_trained_on_whether_each_level_was_right_beside_every_levels_answer(labels_as, weighted):
+    inputs, labels = data()
+    model = small()
+    loss = "categorical_crossentropy" if labels_as == "one-hot" else "sparse_categorical_crossentropy"
+    model.compile("sgd", loss)
+    y = {"index": labels, "column": labels[:, None], "one-hot": np.eye(ANSWERS, dtype=np.float32)[labels]}[labels_as]
+    sample_weight = np.linspace(0, 2, COUNT, dtype=np.float32) if weighted else None
+    answers = np.random.default_rng(2).dirichlet(np.ones(ANSWERS), [COUNT, LEVELS]).astype(np.float32)
+    logits = np.random.default_rng(3).standard_normal([COUNT, LEVELS]).astype(np.float32)
+    y_pred = {"answer": tf.constant(answers), "level_logits": tf.constant(logits)}
+    found = model.compute_loss(inputs, tf.constant(y), y_pred, sample_weight, **({"training": True} if KERAS_3 else {}))
+
+    right = answers.argmax(axis=2) == labels[:, None]
+    entropy = -np.log(answers[np.arange(COUNT), :, labels])
+    value_entropy = np.logaddexp(0, np.where(right, -logits, logits))
+    weights = np.ones(COUNT) if sample_weight is None else sample_weight
+    expected = np.mean(weights[:, None] * (entropy + value_entropy))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_values_do_not_change_the_question_encoder():
+    inputs, labels = data()
+    model = compiled(small())
+    for w in model.selector.trainable_weights:
+        w.assign(np.random.default_rng(4).standard_normal(w.shape))
+    with tf.GradientTape() as tape:
+        logits = model(inputs, training=True)["level_logits"]
+    raw = [w.value if KERAS_3 else w for w in model.question_encoder.trainable_weights]
+    assert tape.gradient(logits, raw) == [None] * len(raw)
+
+
+def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
+    inputs, labels = data()
+    model = compiled(small(cost_weight=0.1), run_eagerly=True)
+    answers = np.random.default_rng(5).dirichlet(np.ones(ANSWERS), [COUNT, LEVELS]).astype(np.float32)
+    logits = np.random.default_rng(6).standard_normal([COUNT, LEVELS]).astype(np.float32)
+    y_pred = {"answer": tf.constant(answers), "level_logits": tf.constant(logits)}
+    model.evaluate(inputs, labels, verbose=0)  # Makes the metrics.
+    model.reset_metrics()
+    found = model.compute_metrics(inputs, tf.constant(labels), y_pred)
+    chosen = np.argmax(1 / (1 + np.exp(-logits)) - 0.1 * 4.0 ** -np.arange(LEVELS), axis=1)
+    accuracy = next(value for name, value in found.items() if name.endswith("accuracy"))
+    np.testing.assert_allclose(accuracy, np.mean(answers[np.arange(COUNT), chosen].argmax(axis=1) == labels))
+    np.testing.assert_allclose(found["selector_cost"], np.mean(4.0**-chosen), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_it_trains_in_mixed_precision(dtype):
+    inputs, labels = data()
+    policy = keras.mixed_precision.global_policy() if not KERAS_3 else keras.config.dtype_policy()
+    set_policy = keras.mixed_precision.set_global_policy
+    set_policy(dtype)
+    try:
+        model = compiled(small())
+        losses = model.fit(inputs, labels, epochs=2, verbose=0).history["loss"]
+        assert np.isfinite(losses).all()
+        assert model.predict(inputs, verbose=0)["answer"].dtype == np.float32
+    finally:
+        set_policy(policy)
+
+
+def test_an_encoder_of_questions_and_a_downsampler_of_ones_own_are_used():
+    encoder = keras.Sequential(
+        [keras.Input((None,), dtype="int32"), keras.layers.Embedding(WORDS, 4), keras.layers.GRU(6)]
+    )
+    model = small(question_encoder=encoder, downsample=layers.BlurPool2D(), num_levels=2)
+    again = type(model).from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    inputs, _ = data()
+    for name, value in model.predict(inputs, verbose=0).items():
+        np.testing.assert_allclose(again.predict(inputs, verbose=0)[name], value, atol=1e-6)
+    assert isinstance(again.router.pyramid.downsamplers[0], layers.BlurPool2D)
+
+
+def test_it_is_served_an_image_and_a_string(tmp_path):
+    words = keras.layers.TextVectorization()
+    words.adapt(["what color is the shape?", "is there a circle?", "is there a teal shape?"])
+    model = small()
+    asked = models.with_text_input(model, words)
+    inputs = {"image": tf.constant(data()[0]["image"][:3]), "question": tf.constant(["what color?", "is it?", ""])}
+    expected = asked(inputs)
+    tokens = tf.cast(words(inputs["question"]), tf.int32)
+    np.testing.assert_allclose(expected["answer"], model({**inputs, "question": tokens})["answer"], atol=1e-6)
+
+    export_saved_model(asked, tmp_path / "served", sample=inputs)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    found = served.signatures["serving_default"](**inputs)
+    assert sorted(found) == ["answer", "level_weights"]
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-6)
+
+    asked.save(tmp_path / "asked.keras")
+    loaded = keras.models.load_model(tmp_path / "asked.keras")
+    np.testing.assert_allclose(loaded(inputs)["answer"], expected["answer"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"vocabulary_size": 1}, "`vocabulary_size` must be an integer of at least 2, token ids are below it"),
+        ({"num_answers": 0}, "`num_answers` must be an integer of at least 1"),
+        ({"num_levels": 0}, "`num_levels` must be an integer of at least 1"),
+        ({"filters": 0}, "`filters` must be an integer of at least 1"),
+        ({"units": "many"}, "`units` must be an integer of at least 1"),
+        ({"objective": "best"}, "`objective` must be one of 'softmax', 'gumbel', 'value'"),
+        ({"cost_weight": -1}, "`cost_weight` must be a finite number of at least 0"),
+        ({"input_shape": (None, None)}, r"`input_shape` must be \(height, width, channels\)"),
+        ({"question_encoder": "words"}, "`question_encoder` must be an instance of keras.layers.Layer"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        models.pyramid_vlm(**{"vocabulary_size": WORDS, "num_answers": ANSWERS, **arguments})
+
+
+def test_text_is_put_in_front_only_of_what_takes_tokens_and_only_with_a_vocabulary():
+    words = keras.layers.TextVectorization()
+    with pytest.raises(ValueError, match="`vectorization` must be a .*TextVectorization that has a vocabulary"):
+        models.with_text_input(small(), words)
+    words.adapt(["what is it?"])
+    with pytest.raises(ValueError, match=r"`name` must be an input of the model, one of \['image', 'question'\]"):
+        models.with_text_input(small(), words, name="text")
