@@ -29,30 +29,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-START = time.perf_counter()
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import running
 
-stderr = os.dup(2)
-try:
+START = time.perf_counter()
+
+with running.imports("quickstart"):
     import easy_vqa
     import numpy as np
+    import tensorflow as tf
     from quickstart_figure import draw
     from skimage import data, io
     from tqdm import tqdm
 
-    # TensorFlow logs while it is imported, whatever its log level: only the descriptor itself can be turned off.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    import tensorflow as tf
-
     from tfpyramid import layers, ops
     from tfpyramid.export import export_saved_model
-except ImportError as error:
-    sys.exit(f"quickstart: {error}. What the examples need is installed by: pip install 'tfpyramid[examples]'")
-except KeyboardInterrupt:
-    os.write(stderr, b"quickstart: interrupted\n")
-    sys.exit(130)
-finally:
-    os.dup2(stderr, 2)
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
 SEED = 1
@@ -93,7 +83,7 @@ def main() -> None:
         row["result"] = f"{numbers['accuracy']:.1%} right; always the commonest class: {numbers['baseline']:.1%}"
 
     with report.step("Save and reload model.keras", share=2) as row:
-        with written_aside(output / "model.keras") as path:
+        with running.written_aside(output / "model.keras") as path:
             model.save(path)
         reloaded = keras.models.load_model(output / "model.keras").predict(test[0], verbose=0)
         numbers["reload_difference"] = float(np.abs(reloaded - answers).max())
@@ -113,12 +103,12 @@ def main() -> None:
 
     with report.step("Draw quickstart.png", share=3) as row:
         figure = draw(photographs, before, first_kernel(model), test, answers, CLASSES)
-        with written_aside(output / "quickstart.png") as path:
+        with running.written_aside(output / "quickstart.png") as path:
             figure.savefig(path)
         row["result"] = f"{os.path.getsize(output / 'quickstart.png') / 1e6:.1f} MB"
 
     numbers["seconds"] = report.finish()
-    with written_aside(output / "metrics.json") as path:
+    with running.written_aside(output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
     print(f"\nIn {output}: quickstart.png, metrics.json, model.keras, saved_model/")
 
@@ -165,17 +155,6 @@ class Report:
         for row in rows:
             print(line.format(row["step"], row["result"], f"{row['seconds']:.1f}"))
         return {row["step"]: round(row["seconds"], 2) for row in rows}
-
-
-@contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a name in the same folder to write to, and rename what is there once it is whole."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def decompose(photograph: np.ndarray) -> dict[str, Any]:
@@ -293,8 +272,4 @@ def serve_elsewhere(model: keras.Model, saved_model: Path, images: np.ndarray) -
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("quickstart: interrupted", file=sys.stderr)
-        sys.exit(130)
+    running.run("quickstart", main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def draw(levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int
         panels: at most twelve of {"image" [64, 64, 3] in 0..1, "question", "answer", "truth", "side"}.
     """
     with matplotlib.rc_context({"font.size": 10, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(12, 10.5), dpi=100, layout="constrained")
+        figure = Figure(figsize=(12, 11), dpi=100, layout="constrained")
         top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2.6])
         _table(top.subplots(), levels, kinds, sides)
         for axes, panel in zip(bottom.subplots(3, 4).flat, panels):
@@ -51,4 +52,5 @@ def _panel(axes: Any, panel: dict[str, Any], finest: int) -> None:
     axes.set_axis_off()
     right = panel["answer"] == panel["truth"]
     answer = panel["answer"] if right else f"{panel['answer']} (it is {panel['truth']})"
-    axes.set_title(f"{panel['question']}\n{answer}, at {side} pixels", color="black" if right else "firebrick")
+    lines = [*textwrap.wrap(panel["question"], 28), f"{answer}, at {side} pixels"]
+    axes.set_title("\n".join(lines), fontsize=9.5, color="black" if right else "firebrick")

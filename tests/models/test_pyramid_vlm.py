@@ -8,7 +8,7 @@ from tfpyramid import layers, models
 from tfpyramid._compat import KERAS_3, keras
 from tfpyramid.export import export_saved_model
 
-COUNT, ANSWERS, WORDS, LEVELS = 12, 5, 20, 3
+COUNT, ANSWERS, WORDS, LEVELS = 12, 5, 20, 2
 OBJECTIVES = ["value", "softmax", "gumbel"]
 
 
@@ -34,11 +34,11 @@ def test_it_is_trained_saved_and_loaded_as_any_model(objective, tmp_path):
     inputs, labels = data()
     model = compiled(small(objective))
     before = [w.numpy() for w in model.trainable_weights]
-    history = model.fit(inputs, labels, validation_data=(inputs, labels), epochs=2, batch_size=6, verbose=0).history
+    history = model.fit(inputs, labels, validation_data=(inputs, labels), batch_size=6, verbose=0).history
     moved = [np.any(w.numpy() != start) for w, start in zip(model.trainable_weights, before)]
     assert all(moved), [w.name for w, each in zip(model.trainable_weights, moved) if not each]
     for name in ("selector_cost", "val_selector_cost"):
-        assert all(1 / 16 <= cost <= 1 for cost in history[name])
+        assert all(1 / 4 <= cost <= 1 for cost in history[name])
     outputs = model.predict(inputs, verbose=0)
     assert outputs["answer"].shape == (COUNT, ANSWERS)
     np.testing.assert_allclose(outputs["answer"].sum(axis=1), 1, atol=1e-6)
@@ -49,16 +49,15 @@ def test_it_is_trained_saved_and_loaded_as_any_model(objective, tmp_path):
     again = loaded.predict(inputs, verbose=0)
     for name, value in outputs.items():
         np.testing.assert_allclose(again[name], value, atol=1e-6)
-    for each in (model, loaded):
-        loss = each.evaluate(inputs, labels, verbose=0, return_dict=True)["loss"]
-        np.testing.assert_allclose(loss, history["val_loss"][-1], rtol=1e-4)
-    loaded.fit(inputs, labels, epochs=1, verbose=0)
+    loss = loaded.evaluate(inputs, labels, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(loss, history["val_loss"][-1], rtol=1e-4)
 
 
 def test_the_answer_is_that_of_the_chosen_level_alone():
     inputs, _ = data()
     model = small(cost_weight=0.0)
-    model.selector.logits_kernel.assign(np.random.default_rng(1).standard_normal(model.selector.logits_kernel.shape))
+    for w in model.selector.trainable_weights:  # Large, so that the choice differs from question to question.
+        w.assign(20 * np.random.default_rng(1).standard_normal(w.shape))
     outputs = model.predict(inputs, verbose=0)
     chosen = outputs["level_weights"].argmax(axis=1)
     assert len(set(chosen)) > 1
@@ -69,8 +68,7 @@ def test_the_answer_is_that_of_the_chosen_level_alone():
         np.testing.assert_allclose(outputs["answer"][chosen == k], answer[chosen == k], atol=1e-6)
 
 
-@pytest.mark.parametrize("labels_as", ["index", "column", "one-hot"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("labels_as, weighted", [("index", False), ("column", True), ("one-hot", True)])
 def test_values_are_trained_on_whether_each_level_was_right_beside_every_levels_answer(labels_as, weighted):
     inputs, labels = data()
     model = small()
@@ -117,15 +115,14 @@ def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
     np.testing.assert_allclose(found["selector_cost"], np.mean(4.0**-chosen), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_it_trains_in_mixed_precision(dtype):
+def test_it_trains_in_mixed_precision():
     inputs, labels = data()
     policy = keras.mixed_precision.global_policy() if not KERAS_3 else keras.config.dtype_policy()
     set_policy = keras.mixed_precision.set_global_policy
-    set_policy(dtype)
+    set_policy("mixed_float16")
     try:
         model = compiled(small())
-        losses = model.fit(inputs, labels, epochs=2, verbose=0).history["loss"]
+        losses = model.fit(inputs, labels, verbose=0).history["loss"]
         assert np.isfinite(losses).all()
         assert model.predict(inputs, verbose=0)["answer"].dtype == np.float32
     finally:
@@ -136,7 +133,7 @@ def test_an_encoder_of_questions_and_a_downsampler_of_ones_own_are_used():
     encoder = keras.Sequential(
         [keras.Input((None,), dtype="int32"), keras.layers.Embedding(WORDS, 4), keras.layers.GRU(6)]
     )
-    model = small(question_encoder=encoder, downsample=layers.BlurPool2D(), num_levels=2)
+    model = small(question_encoder=encoder, downsample=layers.BlurPool2D())
     again = type(model).from_config(model.get_config())
     again.set_weights(model.get_weights())
     inputs, _ = data()
