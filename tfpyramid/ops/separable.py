@@ -29,6 +29,18 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
     return math.ceil(size / scale_factor)
 
 
+def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
+    """Return the largest side whose next level has `size`, floor(size * scale_factor): an int, a tensor or None."""
+    if size is None:
+        return None
+    if tf.is_tensor(size):
+        finer = tf.cast(tf.floor(tf.cast(size, tf.float64) * scale_factor), tf.int32)
+        back = tf.cast(tf.math.ceil(tf.cast(finer, tf.float64) / scale_factor), tf.int32)
+        return finer - tf.cast(back > size, tf.int32)
+    finer = math.floor(size * scale_factor)
+    return finer - (math.ceil(finer / scale_factor) > size)  # The product may have been rounded up to a whole number.
+
+
 def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of one axis of x, for taps of sum 1 and the dtype of x."""
     left, right = reach(taps)
