@@ -34,7 +34,7 @@ def pyramid_classifier(
         whole, which needs no training of its own and knows objects up to scale_factor^upsampled_levels times smaller
         and scale_factor^(num_levels - 1 - upsampled_levels) times larger: by default an octave each way in half
         octaves. (The whole can be trained as well, and has to be for "attention", whose query is learned.) It costs
-        as much as the network on all levels: by default 7.5 times as much.
+        as much as the network on all levels: by default nearly 8 times as much.
 
     Args:
         num_classes: length of the vector of logits; None for that of `network`.
