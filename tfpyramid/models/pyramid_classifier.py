@@ -33,8 +33,9 @@ def pyramid_classifier(
         `upsampled_levels`, the images as they are. Train that one, on objects of the sizes that you have, then ask the
         whole, which needs no training of its own and knows objects up to scale_factor^upsampled_levels times smaller
         and scale_factor^(num_levels - 1 - upsampled_levels) times larger: by default an octave each way in half
-        octaves. (The whole can be trained as well, and has to be for "attention", whose query is learned.) It costs
-        as much as the network on all levels: by default nearly 8 times as much.
+        octaves. What is upsampled is soft, so soften some of the images to train on. (The whole can be trained as well,
+        and has to be for "attention", whose query is learned.) It costs as much as the network on all levels: by
+        default nearly 8 times as much.
 
     Args:
         num_classes: length of the vector of logits; None for that of `network`.
