@@ -90,11 +90,23 @@ def pyr_up(x, output_size, scale_factor=2.0, kernel=None, border="reflect"):
     return x
 
 
-def gaussian_pyramid(x, num_levels, **step):
+def gaussian_pyramid(x, num_levels, upsampled_levels=0, **step):
     levels = [x]
+    for j in range(1, upsampled_levels + 1):
+        finer = x
+        for axis in (1, 2):
+            # The largest side of which that of the level below is the next.
+            side = max(n for n in range(9 * x.shape[axis]) if level_side(n, **step) == levels[0].shape[axis])
+            positions = np.arange(side) / step["scale_factor"] ** j
+            finer = along(lambda line: np.interp(positions, np.arange(line.shape[0]), line), finer, axis)
+        levels.insert(0, finer)
     while len(levels) < num_levels if num_levels else min(levels[-1].shape[1:3]) > 1:
         levels.append(pyr_down(levels[-1], **step))
     return levels
+
+
+def level_side(n, scale_factor, **_):
+    return math.ceil(n / scale_factor)
 
 
 def laplacian_pyramid(x, num_levels, **step):

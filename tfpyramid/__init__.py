@@ -1,4 +1,4 @@
-"""Image pyramids that learn: TensorFlow/Keras layers and functions."""
+"""Image pyramids that learn: TensorFlow/Keras layers, models and functions."""
 
 from tfpyramid import export, layers, losses, metrics, models, ops, training, visualize
 

@@ -104,3 +104,14 @@ def test_a_pyramid_model_trains_from_the_task():
     expected = np.zeros([3, 3])
     expected[1, 1:] = 1, -1
     np.testing.assert_allclose(pyramid.downsamplers[0].get_weights()[0][..., 0, 0], expected, atol=0.02)
+
+
+def test_all_levels_and_the_upsampled_ones():
+    levels = layers.GaussianPyramid(upsampled_levels=1)(np.ones([1, 4, 5, 1], np.float32))
+    assert [tuple(x.shape[1:3]) for x in levels] == [(8, 10), (4, 5), (2, 3), (1, 2)]
+
+
+def test_a_router_refuses_a_pyramid_whose_finest_level_is_made_of_a_coarser():
+    encoders = [keras.layers.GlobalMaxPooling2D(), keras.layers.GlobalMaxPooling2D()]
+    with pytest.raises(ValueError, match="`pyramid` must make each level .* Received: pyramid.upsampled_levels=1"):
+        layers.LevelRouter(encoders, layers.GaussianPyramid(2, upsampled_levels=1))

@@ -13,6 +13,7 @@ from tfpyramid.layers.downsampling import (
 )
 from tfpyramid.layers.fusion import (
     FeaturePyramid,
+    LogitFusion,
     PerLevel,
     PyramidBlock,
     PyramidConv2D,
@@ -46,6 +47,7 @@ __all__ = [
     "LearnablePyramid",
     "LearnableStrideConv2D",
     "LevelRouter",
+    "LogitFusion",
     "PerLevel",
     "PyramidBlock",
     "PyramidConv2D",

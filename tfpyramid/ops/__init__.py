@@ -5,6 +5,7 @@ from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
 from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
+from tfpyramid.ops.logits import fuse_logits
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
@@ -25,6 +26,7 @@ __all__ = [
     "conv_down",
     "cumulative_gates",
     "depthwise_down",
+    "fuse_logits",
     "fusion_weights",
     "gaussian",
     "gaussian_pyramid",

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import borders, kernels, resample
+from tfpyramid.ops.separable import finer_size
 
 
 def gaussian_pyramid(
@@ -15,23 +16,28 @@ def gaussian_pyramid(
     num_levels: int | None = None,
     *,
     scale_factor: float = 2.0,
+    upsampled_levels: int = 0,
     kernel: kernels.Kernel = None,
     border: str = "reflect",
 ) -> list[tf.Tensor]:
-    """Return the images and ever coarser copies of them.
+    """Return the images and ever coarser copies of them, and finer ones in front if they are asked for.
 
     Equation:
-        `level[0] = images`, `level[k] = pyr_down(level[k - 1])`.
+        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` behind it, u being `upsampled_levels`; in front of
+        it `level[u - j]` at p is the images at p / scale_factor^j, interpolated linearly.
 
     Convention:
         Sample i of level k sits at i * scale_factor of level k - 1. A side of n becomes ceil(n / scale_factor); a side
-        of 1 stays 1 however many levels follow.
+        of 1 stays 1 however many levels follow. Upwards it becomes floor(n * scale_factor), the largest side of which
+        n is the next, level by level: 64 becomes 90 and then 127 at a factor of the root of 2.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
             it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`: scale space
+            above the size that the images have, for objects smaller than those that a network knows.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
@@ -42,14 +48,20 @@ def gaussian_pyramid(
         ValueError: if an argument breaks a rule above.
 
     References:
-        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A.
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A; upsampled levels: Lowe,
+        Distinctive Image Features from Scale-Invariant Keypoints, 2004, section 3.3.
     """
     images = _checks.images(images)
     scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
     borders.check(border)
+    finer = check_upsampled_levels(upsampled_levels, num_levels)
     levels = [images]
-    for _ in range(level_count(images.shape, num_levels, scale_factor) - 1):
+    height, width = resample.sides(images)
+    for j in range(1, finer + 1):
+        height, width = finer_size(height, scale_factor), finer_size(width, scale_factor)
+        levels.insert(0, resample.resize_by(images, scale_factor**j, (height, width)))
+    for _ in range(level_count(images.shape, num_levels, scale_factor, finer) - finer - 1):
         levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
     return levels
 
@@ -130,8 +142,21 @@ def reconstruct(
     return x
 
 
-def level_count(shape: Sequence[int | None], num_levels: int | None, scale_factor: float) -> int:
-    """Return `num_levels`, or where it is None the levels of `shape` until its shorter side is 1."""
+def check_upsampled_levels(upsampled_levels: object, num_levels: int | None) -> int:
+    """Return how many of `num_levels` levels are finer than the images, which are a level themselves."""
+    finer = _checks.integer("upsampled_levels", upsampled_levels, 0, "the levels finer than the images")
+    if num_levels is not None and finer >= _checks.num_levels(num_levels):
+        raise ValueError(
+            "`upsampled_levels` must be less than `num_levels`: the images themselves are a level too. "
+            f"Received: upsampled_levels={finer}, num_levels={num_levels}"
+        )
+    return finer
+
+
+def level_count(
+    shape: Sequence[int | None], num_levels: int | None, scale_factor: float, upsampled_levels: int = 0
+) -> int:
+    """Return `num_levels`, or where it is None the levels of `shape` until its shorter side is 1, and the finer."""
     if num_levels is not None:
         return _checks.num_levels(num_levels)
     shorter = [side for side in shape[1:3] if side is not None]
@@ -140,7 +165,7 @@ def level_count(shape: Sequence[int | None], num_levels: int | None, scale_facto
             "`num_levels` must be given for images whose sides are unknown: None means until the shorter side is 1. "
             f"Received: num_levels=None, images of shape {tuple(shape)}"
         )
-    side, count = min(shorter), 1
+    side, count = min(shorter), upsampled_levels + 1
     while math.ceil(side / scale_factor) < side:
         side, count = math.ceil(side / scale_factor), count + 1
     return count

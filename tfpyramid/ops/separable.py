@@ -29,6 +29,20 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
     return math.ceil(size / scale_factor)
 
 
+def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
+    """Return the largest side whose next level has `size`, floor(size * scale_factor): an int, a tensor or None."""
+    if size is None:
+        return None
+    # The product may have been rounded to the wrong side of a whole number: `level_size` itself decides.
+    if tf.is_tensor(size):
+        finer = tf.cast(tf.floor(tf.cast(size, tf.float64) * scale_factor), tf.int32)
+        sides = tf.cast(tf.stack([finer, finer + 1]), tf.float64)
+        fits = tf.cast(tf.math.ceil(sides / scale_factor), tf.int32) <= size
+        return finer - 1 + tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)
+    finer = math.floor(size * scale_factor)
+    return finer - 1 + sum(math.ceil(side / scale_factor) <= size for side in (finer, finer + 1))
+
+
 def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of one axis of x, for taps of sum 1 and the dtype of x."""
     left, right = reach(taps)

@@ -1,10 +1,19 @@
-"""Features of every level, and one map from all of them."""
+"""Features of every level, one map from all of them, and one answer."""
 
 from tfpyramid.layers.fusion.feature_pyramid import FeaturePyramid
+from tfpyramid.layers.fusion.logit_fusion import LogitFusion
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_block import PyramidBlock
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.layers.fusion.upsample_concat import UpsampleConcat
 from tfpyramid.layers.fusion.weighted_fusion import WeightedFusion
 
-__all__ = ["FeaturePyramid", "PerLevel", "PyramidBlock", "PyramidConv2D", "UpsampleConcat", "WeightedFusion"]
+__all__ = [
+    "FeaturePyramid",
+    "LogitFusion",
+    "PerLevel",
+    "PyramidBlock",
+    "PyramidConv2D",
+    "UpsampleConcat",
+    "WeightedFusion",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfpyramid import _checks
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, kernels, pyramid, resample
+from tfpyramid.ops import borders, kernels, pyramid, separable
 
 
 class StepLayer(ImageLayer):
@@ -39,6 +39,8 @@ class StepLayer(ImageLayer):
 class PyramidLayer(StepLayer):
     """A `StepLayer` that turns images into `num_levels` levels."""
 
+    upsampled_levels = 0
+
     def __init__(self, num_levels: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_levels = None if num_levels is None else _checks.num_levels(num_levels)
@@ -49,12 +51,13 @@ class PyramidLayer(StepLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shape = _checks.image_shape("images", input_shape)
-        shapes: list[tuple[int | None, ...]] = [shape]
-        for _ in range(pyramid.level_count(shape, self.num_levels, self.scale_factor) - 1):
-            batch, height, width, channels = shapes[-1]
-            size = (resample.level_size(side, self.scale_factor) for side in (height, width))
-            shapes.append((batch, *size, channels))
-        return shapes
+        count = pyramid.level_count(shape, self.num_levels, self.scale_factor, self.upsampled_levels)
+        sizes: list[tuple[int | None, ...]] = [shape[1:3]]
+        for _ in range(self.upsampled_levels):
+            sizes.insert(0, tuple(separable.finer_size(side, self.scale_factor) for side in sizes[0]))
+        while len(sizes) < count:
+            sizes.append(tuple(separable.level_size(side, self.scale_factor) for side in sizes[-1]))
+        return [(shape[0], *size, shape[3]) for size in sizes]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_levels": self.num_levels}

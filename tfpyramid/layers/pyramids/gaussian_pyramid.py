@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfpyramid._compat import register
@@ -11,19 +13,22 @@ from tfpyramid.ops import pyramid, resample
 
 @register
 class GaussianPyramid(PyramidLayer):
-    """Images and ever coarser copies of them, finest first.
+    """Images and ever coarser copies of them, finest first; and finer ones in front if they are asked for.
 
     Equation:
-        `level[0] = images`, `level[k] = pyr_down(level[k - 1])`: blur, then decimate.
+        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` behind it: blur, then decimate; u is
+        `upsampled_levels`, and in front `level[u - j]` at p is the images at p / scale_factor^j, interpolated linearly.
 
     Convention:
         Sample i of level k sits at i * scale_factor of level k - 1 (OpenCV's `pyrDown`, to which the default is
-        equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. See `tfpyramid.ops.pyr_down`.
+        equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
+        floor(n * scale_factor), the largest side of which n is the next. See `tfpyramid.ops.pyr_down`.
 
     Args:
         num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
             it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`.
         kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (the
             mipmap), "bilinear", or a list of taps, which is divided by its sum.
         border: "reflect", "symmetric", "edge", "constant" or "wrap", as `numpy.pad` names them.
@@ -34,7 +39,7 @@ class GaussianPyramid(PyramidLayer):
 
     Output shape:
         A list of `num_levels` shapes, [batch, ceil(height / scale_factor^k), ceil(width / scale_factor^k), channels]
-        at an integer factor; at any other, the rounding is repeated at each level.
+        at an integer factor without upsampled levels; at any other, the rounding is repeated at each level.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -43,14 +48,25 @@ class GaussianPyramid(PyramidLayer):
         >>> levels = GaussianPyramid(num_levels=3)(tf.ones([1, 33, 47, 3]))
         >>> [tuple(level.shape) for level in levels]
         [(1, 33, 47, 3), (1, 17, 24, 3), (1, 9, 12, 3)]
+        >>> levels = GaussianPyramid(num_levels=3, upsampled_levels=1)(tf.ones([1, 33, 47, 3]))
+        >>> [tuple(level.shape) for level in levels]
+        [(1, 66, 94, 3), (1, 33, 47, 3), (1, 17, 24, 3)]
 
     References:
-        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A.
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A; upsampled levels: Lowe,
+        Distinctive Image Features from Scale-Invariant Keypoints, 2004, section 3.3.
     """
 
+    def __init__(self, num_levels: int | None = None, *, upsampled_levels: int = 0, **kwargs: Any) -> None:
+        super().__init__(num_levels, **kwargs)
+        self.upsampled_levels = pyramid.check_upsampled_levels(upsampled_levels, self.num_levels)
+
     def call(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return pyramid.gaussian_pyramid(images, self.num_levels, **self.step)
+        return pyramid.gaussian_pyramid(images, self.num_levels, upsampled_levels=self.upsampled_levels, **self.step)
 
     def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
         """Return level k + 1 of level k."""
         return resample.pyr_down(level, **self.step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "upsampled_levels": self.upsampled_levels}

@@ -151,6 +151,11 @@ def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
             "`pyramid` must be a layer that makes each level of the one before, such as LearnablePyramid or "
             f"GaussianPyramid. Received: pyramid of type {type(pyramid).__name__}"
         )
+    if getattr(pyramid, "upsampled_levels", 0):
+        raise ValueError(
+            "`pyramid` must make each level of the one before, and upsampled levels are made of the images. "
+            f"Received: pyramid.upsampled_levels={pyramid.upsampled_levels}"
+        )
     if pyramid.num_levels != num_levels:
         raise ValueError(
             f"`pyramid` must have as many levels as there are encoders, {num_levels}. "

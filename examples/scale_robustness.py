@@ -1,0 +1,265 @@
+"""Scale robustness: one network, trained on garments of one size, that knows them at half and at twice that size.
+
+    python examples/scale_robustness.py [--output DIR] [--data DIR] [--split test|validation] [--quick]
+
+Fashion-MNIST's garments, resized to 14 to 56 pixels, anywhere on a black canvas of 64. A small network is trained on
+sizes of 24 to 32 pixels alone, half of them softened as what is upsampled is soft, and then asked in two ways, with the
+same weights:
+
+- alone, on the images as they are;
+- by `tfpyramid.models.pyramid_classifier`, on a pyramid from an octave above the images to an octave below, its logits
+  fused by log-sum-exp; and, for comparison, by their maximum and by their mean.
+
+Three seeds, of the weights, of the order and of the places and sizes; the share that is named rightly at every size,
+the mean of each band of sizes and its standard deviation over the seeds are printed and written to `metrics.json`;
+`scale_robustness.png` is drawn by scale_robustness_figure.py.
+
+The settings below were chosen with `--split validation`, on the last 10,000 of the training images, on which nothing is
+trained; the figures are those of the test images. Keras downloads the data set (30 MB) unless `--data` names a folder
+of its four idx .gz files, such as Debian's package dataset-fashion-mnist makes. It takes some minutes on two cores;
+`--quick` takes seconds, on a few images of noise, and so learns nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+START = time.perf_counter()
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+stderr = os.dup(2)
+try:
+    import numpy as np
+    from scale_robustness_figure import draw
+    from tqdm import tqdm
+
+    # TensorFlow logs while it is imported, whatever its log level: only the descriptor itself can be turned off.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    import tensorflow as tf
+
+    from tfpyramid import models, ops
+except ImportError as error:
+    sys.exit(f"scale_robustness: {error}. What the examples need is installed by: pip install 'tfpyramid[examples]'")
+except KeyboardInterrupt:
+    os.write(stderr, b"scale_robustness: interrupted\n")
+    sys.exit(130)
+finally:
+    os.dup2(stderr, 2)
+
+keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
+CANVAS = 64
+# What is black beyond a garment is nothing to global max pooling: training takes a smaller canvas, which is faster.
+TRAINING_CANVAS = 40
+TRAINING_WORK = 3 * (TRAINING_CANVAS / CANVAS) ** 2  # Of an image in an epoch, as a multiple of that of an answer.
+SIZES = range(14, 57, 2)
+TRAINED = (24, 32)
+BANDS = {"14-20": range(14, 21, 2), "24-32": range(24, 33, 2), "36-44": range(36, 45, 2), "48-56": range(48, 57, 2)}
+GARMENTS = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+ALONE, PYRAMID = "network alone", "pyramid, logsumexp"
+FUSIONS = ("max", "mean")  # Beside the model's own, for comparison.
+SETTINGS = {"train": 30000, "epochs": 5, "batch": 64, "rate": 3e-3, "each_size": 1000, "seeds": 3}
+QUICK = {"train": 64, "epochs": 1, "batch": 32, "rate": 3e-3, "each_size": 2, "seeds": 1}
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def main() -> None:
+    options = parse_options()
+    settings = QUICK if options.quick else SETTINGS
+    train, held_out = splits(options, settings)
+    options.output.mkdir(parents=True, exist_ok=True)
+    runs = []
+    # In answers of the network alone: those of the pyramid are 7.7 of them.
+    work = TRAINING_WORK * settings["train"] * settings["epochs"] + 7.7 * settings["each_size"] * len(SIZES)
+    with tqdm(
+        total=settings["seeds"] * work, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}"
+    ) as bar:
+        for seed in range(settings["seeds"]):
+            runs.append(run(seed, settings, train, held_out, bar))
+    shown = runs[0].pop("shown")
+    for other in runs[1:]:
+        del other["shown"]
+    bands = summary(runs)
+    print_table(runs, bands)
+    with written_aside(options.output / "scale_robustness.png") as path:
+        draw(
+            {name: [each["sizes"][name] for each in runs] for name in (ALONE, PYRAMID)}, bands, shown, TRAINED, CANVAS
+        ).savefig(path)
+    numbers = {"quick": options.quick, "split": options.split, "settings": settings, "bands": bands, "runs": runs}
+    numbers["seconds"] = round(time.perf_counter() - START, 1)
+    with written_aside(options.output / "metrics.json") as path:
+        path.write_text(json.dumps(numbers, indent=2) + "\n")
+    print(f"\n{numbers['seconds']:.0f} s. In {options.output}: scale_robustness.png, metrics.json")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("scale_robustness_output"), help="folder to write to")
+    parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST's four idx .gz files; else Keras loads it")
+    parser.add_argument("--split", choices=("test", "validation"), default="test", help="images to measure on")
+    parser.add_argument("--quick", action="store_true", help="every step, on too few images to learn anything")
+    return parser.parse_args()
+
+
+def run(seed: int, settings: dict[str, Any], train: Split, held_out: Split, bar: tqdm) -> dict[str, Any]:
+    """Train a network and return the share that it names rightly at each size, alone and by the pyramids."""
+    bar.set_description_str(f"seed {seed + 1}/{settings['seeds']}, training ")
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = models.pyramid_classifier(len(GARMENTS), input_shape=(CANVAS, CANVAS, 1))
+    network = model.get_layer("network")
+    started = time.perf_counter()
+    fit(network, *train, settings, rng, bar)
+    trained = time.perf_counter()
+    bar.set_description_str(f"seed {seed + 1}/{settings['seeds']}, measuring")
+    # What the model says, and what each of its levels does: level 2 is the images as they are.
+    answers = keras.Model(model.input, [model.output, *model.get_layer("logits").input])
+    sizes: dict[str, dict[int, float]] = {name: {} for name in (ALONE, PYRAMID, *FUSIONS)}
+    shown = []
+    for size in SIZES:
+        chosen = rng.choice(len(held_out[0]), settings["each_size"], replace=False)
+        images = on_canvas(held_out[0][chosen], np.full(len(chosen), size), CANVAS, rng)
+        whole, *levels = answers.predict(images, batch_size=100, verbose=0)
+        logits = {ALONE: levels[2], PYRAMID: whole}
+        logits.update({fusion: ops.fuse_logits(levels, fusion).numpy() for fusion in FUSIONS})
+        named = {name: each.argmax(axis=1) for name, each in logits.items()}
+        for name, classes in named.items():
+            sizes[name][size] = round(100 * float(np.mean(classes == held_out[1][chosen])), 2)
+        first = {name: GARMENTS[named[name][0]] for name in (ALONE, PYRAMID)}
+        shown.append({"size": size, "image": images[0, :, :, 0], "truth": GARMENTS[held_out[1][chosen[0]]], **first})
+        bar.update(7.7 * len(chosen))
+    return {
+        "seed": seed,
+        "parameters": {ALONE: network.count_params(), PYRAMID: model.count_params()},
+        "seconds": {"training": round(trained - started, 1), "measuring": round(time.perf_counter() - trained, 1)},
+        "sizes": sizes,
+        "shown": shown,
+    }
+
+
+def fit(
+    network: keras.Model, garments: np.ndarray, labels: np.ndarray, settings: dict[str, Any], rng: Any, bar: tqdm
+) -> None:
+    """Train the network alone on garments of TRAINED sizes, each in every epoch of another size and place."""
+    epochs, batch_size = settings["epochs"], settings["batch"]
+    steps = -(-len(garments) // batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(settings["rate"], epochs * steps)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.Adam(rate), loss)
+    progress = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: bar.update(TRAINING_WORK * len(garments) / steps)
+    )
+    for _ in range(epochs):
+        images = on_canvas(garments, rng.integers(TRAINED[0], TRAINED[1] + 1, len(garments)), TRAINING_CANVAS, rng)
+        half = np.flatnonzero(rng.random(len(images)) < 0.5)
+        for part in np.array_split(half, -(-len(half) // 500)):
+            images[part] = softened(images[part])
+        network.fit(images, labels, batch_size=batch_size, verbose=0, callbacks=[progress])
+
+
+def softened(images: np.ndarray) -> np.ndarray:
+    """Return images as soft as those of a pyramid's upsampled levels: gone down to the next level, and back up."""
+    level = ops.pyr_down(images, scale_factor=2**0.5)
+    return ops.resize_by(level, 2**0.5, images.shape[1:3]).numpy()
+
+
+def on_canvas(garments: np.ndarray, sizes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Return garments [n, side, side] at their sizes, each anywhere on a black canvas [n, side, side, 1]."""
+    canvas = np.zeros((len(garments), side, side, 1), np.float32)
+    for size in np.unique(sizes):
+        (chosen,) = np.nonzero(sizes == size)
+        resized = tf.image.resize(garments[chosen, :, :, np.newaxis], (size, size), antialias=True).numpy()
+        corners = rng.integers(0, side - size + 1, size=(len(chosen), 2))
+        for index, image, (y, x) in zip(chosen, resized, corners):
+            canvas[index, y : y + size, x : x + size] = image
+    return canvas
+
+
+def splits(options: argparse.Namespace, settings: dict[str, Any]) -> tuple[Split, Split]:
+    """Return the garments to train on, and those of the split to measure on, with their labels."""
+    if options.quick and options.data is None:
+        rng = np.random.default_rng(0)
+        noise = rng.random((200, 28, 28), np.float32), rng.integers(len(GARMENTS), size=200)
+        return tuple(part[: settings["train"]] for part in noise), noise
+    train, test = load(options.data)
+    count = len(train[0]) * 5 // 6
+    validation = tuple(part[count:] for part in train)
+    chosen = tuple(part[: min(count, settings["train"])] for part in train)
+    return chosen, validation if options.split == "validation" else test
+
+
+def load(folder: Path | None) -> tuple[Split, Split]:
+    """Return the images [n, 28, 28] in [0, 1] and the labels of the two parts of Fashion-MNIST."""
+    try:
+        if folder is None:
+            parts = keras.datasets.fashion_mnist.load_data()
+        else:
+            parts = [
+                [read_idx(folder, f"{part}-{kind}") for kind in ("images-idx3", "labels-idx1")]
+                for part in ("train", "t10k")
+            ]
+    except Exception as error:  # Of a download, whatever it is.
+        sys.exit(f"scale_robustness: no Fashion-MNIST: {error}. `--data` names a folder of its four idx .gz files.")
+    return tuple((images.astype(np.float32) / 255, labels.astype(np.int32)) for images, labels in parts)
+
+
+def read_idx(folder: Path, name: str) -> np.ndarray:
+    """Return the unsigned bytes of an idx file: two zeros, the type (8), the number of axes, their sizes, the data."""
+    content = gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes())
+    if content[:3] != b"\0\0\x08":
+        raise ValueError(f"{name}-ubyte.gz is not an idx file of unsigned bytes")
+    start = 4 + 4 * content[3]
+    return np.frombuffer(content, np.uint8, offset=start).reshape(np.frombuffer(content[4:start], ">u4"))
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the mean over the sizes of each band: of each seed, of all, and their standard deviation."""
+    result: dict[str, dict[str, Any]] = {}
+    for name in runs[0]["sizes"]:
+        result[name] = {}
+        for band, sizes in BANDS.items():
+            seeds = [round(statistics.mean(each["sizes"][name][size] for size in sizes), 2) for each in runs]
+            mean, spread = statistics.mean(seeds), statistics.stdev(seeds) if len(seeds) > 1 else 0.0
+            result[name][band] = {"seeds": seeds, "mean": round(mean, 2), "spread": round(spread, 2)}
+    return result
+
+
+def print_table(runs: list[dict[str, Any]], bands: dict[str, dict[str, Any]]) -> None:
+    line = "{:<20}" + "{:>16}" * len(BANDS)
+    print(line.format("% right, by size", *(f"{band} px" for band in BANDS)))
+    for name, each in bands.items():
+        print(line.format(name, *(f"{band['mean']:.1f} ± {band['spread']:.1f}" for band in each.values())))
+        for k in range(len(runs)):
+            print(line.format(f"  seed {k}", *(f"{band['seeds'][k]:.1f}" for band in each.values())))
+    parameters = runs[0]["parameters"]
+    seconds = [sum(each["seconds"].values()) for each in runs]
+    print(f"\nparameters: {parameters}; seconds a seed: {', '.join(f'{each:.0f}' for each in seconds)}")
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a name in the same folder to write to, and rename what is there once it is whole."""
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("scale_robustness: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,108 @@
+"""The figure of scale_robustness.py: accuracy against size, and garments at those sizes under what they are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
+COLORS = (INK, "#2563eb")  # Of the network alone, and of the pyramid.
+WIDTH, HEIGHT = 1200, 790  # Of the page, in pixels.
+LEFT, RIGHT, TOP, BOTTOM = 90, 1110, 130, 530  # Of the axes.
+GARMENTS, CELL = 575, 116  # Where the row of images begins, and their sides.
+TICKS = range(14, 57, 6)  # Of the sizes, those that are written out and shown.
+
+
+def draw(
+    sizes: dict[str, list[dict[int, float]]],
+    bands: dict[str, dict[str, Any]],
+    shown: list[dict[str, Any]],
+    trained: tuple[int, int],
+    canvas: int,
+) -> Figure:
+    """Return the figure.
+
+    Args:
+        sizes: for the network alone and for the pyramid, of each seed the percentage that is right at each size.
+        bands: what `summary` returned.
+        shown: an image of each size, its truth, and what each of the two calls it.
+        trained: the smallest and the largest size that was trained on.
+        canvas: the sides of an image.
+    """
+    figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
+    write(figure, 40, 52, "One network, trained at one size, asked at all", size=21, weight="bold")
+    low, high = trained
+    note = f"Fashion-MNIST on a canvas of {canvas} pixels, trained on garments of {low} to {high} pixels"
+    write(figure, 40, 82, f"{note}; {len(next(iter(sizes.values())))} seeds, thin, and their mean", size=12, color=PALE)
+    draw_curves(figure, sizes, bands, trained)
+    draw_garments(figure, shown, list(sizes))
+    return figure
+
+
+def draw_curves(
+    figure: Figure, sizes: dict[str, list[dict[int, float]]], bands: dict[str, dict[str, Any]], trained: tuple[int, int]
+) -> None:
+    axes = figure.add_axes((LEFT / WIDTH, 1 - BOTTOM / HEIGHT, (RIGHT - LEFT) / WIDTH, (BOTTOM - TOP) / HEIGHT))
+    axes.axvspan(*trained, color="#e5e7eb", linewidth=0)
+    axes.text(sum(trained) / 2, 0.03, "trained", size=12, color=PALE, ha="center", transform=axes.get_xaxis_transform())
+    lowest = 100.0
+    for (name, runs), color in zip(sizes.items(), COLORS):
+        x = list(runs[0])
+        values = np.array([[run[size] for size in x] for run in runs])
+        lowest = min(lowest, values.min())
+        axes.plot(x, values.T, color=color, linewidth=0.8, alpha=0.5)
+        axes.plot(x, values.mean(axis=0), color=color, linewidth=3, marker="o", markersize=5, label=name)
+    bottom = 10 * (lowest // 10)
+    axes.set_xlim(min(x) - 1, max(x) + 1)
+    axes.set_ylim(bottom, 104)
+    axes.set_xticks(TICKS)
+    axes.set_yticks(np.arange(bottom, 101, 10))
+    axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=11, labelcolor=PALE, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(PALE)
+    axes.legend(loc="lower right", fontsize=13, labelcolor="linecolor", edgecolor="none", framealpha=1)
+    write(figure, LEFT - 50, TOP - 16, "% named rightly; figures are the means of bands of sizes", size=11, color=PALE)
+    write(figure, RIGHT + 6, BOTTOM + 18, "pixels", size=11, color=PALE)
+    for k, (name, color) in enumerate(zip(sizes, COLORS)):
+        for band, each in bands[name].items():
+            first, last = map(int, band.split("-"))
+            axes.plot([first, last], [93, 93], color=PALE, linewidth=1)
+            place = (
+                {"ha": "right", "x": (first + last) / 2 - 0.4}
+                if k == 0
+                else {"ha": "left", "x": (first + last) / 2 + 0.4}
+            )
+            axes.text(s=f"{each['mean']:.1f}", y=95, size=14, weight="bold", color=color, **place)
+
+
+def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str]) -> None:
+    """Draw one image of each of TICKS under its size, with the truth and what it is called."""
+    span = shown[-1]["size"] - shown[0]["size"] + 2  # Of the axes above, in sizes.
+    for label, y in zip(("is a", "alone", "pyramid"), (22, 42, 62)):
+        write(figure, 12, GARMENTS + CELL + y, label, size=10, color=PALE)
+    for each in shown:
+        if each["size"] not in TICKS:
+            continue
+        middle = LEFT + (each["size"] - shown[0]["size"] + 1) * (RIGHT - LEFT) / span
+        axes = picture(figure, middle - CELL / 2, GARMENTS, each["image"])
+        axes.set_axis_off()
+        write(figure, middle, GARMENTS + CELL + 22, each["truth"], size=11, color=INK, ha="center")
+        for name, y in zip(names, (42, 62)):
+            color = GOOD if each[name] == each["truth"] else BAD
+            write(figure, middle, GARMENTS + CELL + y, each[name], size=11, color=color, ha="center")
+
+
+def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:
+    """Put an image of CELL pixels with its upper left corner at (x, y)."""
+    axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return axes
+
+
+def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: Any) -> None:
+    figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=color, **style)

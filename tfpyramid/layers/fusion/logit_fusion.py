@@ -1,0 +1,71 @@
+"""LogitFusion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import register
+from tfpyramid.layers._base import BaseLayer
+from tfpyramid.ops import logits as fusion
+
+
+@register
+class LogitFusion(BaseLayer):
+    """One answer from the logits that a network gives at every level of a pyramid.
+
+    Equation:
+        For level k and class c, x[k] being a level's logits:
+        "logsumexp": `y[c] = log sum_k exp(x[k, c])`; "max": `y[c] = max_k x[k, c]`; "mean": `y[c] = mean_k x[k, c]`;
+        "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])` with a learned query, which starts at 0, the
+        mean.
+
+    A network that was trained at one scale is sure at the level where an object has the size it knows, and says less at
+    the others: "logsumexp" and "max" hear that level, "mean" drowns it.
+
+    Args:
+        method: "logsumexp", "max", "mean" or "attention".
+        **kwargs: of `keras.layers.Layer`.
+
+    Input shape:
+        A list of [batch, classes], floating point, one for each level.
+
+    Output shape:
+        [batch, classes].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> logits = [tf.constant([[4.0, 0.0]]), tf.constant([[0.0, 1.0]])]
+        >>> LogitFusion("max")(logits).numpy().tolist()
+        [[4.0, 1.0]]
+
+    References:
+        Jansson and Lindeberg, Scale-invariant scale-channel networks: Deep networks that generalise to previously
+        unseen scales, 2021, for the maximum and the mean over scales.
+    """
+
+    def __init__(self, method: str = "logsumexp", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.method = _checks.one_of("method", method, fusion.METHODS)
+        self.query = None
+
+    def build(self, input_shape: Any) -> None:
+        _, classes = fusion.check_shapes(input_shape)
+        if self.method == "attention":
+            self.query = self.add_parameter("query", np.zeros(classes))
+        super().build(input_shape)
+
+    def call(self, logits: list[tf.Tensor]) -> tf.Tensor:
+        query = None if self.query is None else tf.convert_to_tensor(self.query)
+        return fusion.fuse_logits(logits, self.method, query=query)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return fusion.check_shapes(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "method": self.method}

@@ -1,0 +1,78 @@
+"""One answer from the logits that a network gives at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.ops.convolution import working_dtype
+
+METHODS = ("logsumexp", "max", "mean", "attention")
+
+
+def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query: tf.Tensor | None = None) -> tf.Tensor:
+    """Fuse the logits of every level.
+
+    Equation:
+        For level k and class c, x[k] being a level's logits:
+        "logsumexp": `y[c] = log sum_k exp(x[k, c])`, the soft form of "max", of which each level has a share of the
+        gradient; levels that are all alike raise every class by the same log(levels), which no softmax sees;
+        "max": `y[c] = max_k x[k, c]`; "mean": `y[c] = mean_k x[k, c]`;
+        "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])`.
+
+    Args:
+        logits: tensors [batch, classes] of one floating dtype, one for each level. float16 and bfloat16 are summed in
+            float32 and rounded once.
+        method: "logsumexp", "max", "mean" or "attention".
+        query: [classes], what a level's logits are scored with; needed by "attention" and by no other.
+
+    Returns:
+        [batch, classes] of the same dtype.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Jansson and Lindeberg, Scale-invariant scale-channel networks: Deep networks that generalise to previously
+        unseen scales, 2021, for the maximum and the mean over scales.
+    """
+    _checks.one_of("method", method, METHODS)
+    levels = [tf.convert_to_tensor(level) for level in _checks.level_list(logits, "logits")]
+    for k, level in enumerate(levels):
+        _checks.floating(f"logits[{k}]", level.dtype)
+    check_shapes([level.shape for level in levels])
+    if (query is None) == (method == "attention"):
+        given = "None" if query is None else f"of type {type(query).__name__}"
+        raise ValueError(
+            '`query` must be given for "attention" and for no other method. '
+            f"Received: query {given}, method={method!r}"
+        )
+    dtype = levels[0].dtype
+    x = tf.cast(tf.stack(levels), working_dtype(dtype))
+    if method == "logsumexp":
+        y = tf.reduce_logsumexp(x, axis=0)
+    elif method == "max":
+        y = tf.reduce_max(x, axis=0)
+    elif method == "mean":
+        y = tf.reduce_mean(x, axis=0)
+    else:
+        scores = tf.reduce_sum(x * tf.cast(query, x.dtype), axis=-1, keepdims=True)
+        y = tf.reduce_sum(tf.nn.softmax(scores, axis=0) * x, axis=0)
+    return tf.cast(y, dtype)
+
+
+def check_shapes(shapes: Any) -> tuple[int | None, int]:
+    """Return the one shape [batch, classes] that the logits of every level must have."""
+    single = isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes)
+    found = [tf.TensorShape(shape) for shape in ([shapes] if single else shapes)]
+    first = found[0] if found else tf.TensorShape(None)
+    if single or first.rank != 2 or first[1] is None or any(s.rank != 2 or s[1] != first[1] for s in found):
+        received = f"one tensor of shape {found[0]}" if single else f"shapes {[tuple(s) for s in found]}"
+        raise ValueError(
+            "`logits` must be a list of tensors [batch, classes], one for each level, of one known number of classes. "
+            f"Received: {received}"
+        )
+    return first[0], first[1]
