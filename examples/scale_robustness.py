@@ -23,38 +23,25 @@ of its four idx .gz files, such as Debian's package dataset-fashion-mnist makes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gzip
 import json
-import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-START = time.perf_counter()
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import running
 
-stderr = os.dup(2)
-try:
+START = time.perf_counter()
+
+with running.imports("scale_robustness"):
     import numpy as np
+    import tensorflow as tf
     from scale_robustness_figure import draw
     from tqdm import tqdm
 
-    # TensorFlow logs while it is imported, whatever its log level: only the descriptor itself can be turned off.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    import tensorflow as tf
-
     from tfpyramid import models, ops
-except ImportError as error:
-    sys.exit(f"scale_robustness: {error}. What the examples need is installed by: pip install 'tfpyramid[examples]'")
-except KeyboardInterrupt:
-    os.write(stderr, b"scale_robustness: interrupted\n")
-    sys.exit(130)
-finally:
-    os.dup2(stderr, 2)
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
 CANVAS = 64
@@ -91,13 +78,13 @@ def main() -> None:
         del other["shown"]
     bands = summary(runs)
     print_table(runs, bands)
-    with written_aside(options.output / "scale_robustness.png") as path:
+    with running.written_aside(options.output / "scale_robustness.png") as path:
         draw(
             {name: [each["sizes"][name] for each in runs] for name in (ALONE, PYRAMID)}, bands, shown, TRAINED, CANVAS
         ).savefig(path)
     numbers = {"quick": options.quick, "split": options.split, "settings": settings, "bands": bands, "runs": runs}
     numbers["seconds"] = round(time.perf_counter() - START, 1)
-    with written_aside(options.output / "metrics.json") as path:
+    with running.written_aside(options.output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
     print(f"\n{numbers['seconds']:.0f} s. In {options.output}: scale_robustness.png, metrics.json")
 
@@ -246,20 +233,5 @@ def print_table(runs: list[dict[str, Any]], bands: dict[str, dict[str, Any]]) ->
     print(f"\nparameters: {parameters}; seconds a seed: {', '.join(f'{each:.0f}' for each in seconds)}")
 
 
-@contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a name in the same folder to write to, and rename what is there once it is whole."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("scale_robustness: interrupted", file=sys.stderr)
-        sys.exit(130)
+    running.run("scale_robustness", main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, shape_tuple
@@ -77,7 +76,9 @@ def pyramid_classifier(
     if network is not None:
         check_layer("network", network)
         _check_any_size(network)
-    shape = _image_shape(input_shape, network)
+    if input_shape is None:  # Layers and unbuilt models do not know theirs.
+        input_shape = shape_tuple(getattr(network, "input_shape", (None, None, None, 3)))[1:]
+    shape = _checks.input_shape(input_shape)
     # Made before the network, so that what is wrong with an argument is said of the argument.
     pyramid = GaussianPyramid(
         num_levels=_checks.num_levels(num_levels),
@@ -112,20 +113,6 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
         x = keras.layers.ReLU()(x)
     logits = keras.layers.Dense(num_classes)(keras.layers.GlobalMaxPooling2D()(x))
     return keras.Model(image, logits, name="network")
-
-
-def _image_shape(input_shape: Any, network: keras.layers.Layer | None) -> tuple[int | None, int | None, int]:
-    """Return (height, width, channels), from the argument or else from what the network takes."""
-    if input_shape is None:
-        # Layers and unbuilt models have none: then it is an AttributeError.
-        input_shape = shape_tuple(getattr(network, "input_shape", (None, None, None, 3)))[1:]
-    try:
-        return _checks.image_shape("images", (None, *input_shape))[1:]
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`input_shape` must be (height, width, channels), sides of at least 1 or None and channels known. "
-            f"Received: input_shape={input_shape!r}"
-        ) from error
 
 
 def _check_any_size(network: keras.layers.Layer) -> None:
