@@ -71,22 +71,7 @@ def main() -> None:
     numbers: dict[str, Any] = {"quick": options.quick, "settings": settings, "runs": runs, "summary": summary(runs)}
     print_summary(numbers["summary"], runs)
 
-    sample = test[np.linspace(0, len(test.texts) - 1, 16).astype(int)]
-    asked = {"image": tf.constant(sample.images[sample.index] / np.float32(255)), "question": tf.constant(sample.texts)}
-    export_saved_model(
-        models.with_text_input(model, words), options.output / "saved_model", sample=asked, overwrite=True
-    )
-    served = tf.saved_model.load(str(options.output / "saved_model")).signatures["serving_default"](**asked)
-    answers, levels = (np.argmax(served[name], axis=1) for name in ("answer", "level_weights"))
-    print("\nThe served model, asked in strings:")
-    for text, answer, level in list(zip(sample.texts, answers, levels))[:6]:
-        print(f"  {text:<42} {ANSWERS[answer]:<10} read at {SIDES[level]} pixels")
-    panels = [
-        {"image": image, "question": text, "answer": ANSWERS[answer], "truth": ANSWERS[truth], "side": SIDES[level]}
-        for image, text, answer, truth, level in zip(
-            asked["image"].numpy(), sample.texts, answers, sample.answers, levels
-        )
-    ][:12]
+    panels = serve(models.with_text_input(model, words), options.output / "saved_model", test)
     with running.written_aside(options.output / "visual_questions.png") as path:
         draw(runs[-1]["levels"], KINDS, SIDES, panels).savefig(path)
     numbers["seconds"] = round(time.perf_counter() - START, 1)
@@ -103,6 +88,23 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def serve(model: keras.Model, path: Path, test: Questions) -> list[dict[str, Any]]:
+    """Export the model of strings, ask what was exported, print some answers and return more, with their images."""
+    sample = test[np.linspace(0, len(test.texts) - 1, 12).astype(int)]
+    asked = {"image": tf.constant(sample.images[sample.index] / np.float32(255)), "question": tf.constant(sample.texts)}
+    export_saved_model(model, path, sample=asked, overwrite=True)
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](**asked)
+    answers, levels = (np.argmax(served[name], axis=1) for name in ("answer", "level_weights"))
+    print("\nThe served model, asked in strings:")
+    for text, answer, level in list(zip(sample.texts, answers, levels))[:6]:
+        print(f"  {text:<42} {ANSWERS[answer]:<10} read at {SIDES[level]} pixels")
+    columns = zip(asked["image"].numpy(), sample.texts, answers, sample.answers, levels)
+    return [
+        {"image": image, "question": text, "answer": ANSWERS[answer], "truth": ANSWERS[truth], "side": SIDES[level]}
+        for image, text, answer, truth, level in columns
+    ]
+
+
 def train_and_test(
     seed: int, settings: dict[str, Any], words: Any, train: Questions, held_out: Questions, test: Questions
 ) -> tuple[keras.Model, dict[str, Any]]:
@@ -116,14 +118,15 @@ def train_and_test(
     choose_cost_weight(model, levels_of(model, held_out.batches(words, 500)), held_out)
     run["cost_weight"] = float(model.selector.cost_weight.numpy())
     every = levels_of(model, test.batches(words, 500))
-    chosen = choice(every["right"], run["cost_weight"])
+    outputs = model.predict(test.batches(words, 500), verbose=0)
+    chosen = outputs["level_weights"].argmax(axis=1)
     right = every["answers"].argmax(axis=2) == test.answers[:, None]
     soft = np.einsum("bk,bka->ba", every["right"], every["answers"]).argmax(axis=1) == test.answers
     rows = {
         "always 64 px": (right[:, 0], COSTS[0]),
         "always 8 px": (right[:, -1], COSTS[-1]),
         "all levels, weighed": (soft, COSTS.sum()),
-        "routed, value": (right[range(len(chosen)), chosen], COSTS[chosen].mean()),
+        "routed, value": (outputs["answer"].argmax(axis=1) == test.answers, COSTS[chosen].mean()),
     }
     run["levels"] = {kind: np.bincount(chosen[test.kinds == kind], minlength=len(SIDES)).tolist() for kind in KINDS}
     for objective in OTHERS:
@@ -181,7 +184,7 @@ def fit(model: keras.Model, batches: tf.data.Dataset, epochs: int, rate: float, 
 def levels_of(model: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
     """Return the answers by every level, [n, levels, answers], and P(right) of every level, [n, levels]."""
 
-    @tf.function
+    @tf.function(reduce_retracing=True)
     def ask(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         question = model.question_encoder(inputs["question"])
         answers = [model.decoder([features, question]) for features in model.router.encode_all(inputs["image"])]
