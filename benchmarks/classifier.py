@@ -85,10 +85,11 @@ def percentage(right: np.ndarray) -> float:
     return round(100 * float(np.mean(right)), 3)
 
 
-def parse_options(description: str, contenders: Sequence[str] = ()) -> argparse.Namespace:
-    """Return the options of a script; TensorFlow is told to use one core, and not to warn of each new network."""
+def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = True) -> argparse.Namespace:
+    """Return the options of a script, `--data` too if it is on garments; TensorFlow is told to use one core, and not to warn of each new network."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it")
+    if data:
+        parser.add_argument("--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it")
     parser.add_argument(
         "--output",
         type=Path,
