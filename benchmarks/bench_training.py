@@ -48,16 +48,16 @@ class Protocol(NamedTuple):
     test: int
     epochs: int
     seeds: int
-    filters: int = 16
+    filters: int = 8
     units: int = 64
-    batch: int = 64
-    rate: float = 2e-3
-    cost_weight: float = 0.05
+    batch: int = 128
+    rate: float = 8e-3
+    cost_weight: float = 0.01
     diversity: float = 0.01
     last_temperature: float = 0.1
 
 
-FULL = Protocol(train=3_600, held_out=400, test=1_000, epochs=5, seeds=3)
+FULL = Protocol(train=3_600, held_out=400, test=1_000, epochs=3, seeds=3)
 QUICK = Protocol(train=2, held_out=1, test=1, epochs=1, seeds=1, filters=4, units=4, batch=16)
 
 
@@ -95,7 +95,9 @@ def main() -> None:
     }
 
     done = {(run["trained"], run["seed"]) for run in runs}
-    todo = [(name, seed) for seed in range(protocol.seeds) for name in options.only or CASES if (name, seed) not in done]
+    todo = [
+        (name, seed) for seed in range(protocol.seeds) for name in options.only or CASES if (name, seed) not in done
+    ]
     with tqdm(todo, desc="Training", unit="network") as bar:
         for name, seed in bar:
             keras.utils.set_random_seed(seed)
@@ -149,15 +151,18 @@ class Network:
             ]
         return keras.Sequential([*stack, keras.layers.GlobalMaxPooling2D(), self._dense("tanh")])
 
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """Return one that has its defaults' clipping, and rates that fall to 0 in `steps` as a cosine does."""
+        task, pyramid = (
+            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=norm)
+            for rate, norm in ((self.protocol.rate, 5.0), (self.protocol.rate / self.case.slower, 1.0))
+        )
+        return training.discriminative_optimizer(self.model, pyramid=pyramid, task=task)
+
     def fit(self, asked: questions.Questions) -> float:
         """Train, and return the seconds of processor time that it took."""
         steps = self.protocol.epochs * -(-len(asked.answers) // self.protocol.batch)
-        task, pyramid = (
-            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(self.protocol.rate / slower, steps), **clip)
-            for slower, clip in ((1, {"global_clipnorm": 5.0}), (self.case.slower, {"global_clipnorm": 1.0}))
-        )
-        optimizer = training.discriminative_optimizer(self.model, pyramid=pyramid, task=task)
-        self.model.compile(optimizer, "sparse_categorical_crossentropy")
+        self.model.compile(self.optimizer(steps), "sparse_categorical_crossentropy")
         end = self.protocol.last_temperature
         annealing = [training.TemperatureAnnealing(1.0, end, steps=steps)] if self.case.annealed else []
         start = time.process_time()

@@ -86,10 +86,15 @@ def percentage(right: np.ndarray) -> float:
 
 
 def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = True) -> argparse.Namespace:
-    """Return the options of a script, `--data` too if it is on garments; TensorFlow is told to use one core, and not to warn of each new network."""
+    """Return the options of a script, `--data` too if it is on garments.
+
+    TensorFlow is told to use one core, and not to warn of each new network.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if data:
-        parser.add_argument("--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it")
+        parser.add_argument(
+            "--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it"
+        )
     parser.add_argument(
         "--output",
         type=Path,
