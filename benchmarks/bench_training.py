@@ -159,19 +159,21 @@ class Network:
         )
         return training.discriminative_optimizer(self.model, pyramid=pyramid, task=task)
 
+    def callbacks(self, steps: int) -> list[keras.callbacks.Callback]:
+        end = self.protocol.last_temperature
+        return [training.TemperatureAnnealing(1.0, end, steps=steps)] if self.case.annealed else []
+
     def fit(self, asked: questions.Questions) -> float:
         """Train, and return the seconds of processor time that it took."""
         steps = self.protocol.epochs * -(-len(asked.answers) // self.protocol.batch)
         self.model.compile(self.optimizer(steps), "sparse_categorical_crossentropy")
-        end = self.protocol.last_temperature
-        annealing = [training.TemperatureAnnealing(1.0, end, steps=steps)] if self.case.annealed else []
         start = time.process_time()
         self.model.fit(
             [asked.images, asked.words],
             asked.answers,
             batch_size=self.protocol.batch,
             epochs=self.protocol.epochs,
-            callbacks=annealing,
+            callbacks=self.callbacks(steps),
             verbose=0,
         )
         return time.process_time() - start

@@ -20,60 +20,60 @@ import bench_training as bench  # noqa: E402
 import questions  # noqa: E402
 
 
-def test_an_interrupted_run_goes_on_and_every_case_gets_its_row(tmp_path):
-    path = tmp_path / "results/training.json"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a quick run in it of one case, of which another was there before, from an earlier run."""
+    folder = tmp_path_factory.mktemp("training")
+    measured = {"accuracy": 12.3, "pixels": 0.25, "levels": [0, 1, 0], "alike": 0.5}
+    run = {"trained": "none of the three", "seed": 0, "kernels_moved": 0.1, "held_out": measured, "test": measured}
+    (folder / "results").mkdir()
+    (folder / "results/training.json").write_text(json.dumps({"protocol": bench.QUICK._asdict(), "runs": [run]}))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "benchmarks/bench_training.py"), "--quick", "--output", str(tmp_path)]
-
-    def rows(*names: str) -> list[list[str]]:
-        options = [option for name in names for option in ("--only", name)]
-        ended = subprocess.run(command + options, env=environment, capture_output=True, text=True, errors="replace")
-        assert ended.returncode == 0, ended.stderr
-        lines = (tmp_path / "README.md").read_text().splitlines()[3:-1]
-        return [line.strip("| ").split(" | ") for line in lines]
-
-    ((name, accuracy, pixels, moved, alike),) = rows("none of the three")
-    assert name == "none of the three"
-    assert 0 <= float(accuracy.split()[0]) <= 100
-    assert 1 / 16 <= float(pixels.split()[0]) <= 1
-    assert float(moved.split()[0]) > 0
-    assert 0 < float(alike.split()[0]) <= 1
-    results = json.loads(path.read_text())
-    results["runs"][0]["test"]["accuracy"] = 12.3  # Stays only where nothing is trained again.
-    path.write_text(json.dumps(results))
-    again = rows("none of the three", "all three")
-    assert [name for name, *_ in again] == ["all three", "none of the three"]
-    assert again[1][1] == "12.30 ± 0.00"
+    command = [sys.executable, str(ROOT / "benchmarks/bench_training.py"), "--quick", "--output", str(folder)]
+    command += ["--only", "none of the three", "--only", "all three"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    assert ended.returncode == 0, ended.stderr
+    return folder
 
 
-@pytest.mark.parametrize("name", bench.CASES)
-def test_a_case_switches_off_what_it_says(name):
+def test_an_interrupted_run_goes_on_where_it_ended(finished):
+    runs = json.loads((finished / "results/training.json").read_text())["runs"]
+    assert [run["trained"] for run in runs] == ["none of the three", "all three"]
+    assert runs[0]["test"]["accuracy"] == 12.3  # Was not trained again.
+    for part in ("held_out", "test"):
+        found = runs[1][part]
+        assert sum(found["levels"]) == pytest.approx(1, abs=1e-3)
+        assert found["pixels"] == pytest.approx(np.dot(found["levels"], [1, 1 / 4, 1 / 16]), abs=1e-3)
+    assert runs[1]["kernels_moved"] > 0
+
+
+def test_every_case_that_was_trained_has_a_row(finished):
+    rows = (finished / "README.md").read_text().splitlines()[3:-1]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == ["all three", "none of the three"]
+    assert rows[1] == "| none of the three | 12.30 ± 0.00 | 0.250 ± 0.000 | 0.100 ± 0.000 | 0.500 ± 0.000 |"
+
+
+@pytest.mark.parametrize(
+    "name, normalized, diverse, end, times",
+    [("all three", True, True, 0.1, 10), ("none of the three", False, False, None, 10)],
+)
+def test_a_case_switches_off_what_it_says(name, normalized, diverse, end, times):
     network = bench.Network(bench.CASES[name], bench.QUICK)
-    assert any(isinstance(x, layers.GradientNormalization) for x in network.model.layers) == (
-        name not in ("without gradient normalisation", "none of the three")
-    )
-    (diversity,) = [x for x in network.model.layers if isinstance(x, losses.PyramidDiversity)]
-    assert (diversity.weight > 0) == (name not in ("without diversity loss", "none of the three"))
-    optimizer = network.optimizer(steps=10)
-    rates = {group: float(np.asarray(each.learning_rate)) for group, each in optimizer.groups.items()}
-    times = 1 if name == "all three, pyramid as fast as the rest" else 10
+    kinds = [type(layer) for layer in network.model.layers]
+    assert (layers.GradientNormalization in kinds) == normalized
+    assert (network.model.layers[kinds.index(losses.PyramidDiversity)].weight > 0) == diverse
+    callbacks = network.callbacks(steps=10)
+    assert [callback.temperature_at(10) for callback in callbacks] == ([] if end is None else [pytest.approx(end)])
+    rates = {group: float(np.asarray(each.learning_rate)) for group, each in network.optimizer(10).groups.items()}
     assert rates["task"] == pytest.approx(times * rates["pyramid"])
-
-
-@pytest.mark.parametrize("name, end", [("all three", bench.QUICK.last_temperature), ("without annealing", 1.0)])
-def test_the_temperature_is_annealed_to_the_end_of_training_or_stays(name, end):
-    network = bench.Network(bench.CASES[name], bench.QUICK._replace(epochs=2))
-    network.fit(questions.Questions(*(part[:20] for part in questions.read("train", 0, 3))))
-    assert float(np.asarray(network.selector.temperature)) == pytest.approx(end)
-
-
-def test_an_untrained_pyramid_has_not_moved_and_its_levels_are_alike():
-    network = bench.Network(bench.CASES["all three"], bench.QUICK)
-    found = network.measured(questions.read("test", 0, 1))
     assert network.moved() == 0
-    assert found["alike"] == pytest.approx(1, abs=1e-4)
-    assert sum(found["levels"]) == pytest.approx(1)
-    assert found["pixels"] == pytest.approx(np.dot(found["levels"], [1, 1 / 4, 1 / 16]), abs=1e-4)
+
+
+def test_each_row_differs_from_the_first_by_what_it_names():
+    first, *others = bench.CASES.values()
+    differing = [[field for field, a, b in zip(bench.Case._fields, first, case) if a != b] for case in others]
+    parts = ["normalized", "diverse", "annealed"]
+    assert differing == [*([part] for part in parts), parts, ["slower"]]
 
 
 def test_questions_are_those_of_the_images_that_are_asked_for():
