@@ -38,6 +38,7 @@ from tfpyramid import layers, losses, ops, training
 
 keras = tf.keras
 NUM_LEVELS = 3
+MOVED = 0.4  # Of the kernels' length: about what training does, for the gradients that are compared.
 
 
 class Protocol(NamedTuple):
@@ -108,9 +109,12 @@ def main() -> None:
             common.write_json(path, {**results, "environment": common.environment("easy-vqa")})
             bar.write(f"{name}, seed {seed}: {run}, {seconds:.0f} s")
 
+    results["gradients"] = gradient_lengths(train, protocol)
+    common.write_json(path, {**results, "environment": common.environment("easy-vqa")})
+    report = f"{table(runs)}\n\n{in_words(results['gradients'])}"
     prepare(options.output, "training")
-    common.update_table(options.output / "README.md", "training", table(runs))
-    print(table(runs))
+    common.update_table(options.output / "README.md", "training", report)
+    print(report)
 
 
 class Network:
@@ -195,6 +199,38 @@ class Network:
             "levels": shares.astype(float).round(4).tolist(),
             "alike": round(float(np.mean(losses.pyramid_diversity_loss([tf.constant(x) for x in levels]))), 4),
         }
+
+
+def gradient_lengths(asked: questions.Questions, protocol: Protocol) -> dict[str, float]:
+    """Return how long the gradients in the pyramid's kernels are, untrained but for kernels moved at random."""
+    keras.utils.set_random_seed(0)
+    images, words, answers = (part[: protocol.batch] for part in asked)
+    plain, normalized = (Network(Case(normalized=on), protocol) for on in (False, True))
+    kernels = plain.pyramid.get_weights()
+    steps = [np.random.default_rng(k).standard_normal(kernel.shape) for k, kernel in enumerate(kernels)]
+    moved = [w + MOVED * np.linalg.norm(w) * step / np.linalg.norm(step) for w, step in zip(kernels, steps)]
+    lengths = {}
+    for network, key in ((plain, "answers"), (normalized, "answers, normalised")):
+        network.pyramid.set_weights(moved)
+        with tf.GradientTape(persistent=True) as tape:
+            entropy = keras.losses.sparse_categorical_crossentropy(
+                answers, network.model([images, words], training=True)
+            )
+            entropy = tf.reduce_mean(entropy)
+            levels = network.pyramid(tf.constant(images, tf.float32) / 255)
+            alike = protocol.diversity * tf.reduce_mean(losses.pyramid_diversity_loss(levels))
+        variables = network.pyramid.trainable_variables
+        lengths[key] = float(tf.linalg.global_norm(tape.gradient(entropy, variables)))
+        lengths["diversity"] = float(tf.linalg.global_norm(tape.gradient(alike, variables)))
+    return {key: float(f"{length:.2g}") for key, length in lengths.items()}
+
+
+def in_words(lengths: dict[str, float]) -> str:
+    return (
+        f"In kernels that were moved by {MOVED} of their length at random, before any training, the gradient of the "
+        f"answers' loss has the length {lengths['answers']:g}, {lengths['answers, normalised']:g} behind "
+        f"`GradientNormalization`, and that of the diversity loss, weighted, {lengths['diversity']:g}."
+    )
 
 
 def table(runs: list[dict[str, Any]]) -> str:

@@ -48,9 +48,16 @@ def test_an_interrupted_run_goes_on_where_it_ended(finished):
 
 
 def test_every_case_that_was_trained_has_a_row(finished):
-    rows = (finished / "README.md").read_text().splitlines()[3:-1]
+    rows = (finished / "README.md").read_text().splitlines()[3:-3]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["all three", "none of the three"]
     assert rows[1] == "| none of the three | 12.30 ± 0.00 | 0.250 ± 0.000 | 0.100 ± 0.000 | 0.500 ± 0.000 |"
+
+
+def test_the_gradient_behind_the_normalisation_is_as_long_as_it_makes_it(finished):
+    lengths = json.loads((finished / "results/training.json").read_text())["gradients"]
+    assert lengths["answers, normalised"] > lengths["answers"] > 0
+    assert lengths["diversity"] > 0
+    assert f"{lengths['diversity']:g}." in (finished / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
