@@ -86,11 +86,13 @@ def test_each_row_differs_from_the_first_by_what_it_names():
 def test_questions_are_those_of_the_images_that_are_asked_for():
     asked = questions.read("train", 2, 4)
     texts, answers, images = easy_vqa.get_train_questions()
-    own = [k for k, image in enumerate(images) if image in sorted(easy_vqa.get_train_image_paths())[2:4]]
+    paths = easy_vqa.get_train_image_paths()
+    chosen = sorted(paths)[2:4]
+    own = [k for k, image in enumerate(images) if image in chosen]
     assert [questions.ANSWERS[answer] for answer in asked.answers] == [answers[k] for k in own]
     for k, words in zip(own, asked.words):
         found = {word for word, has in zip(questions.VOCABULARY, words) if has}
         assert found == set(texts[k].rstrip("?").split())
-    picture = io.imread(easy_vqa.get_train_image_paths()[images[own[0]]])[..., :3].astype(float)
+    picture = io.imread(paths[images[own[0]]])[..., :3].astype(float)
     means = (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
     np.testing.assert_allclose(asked.images[0], means, atol=0.51)
