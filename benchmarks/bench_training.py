@@ -77,6 +77,7 @@ CASES = {
     "without gradient normalisation": Case(normalized=False),
     "without diversity loss": Case(diverse=False),
     "without annealing": Case(annealed=False),
+    "annealing alone": Case(normalized=False, diverse=False),
     "none of the three": Case(normalized=False, diverse=False, annealed=False),
     "all three, pyramid as fast as the rest": Case(slower=1),
 }

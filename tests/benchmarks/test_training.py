@@ -82,7 +82,7 @@ def test_each_row_differs_from_the_first_by_what_it_names():
     first, *others = bench.CASES.values()
     differing = [[field for field, a, b in zip(bench.Case._fields, first, case) if a != b] for case in others]
     parts = ["normalized", "diverse", "annealed"]
-    assert differing == [*([part] for part in parts), parts, ["slower"]]
+    assert differing == [*([part] for part in parts), parts[:2], parts, ["slower"]]
 
 
 def test_questions_are_those_of_the_images_that_are_asked_for():
