@@ -5,7 +5,10 @@ import os
 
 from tests.examples import script
 
-ROWS = ["always 64 px", "always 8 px", "all levels, weighed", "routed, value", "routed, softmax", "routed, gumbel"]
+ROWS = [
+    *[f"always {side} px" for side in (64, 32, 16, 8)],
+    *["all levels, weighed", "routed, value", "routed, softmax", "routed, gumbel"],
+]
 KINDS = ["which colour", "which shape", "is it this colour", "is it this shape"]
 
 
