@@ -33,10 +33,10 @@ class Questions:
             data = data.shuffle(len(self.index), reshuffle_each_iteration=True)
 
         def gather(index: tf.Tensor, tokens: tf.Tensor, answers: tf.Tensor) -> tuple:
-            batch = tf.cast(tf.gather(images, index), tf.float32) / 255
+            batch = tf.gather(images, index)
             if training:
                 batch = tf.image.random_flip_up_down(tf.image.random_flip_left_right(batch))
-            return {"image": batch, "question": tokens}, answers
+            return {"image": tf.cast(batch, tf.float32) / 255, "question": tokens}, answers
 
         return data.batch(size).map(gather, num_parallel_calls=2).prefetch(2)
 
