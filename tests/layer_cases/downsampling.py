@@ -156,7 +156,7 @@ CASES = [
     _case(*_LEARNABLE, "odd", case=ODD),
     _case(*_LEARNABLE, "one-pixel", case=ONE_PIXEL),
     _case(*_LEARNABLE, "more-filters", filters=4, use_bias=True, kernel_regularizer="l2", case={"channels": 2}),
-    _case(*_LEARNABLE, "fewer-filters", filters=1, kernel_size=3, border="symmetric"),
+    _case(*_LEARNABLE, "fewer-filters", filters=1, kernel_size=3, border="constant"),
     _case(*_LEARNABLE, "stride-3-even", strides=3, kernel_size=4, border="wrap", case=ODD),
     _case(*_LEARNABLE, "hard", hard=True, case=SMALL),
     _case(*_LEARNABLE, "hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case=SMALL),

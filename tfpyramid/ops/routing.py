@@ -159,12 +159,15 @@ def _where(condition: tf.Tensor) -> tf.Tensor:
 
 @tf.custom_gradient
 def _take(samples: tf.Tensor, places: tf.Tensor) -> tuple:
-    """`tf.gather`, whose own gradient is not a tensor but IndexedSlices."""
+    """`tf.gather` at places in order, whose own gradient is not a tensor but IndexedSlices."""
 
     def grad(upstream: tf.Tensor) -> tuple:
         return tf.scatter_nd(places[:, None], upstream, tf.shape(samples)), None
 
-    return tf.gather(samples, places), grad
+    # Where all are taken, as all images are where none is read at the finest level, there is nothing to copy.
+    all_of_them = tf.shape(places)[0] == tf.shape(samples)[0]
+    taken = tf.cond(all_of_them, lambda: tf.identity(samples), lambda: tf.gather(samples, places))
+    return taken, grad
 
 
 def _put_back(places: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
