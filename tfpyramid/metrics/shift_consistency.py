@@ -29,7 +29,7 @@ class ShiftConsistency(keras.metrics.Mean):
 
     Example:
         >>> metric = metrics.ShiftConsistency()
-        >>> metric.update_state([[0.1, 0.9], [0.8, 0.2]], [[0.4, 0.6], [0.3, 0.7]])
+        >>> _ = metric.update_state([[0.1, 0.9], [0.8, 0.2]], [[0.4, 0.6], [0.3, 0.7]])
         >>> float(metric.result())
         0.5
 
