@@ -92,7 +92,7 @@ def pyramid_vlm(
     units = _checks.integer("units", units, 1, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
     if downsample is None:
-        # The pyramid must cost little beside the encoders that it saves: zeros beyond the border are the convolution's.
+        # The pyramid must cost little beside the encoders that it saves, and zeros are the cheapest border.
         downsample = LearnableDownsample2D(border="constant", name="downsample")
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))

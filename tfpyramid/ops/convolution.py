@@ -32,8 +32,6 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     images = _checks.images(images)
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
     kernel = check_kernel(images, kernel)
-    if border == "constant":  # The convolution's own zeros need no copy of the images.
-        return conv2d(images, kernel, strides, padding=[[0, 0], *_beside(images, kernel, strides), [0, 0]])
     return conv2d(_extended(images, kernel, strides, border), kernel, strides)
 
 
@@ -114,27 +112,19 @@ def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -
     return images
 
 
-def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str | list[list[int]] = "VALID") -> tf.Tensor:
+def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
     """Return `tf.nn.conv2d`, of an empty batch too: there TensorFlow's CPU kernel returns the shape of its input."""
     y = tf.nn.conv2d(x, kernel, strides, padding)
     return _sized(y, x, kernel, strides, kernel.shape[3], padding)
 
 
 def _sized(
-    y: tf.Tensor,
-    x: tf.Tensor,
-    kernel: tf.Tensor,
-    strides: int,
-    filters: int,
-    padding: str | list[list[int]] = "VALID",
+    y: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor, strides: int, filters: int, padding: str = "VALID"
 ) -> tf.Tensor:
     """Return y, a convolution of x, in the shape it must have: that of an empty batch is wrong on a CPU."""
     shape = borders.dimensions(x)
-    lost = [0, 0]
-    if padding != "SAME":
-        beside = [0, 0] if isinstance(padding, str) else [sum(pair) for pair in padding[1:3]]
-        lost = [taps - 1 - more for taps, more in zip(kernel.shape[:2], beside)]
-    sides = [(shape[axis] - fewer + strides - 1) // strides for axis, fewer in zip((1, 2), lost)]
+    reach = [taps - 1 if padding == "VALID" else 0 for taps in kernel.shape[:2]]
+    sides = [(shape[axis] - lost + strides - 1) // strides for axis, lost in zip((1, 2), reach)]
     sized = tf.reshape(y, [shape[0], *sides, filters])
     sized.set_shape(y.shape if x.shape[0] != 0 else [0, None, None, None])
     return sized
