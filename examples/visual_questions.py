@@ -15,8 +15,8 @@ question; nobody tells it.
 4. The time of 1,000 questions, routed and always at the finest level, of the model and of its export.
 5. The export, with the vocabulary in it, asked in plain strings; `visual_questions.png`, `metrics.json`.
 
-Everything comes with packages (`pip install 'tfpyramid[examples]'`). On two cores a seed is trained in at most four
-minutes; `--quick` takes half a minute in all, on a handful of images, and so learns nothing.
+Everything comes with packages (`pip install 'tfpyramid[examples]'`). On two cores that do nothing else, a seed is
+trained in about four minutes; `--quick` trains on a handful of images, and so learns nothing.
 """
 
 from __future__ import annotations

@@ -95,20 +95,13 @@ def working_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float32 if dtype.size == 2 else dtype
 
 
-def _beside(images: tf.Tensor, kernel: tf.Tensor, strides: int) -> list[list[int]]:
-    """Return how many samples the kernel reads before and after each axis; perhaps one more where it is not known."""
-    beside = []
-    for size, taps in zip(images.shape[1:3], kernel.shape[:2]):
-        unread = 0 if size is None else (size - 1) % strides  # Samples behind the last that an output sits on.
-        beside.append([(taps - 1) // 2, max(taps // 2 - unread, 0)])
-    return beside
-
-
 def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tf.Tensor:
-    """Return images with the samples beside them that the kernel reads."""
+    """Return images with the samples beside them that the kernel reads; where a side is not known, perhaps one more."""
     borders.check(border)
-    for axis, (before, after) in zip((1, 2), _beside(images, kernel, strides)):
-        images = borders.extend(images, axis, before, after, border)
+    for axis, taps in zip((1, 2), kernel.shape[:2]):
+        size = images.shape[axis]
+        unread = 0 if size is None else (size - 1) % strides  # Samples behind the last that an output sits on.
+        images = borders.extend(images, axis, (taps - 1) // 2, max(taps // 2 - unread, 0), border)
     return images
 
 
