@@ -12,6 +12,7 @@ from skimage import io
 
 keras = tf.keras
 KINDS = ("which colour", "which shape", "is it this colour", "is it this shape")
+SHIFT = 4
 ANSWERS = easy_vqa.get_answers()
 
 
@@ -26,7 +27,7 @@ class Questions:
         return Questions(self.images, self.index[chosen], self.texts[chosen], self.answers[chosen])
 
     def batches(self, words: keras.layers.Layer, size: int, *, training: bool = False) -> tf.data.Dataset:
-        """Give ({"image", "question"}, answer); in training in another order and mirrored at random."""
+        """Give ({"image", "question"}, answer); in training in another order, mirrored and shifted at random."""
         tokens, images = tf.cast(words(self.texts), tf.int32), tf.constant(self.images)
         data = tf.data.Dataset.from_tensor_slices((self.index, tokens, self.answers))
         if training:
@@ -35,10 +36,22 @@ class Questions:
         def gather(index: tf.Tensor, tokens: tf.Tensor, answers: tf.Tensor) -> tuple:
             batch = tf.gather(images, index)
             if training:
-                batch = tf.image.random_flip_up_down(tf.image.random_flip_left_right(batch))
+                batch = moved(batch)
             return {"image": tf.cast(batch, tf.float32) / 255, "question": tokens}, answers
 
         return data.batch(size).map(gather, num_parallel_calls=2).prefetch(2)
+
+
+def moved(images: tf.Tensor) -> tf.Tensor:
+    """Return a batch mirrored at random and shifted by up to SHIFT pixels, all images alike.
+
+    What a coarse level makes of a shape depends on where its few pixels happen to lie.
+    """
+    for axis in (1, 2):
+        if tf.random.uniform([]) < 0.5:
+            images = tf.reverse(images, [axis])
+    padded = tf.pad(images, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]], "SYMMETRIC")
+    return tf.image.random_crop(padded, tf.shape(images))
 
 
 def read(part: str, limit: int | None) -> Questions:

@@ -53,30 +53,34 @@ def test_half_precision_is_rounded_once(dtype, rounding):
     np.testing.assert_allclose(tf.cast(y, tf.float64), expected, rtol=1.01 * rounding, atol=5e-6)
 
 
+@pytest.mark.parametrize("border", ["reflect", "constant"])
 @pytest.mark.parametrize("strides", [1, 2, 3])
-def test_an_empty_batch_and_its_gradients_have_the_right_shape(strides):
+def test_an_empty_batch_and_its_gradients_have_the_right_shape(strides, border):
     x, kernel = tf.zeros([0, 7, 5, 3]), tf.ones([3, 4, 3, 2])
     with tf.GradientTape() as tape:
         tape.watch([x, kernel])
-        y = ops.conv_down(x, kernel, strides)
+        y = ops.conv_down(x, kernel, strides, border=border)
     to_x, to_kernel = tape.gradient(y, [x, kernel])
     assert y.shape == (0, -(-7 // strides), -(-5 // strides), 2) and to_x.shape == x.shape
     np.testing.assert_array_equal(to_kernel, np.zeros([3, 4, 3, 2]))
 
 
-def test_one_trace_serves_images_of_every_size():
+@pytest.mark.parametrize("border", ["reflect", "constant"])
+@pytest.mark.parametrize("taps", [(4, 3), (4, 4), (5, 2)])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+def test_one_trace_serves_images_of_every_size(strides, taps, border):
     traces = []
-    kernel = normal([4, 3, 3, 2], seed=8)
+    kernel = normal([*taps, 3, 2], seed=8)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)])
     def run(x):
         traces.append(1)
-        return ops.conv_down(x, kernel)
+        return ops.conv_down(x, kernel, strides, border=border)
 
     for shape in [(1, 1, 1, 3), (2, 2, 5, 3), (1, 9, 8, 3)]:
         x = normal(shape, seed=9)
-        np.testing.assert_allclose(run(x), references.conv_down(x, kernel, 2, "reflect"), atol=1e-12)
-    assert run(np.zeros([0, 5, 4, 3])).shape == (0, 3, 2, 2)
+        np.testing.assert_allclose(run(x), references.conv_down(x, kernel, strides, border), atol=1e-12)
+    assert run(np.zeros([0, 5, 4, 3])).shape == (0, -(-5 // strides), -(-4 // strides), 2)
     assert len(traces) == 1
 
 

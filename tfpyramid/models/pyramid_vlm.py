@@ -55,7 +55,7 @@ def pyramid_vlm(
         input_shape: (height, width, channels) of the images; sides may be None.
         num_levels: levels to choose from, at least 1.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`; None means
-            `LearnableDownsample2D(border="constant")`.
+            `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
         cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
             loss, at least 0.
@@ -92,8 +92,9 @@ def pyramid_vlm(
     units = _checks.integer("units", units, 1, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
     if downsample is None:
-        # The pyramid must cost little beside the encoders that it saves, and zeros are the cheapest border.
-        downsample = LearnableDownsample2D(border="constant", name="downsample")
+        # The pyramid must cost little beside the encoders that it saves: each pixel is read once, and zeros are the
+        # cheapest border.
+        downsample = LearnableDownsample2D(kernel_size=2, border="constant", name="downsample")
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     encoders = [_image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]

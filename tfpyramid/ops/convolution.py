@@ -32,7 +32,8 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     images = _checks.images(images)
     strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
     kernel = check_kernel(images, kernel)
-    return conv2d(_extended(images, kernel, strides, border), kernel, strides)
+    x, padding = _extended(images, kernel, strides, border)
+    return conv2d(x, kernel, strides, padding=padding)
 
 
 def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -85,9 +86,9 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
         )
     # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
     work = working_dtype(images.dtype)
-    x = _extended(tf.cast(images, work), kernel, strides, border)
-    y = tf.nn.depthwise_conv2d(x, tf.cast(kernel, work), [1, strides, strides, 1], "VALID")
-    return tf.cast(_sized(y, x, kernel, strides, images.shape[3]), images.dtype)
+    x, padding = _extended(tf.cast(images, work), kernel, strides, border)
+    y = tf.nn.depthwise_conv2d(x, tf.cast(kernel, work), [1, strides, strides, 1], padding)
+    return tf.cast(_sized(y, x, kernel, strides, images.shape[3], padding), images.dtype)
 
 
 def working_dtype(dtype: tf.DType) -> tf.DType:
@@ -95,14 +96,27 @@ def working_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float32 if dtype.size == 2 else dtype
 
 
-def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tf.Tensor:
-    """Return images with the samples beside them that the kernel reads; where a side is not known, perhaps one more."""
+def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
+    """Return images with the samples beside them that the kernel reads, and the padding of the convolution of them.
+
+    Where a side is not known, there may be one sample more. The zeros of "constant" need no copy of the images where
+    they lie as the convolution itself lays them.
+    """
     borders.check(border)
-    for axis, taps in zip((1, 2), kernel.shape[:2]):
+    axes = list(zip((1, 2), kernel.shape[:2]))
+    if border == "constant" and all(_lies_same(images.shape[axis], taps, strides) for axis, taps in axes):
+        return images, "SAME"
+    for axis, taps in axes:
         size = images.shape[axis]
         unread = 0 if size is None else (size - 1) % strides  # Samples behind the last that an output sits on.
         images = borders.extend(images, axis, (taps - 1) // 2, max(taps // 2 - unread, 0), border)
-    return images
+    return images, "VALID"
+
+
+def _lies_same(size: int | None, taps: int, strides: int) -> bool:
+    """Return whether "SAME", which pads by half of what is missing on a side, puts tap 0 where `conv_down` does."""
+    left_of_last_stride = range(1, strides + 1) if size is None else [(size - 1) % strides + 1]
+    return all(max(taps - rest, 0) // 2 == (taps - 1) // 2 for rest in left_of_last_stride)
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
