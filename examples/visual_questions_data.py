@@ -26,20 +26,32 @@ class Questions:
     def __getitem__(self, chosen: Any) -> Questions:
         return Questions(self.images, self.index[chosen], self.texts[chosen], self.answers[chosen])
 
-    def batches(self, words: keras.layers.Layer, size: int, *, training: bool = False) -> tf.data.Dataset:
-        """Give ({"image", "question"}, answer); in training in another order, mirrored and shifted at random."""
+    def batches(self, words: keras.layers.Layer, size: int) -> tf.data.Dataset:
+        """Give ({"image", "question"}, answer) in order."""
         tokens, images = tf.cast(words(self.texts), tf.int32), tf.constant(self.images)
-        data = tf.data.Dataset.from_tensor_slices((self.index, tokens, self.answers))
-        if training:
-            data = data.shuffle(len(self.index), reshuffle_each_iteration=True)
 
         def gather(index: tf.Tensor, tokens: tf.Tensor, answers: tf.Tensor) -> tuple:
-            batch = tf.gather(images, index)
-            if training:
-                batch = moved(batch)
-            return {"image": tf.cast(batch, tf.float32) / 255, "question": tokens}, answers
+            return {"image": tf.cast(tf.gather(images, index), tf.float32) / 255, "question": tokens}, answers
 
+        data = tf.data.Dataset.from_tensor_slices((self.index, tokens, self.answers))
         return data.batch(size).map(gather, num_parallel_calls=2).prefetch(2)
+
+    def training_batches(self, words: keras.layers.Layer, size: int, questions: int) -> tf.data.Dataset:
+        """Give every image once, in another order each time, mirrored and shifted, with some of its questions."""
+        order = np.argsort(self.index, kind="stable")
+        tokens, answers = tf.cast(words(self.texts[order]), tf.int32), tf.constant(self.answers[order])
+        chosen, first, count = np.unique(self.index[order], return_index=True, return_counts=True)
+        images = tf.constant(self.images[chosen])
+
+        def gather(k: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tuple:
+            start = tf.random.uniform(tf.shape(count), 0, 2**31 - 1 - questions, tf.int64)
+            picked = first[:, None] + (start[:, None] + tf.range(questions, dtype=tf.int64)) % count[:, None]
+            picked = tf.reshape(picked, [-1])
+            image = tf.cast(moved(tf.gather(images, k)), tf.float32) / 255
+            return {"image": image, "question": tf.gather(tokens, picked)}, tf.gather(answers, picked)
+
+        data = tf.data.Dataset.from_tensor_slices((np.arange(len(chosen)), first, count))
+        return data.shuffle(len(chosen)).batch(size, drop_remainder=True).map(gather, num_parallel_calls=2).prefetch(4)
 
 
 def moved(images: tf.Tensor) -> tf.Tensor:

@@ -115,6 +115,32 @@ def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
     np.testing.assert_allclose(found["selector_cost"], np.mean(4.0**-chosen), rtol=1e-6)
 
 
+def test_several_questions_to_an_image_train_as_the_image_with_each_of_them():
+    inputs, labels = data()
+    images = inputs["image"][: COUNT // 2]
+    together = {"image": images, "question": inputs["question"]}
+    apart = {"image": np.repeat(images, 2, axis=0), "question": inputs["question"]}
+    losses, weights = [], []
+    start = small().get_weights()
+    for x in (together, apart):
+        model = small()
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")  # Adam would magnify roundings.
+        model.set_weights(start)
+        batch = tf.data.Dataset.from_tensors((x, labels))
+        losses.append(model.fit(batch, epochs=2, shuffle=False, verbose=0).history["loss"])
+        weights.append([w.numpy() for w in model.trainable_weights])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for one, other in zip(*weights):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_questions_that_are_not_as_many_for_each_image_are_refused():
+    inputs, labels = data()
+    batch = tf.data.Dataset.from_tensors(({**inputs, "image": inputs["image"][:5]}, labels))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`question` must hold as many for every sample"):
+        compiled(small()).fit(batch, shuffle=False, verbose=0)
+
+
 def test_it_trains_in_mixed_precision():
     inputs, labels = data()
     policy = keras.mixed_precision.global_policy() if not KERAS_3 else keras.config.dtype_policy()

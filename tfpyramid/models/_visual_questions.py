@@ -11,6 +11,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_layer
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
+from tfpyramid.ops import borders
 
 
 @register
@@ -18,8 +19,9 @@ class PyramidVLM(keras.Model):
     """Image and question to answer, by the level that the question asks for; see `tfpyramid.models.pyramid_vlm`.
 
     A functional model of {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value" it
-    is trained on the answers of every level: in training it then returns {"answer": [batch, levels, answers],
-    "level_logits": [batch, levels]}, which `compute_loss` and `compute_metrics` know.
+    is trained on the answers of every level: in training it then returns {"answer": [questions, levels, answers],
+    "level_logits": [questions, levels]}, which `compute_loss` and `compute_metrics` know; questions are as many as
+    images, or n times as many.
 
     Args:
         router: encoders of the levels, with the pyramid.
@@ -60,9 +62,9 @@ class PyramidVLM(keras.Model):
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
-        features = self.router.encode_all(inputs["image"])
+        features = [_repeated(level, question) for level in self.router.encode_all(inputs["image"])]
         return {
-            "answer": tf.stack([self.decoder([feature, question]) for feature in features], axis=1),
+            "answer": tf.stack([self.decoder([level, question]) for level in features], axis=1),
             # The question is encoded for the answers; how good a level is is read off it, and does not change it.
             "level_logits": self.selector.level_logits(tf.stop_gradient(question)),
         }
@@ -111,6 +113,14 @@ class PyramidVLM(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PyramidVLM:
         return cls(**config)
+
+
+def _repeated(features: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
+    """Return the features of each image as often as there are questions about it, one behind the other."""
+    (count, _), (images, _) = borders.dimensions(questions), borders.dimensions(features)
+    each = count // tf.maximum(images, 1)
+    tf.debugging.assert_equal(each * images, count, "`question` must hold as many for every sample of `image`.")
+    return tf.repeat(features, each, axis=0)
 
 
 def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:

@@ -46,6 +46,8 @@ def pyramid_vlm(
     Convention:
         What is learned of a level does not depend on how often it is chosen with "value"; a softmax tends to settle on
         the level that is best on average, and Gumbel draws starve the levels that they leave out.
+        Training with "value" takes n questions to an image, [batch * n, any] with as many labels, those of an image one
+        behind the other: a `tf.data.Dataset` can give them, and an image is then encoded once for all of them.
         `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training, with "value".
         The metric selector_cost is the mean share of pixels read, of the chosen level relative to the finest.
 
