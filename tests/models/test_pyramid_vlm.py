@@ -134,11 +134,17 @@ def test_several_questions_to_an_image_train_as_the_image_with_each_of_them():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_questions_that_are_not_as_many_for_each_image_are_refused():
+@pytest.mark.parametrize("known", [True, False])
+def test_questions_that_are_not_as_many_for_each_image_are_refused(known):
     inputs, labels = data()
-    batch = tf.data.Dataset.from_tensors(({**inputs, "image": inputs["image"][:5]}, labels))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`question` must hold as many for every sample"):
-        compiled(small()).fit(batch, shuffle=False, verbose=0)
+    batch = ({**inputs, "image": inputs["image"][:5]}, labels)
+    signature = tf.nest.map_structure(
+        lambda a: tf.TensorSpec([len(a) if known else None, *a.shape[1:]], a.dtype), batch
+    )
+    batches = tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=signature)
+    error = ValueError if known else tf.errors.InvalidArgumentError
+    with pytest.raises(error, match="`question` must hold as many for every sample"):
+        compiled(small()).fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
 
 
 def test_it_trains_in_mixed_precision():

@@ -118,9 +118,14 @@ class PyramidVLM(keras.Model):
 def _repeated(features: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
     """Return the features of each image as often as there are questions about it, one behind the other."""
     (count, _), (images, _) = borders.dimensions(questions), borders.dimensions(features)
+    rule = "`question` must hold as many for every sample of `image`."
+    if not tf.is_tensor(count) and not tf.is_tensor(images):
+        if count % max(images, 1):
+            raise ValueError(f"{rule} Received: {count} questions, {images} images")
+        return tf.repeat(features, count // max(images, 1), axis=0)
     each = count // tf.maximum(images, 1)
-    tf.debugging.assert_equal(each * images, count, "`question` must hold as many for every sample of `image`.")
-    return tf.repeat(features, each, axis=0)
+    with tf.control_dependencies([tf.debugging.assert_equal(each * images, count, rule)]):
+        return tf.repeat(features, each, axis=0)
 
 
 def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:
