@@ -9,7 +9,8 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a Markdown table; every column but the first is aligned to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def take_turns(contenders: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 3) -> dict[str, list[float]]:
+    """Return the milliseconds of each call; in each round every contender has one, so that all meet one machine."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(warm_up + repeats):
+        for name, call in contenders.items():
+            started = time.perf_counter()
+            call()
+            taken[name].append(1000 * (time.perf_counter() - started))
+    return {name: values[warm_up:] for name, values in taken.items()}
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Return the median of a sample, and what a quarter and three quarters of it are below."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * [values[0]]
+    return {"median": median, "low": low, "high": high}
 
 
 def spread(values: Sequence[float]) -> float:

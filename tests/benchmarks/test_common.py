@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import common
@@ -53,3 +54,18 @@ def test_each_result_has_a_line(tmp_path):
 def test_mean_and_spread_is_that_of_a_sample():
     assert common.mean_and_spread([1, 2, 3]) == "2.00 ± 1.00"
     assert common.mean_and_spread([0.5], digits=1) == "0.5 ± 0.0"
+
+
+def test_contenders_take_turns_after_a_warm_up():
+    calls = []
+    contenders = {name: lambda name=name: calls.append(name) for name in "ab"}
+    taken = common.take_turns(contenders, 3, warm_up=1)
+    assert calls == ["a", "b"] * 4
+    assert set(taken) == set("ab") and all(len(values) == 3 and min(values) >= 0 for values in taken.values())
+
+
+def test_quartiles_are_numpys():
+    values = np.random.default_rng(0).random(8)
+    found = common.quartiles(list(values))
+    np.testing.assert_allclose([found["low"], found["median"], found["high"]], np.quantile(values, [0.25, 0.5, 0.75]))
+    assert common.quartiles([2.0]) == {"median": 2.0, "low": 2.0, "high": 2.0}

@@ -1,0 +1,248 @@
+"""How fast are pyramids, beside what else makes them?
+
+    pip install -e '.[bench]'
+    python benchmarks/bench_pyramids.py [--output FOLDER] [--quick] [--only WORK]
+
+Five levels by the binomial kernel with a mirrored border, in float32, forward and with the gradient of the images; a
+Laplacian pyramid and its inverse; the blur of a pooling layer, forward and backward. All contenders of a work take
+turns in one run, on as many threads as there are cores, so that what else the machine does meets all alike. A peer
+that is not installed has no row. What is written is the median of each, its quartiles, and the ratio of the medians.
+`--quick` runs everything on images that measure nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfpyramid import layers, ops
+
+LEVELS = 5
+TAPS = np.array([1, 4, 6, 4, 1], np.float32) / 16
+PEERS = {"opencv-python-headless": "cv2", "torch": "torch", "kornia": "kornia", "scikit-image": "skimage.transform"}
+OURS, COMPILED, PLAIN = "tfpyramid", "tfpyramid, XLA", "TensorFlow, `tf.pad` and depthwise"
+
+Call = Callable[[], Any]
+Shape = tuple[int, ...]
+
+
+class Work(NamedTuple):
+    """What is timed: on which images, and by whom, as functions of the images and of the gradients of the levels."""
+
+    title: str
+    shapes: Sequence[Shape]
+    contenders: Callable[[np.ndarray], Iterator[tuple[str, Call]]]
+
+
+def peer(name: str) -> Any:
+    """Return a module, or None where it is not installed."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+    return None
+
+
+def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False) -> Call:
+    tensors = [tf.constant(argument) for argument in arguments]
+    graph = tf.function(function, jit_compile=compiled)
+    return lambda: graph(*tensors)
+
+
+def plain_down(images: tf.Tensor) -> tf.Tensor:
+    """One level in the way that it is written most often."""
+    kernel = tf.constant(np.tile(np.outer(TAPS, TAPS)[:, :, None, None], [1, 1, images.shape[3], 1]))
+    padded = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]], "REFLECT")
+    return tf.nn.depthwise_conv2d(padded, kernel, [1, 2, 2, 1], "VALID")
+
+
+def chain(first: Any, down: Callable, count: int = LEVELS) -> list:
+    levels = [first]
+    for _ in range(count - 1):
+        levels.append(down(levels[-1]))
+    return levels
+
+
+def with_gradient(function: Callable) -> Callable:
+    """Return a function of images and of the gradients of the levels behind them, to these levels and the gradient."""
+
+    def run(images: tf.Tensor, *upstream: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            levels = function(images)[1:]
+        return [*levels, tape.gradient(levels, images, list(upstream))]
+
+    return run
+
+
+def gradients_of_levels(images: np.ndarray) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    shapes = (level.shape for level in ops.gaussian_pyramid(images, LEVELS)[1:])
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def gaussian(images: np.ndarray) -> Iterator[tuple[str, Call]]:
+    yield OURS, traced(lambda x: ops.gaussian_pyramid(x, LEVELS), images)
+    yield COMPILED, traced(lambda x: ops.gaussian_pyramid(x, LEVELS), images, compiled=True)
+    yield PLAIN, traced(lambda x: chain(x, plain_down), images)
+    cv2 = peer("cv2")
+    if cv2:
+        yield "OpenCV `pyrDown`", lambda: [chain(image, cv2.pyrDown) for image in images]
+    torch, kornia = peer("torch"), peer("kornia")
+    if torch:
+        x = channels_first(torch, images)
+        down = torch_down(torch, images.shape[3])
+        yield "torch, `conv2d(groups)`", lambda: chain(x, down)
+        if kornia:
+            yield "kornia `build_pyramid`", lambda: kornia.geometry.transform.build_pyramid(x, LEVELS)
+    transform = peer("skimage.transform")
+    if transform:
+        pyramid = transform.pyramid_gaussian
+        yield "scikit-image `pyramid_gaussian`", lambda: [
+            list(pyramid(image, LEVELS - 1, channel_axis=-1)) for image in images
+        ]
+    yield "a copy of the images", lambda: images.copy()
+
+
+def gaussian_and_gradient(images: np.ndarray) -> Iterator[tuple[str, Call]]:
+    upstream = gradients_of_levels(images)
+    ours = with_gradient(lambda x: ops.gaussian_pyramid(x, LEVELS))
+    yield OURS, traced(ours, images, *upstream)
+    yield COMPILED, traced(ours, images, *upstream, compiled=True)
+    yield PLAIN, traced(with_gradient(lambda x: chain(x, plain_down)), images, *upstream)
+    torch = peer("torch")
+    if torch:
+        x, *back = (channels_first(torch, array) for array in (images, *upstream))
+        x.requires_grad_()
+        down = torch_down(torch, images.shape[3])
+        yield "torch, `conv2d(groups)`", lambda: torch.autograd.grad(chain(x, down)[1:], x, back)
+
+
+def laplacian(images: np.ndarray) -> Iterator[tuple[str, Call]]:
+    def there_and_back(x: tf.Tensor) -> tf.Tensor:
+        return ops.reconstruct(ops.laplacian_pyramid(x, LEVELS))
+
+    yield OURS, traced(there_and_back, images)
+    yield COMPILED, traced(there_and_back, images, compiled=True)
+    cv2 = peer("cv2")
+    if cv2:
+
+        def with_opencv(image: np.ndarray) -> np.ndarray:
+            levels = chain(image, cv2.pyrDown)
+            finer = list(zip(levels, levels[1:]))
+            residuals = [fine - cv2.pyrUp(coarse, dstsize=fine.shape[1::-1]) for fine, coarse in finer]
+            x = levels[-1]
+            for residual in reversed(residuals):
+                x = residual + cv2.pyrUp(x, dstsize=residual.shape[1::-1])
+            return x
+
+        yield "OpenCV `pyrDown` and `pyrUp`", lambda: [with_opencv(image) for image in images]
+
+
+def blur_pool(images: np.ndarray) -> Iterator[tuple[str, Call]]:
+    layer = layers.BlurPool2D(5)
+    upstream = layer(images).numpy()
+    yield OURS, traced(with_gradient(lambda x: [x, layer(x)]), images, upstream)
+    yield PLAIN, traced(with_gradient(lambda x: chain(x, plain_down, 2)), images, upstream)
+    torch = peer("torch")
+    if torch:
+        x, g = (channels_first(torch, array) for array in (images, upstream))
+        x.requires_grad_()
+        down = torch_down(torch, images.shape[3])
+        yield "torch, `conv2d(groups)`", lambda: torch.autograd.grad(down(x), x, g)
+
+
+def channels_first(torch: Any, images: np.ndarray) -> Any:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def torch_down(torch: Any, channels: int) -> Callable:
+    kernel = torch.from_numpy(np.tile(np.outer(TAPS, TAPS), [channels, 1, 1, 1]).reshape(channels, 1, 5, 5))
+
+    def down(x: Any) -> Any:
+        padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
+        return torch.nn.functional.conv2d(padded, kernel, stride=2, groups=channels)
+
+    return down
+
+
+HD, MANY, ODD, FEATURES = (1, 1080, 1920, 3), (8, 512, 512, 3), (1, 1081, 1919, 3), (16, 56, 56, 64)
+WORKS = {
+    "gaussian": Work("Gaussian pyramid", [HD, MANY, ODD], gaussian),
+    "gradient": Work("Gaussian pyramid and gradient", [HD, MANY, ODD, FEATURES], gaussian_and_gradient),
+    "laplacian": Work("Laplacian pyramid and inverse", [HD, ODD], laplacian),
+    "blur": Work("Blur by 2 and gradient", [(32, 64, 64, 64)], blur_pool),
+}
+
+
+def main() -> None:
+    options = parse_options()
+    path = options.output / "results/pyramids.json"
+    results = common.read_json(path)["results"] if path.exists() else []
+    works = {name: WORKS[name] for name in options.only or WORKS}
+    results = [result for result in results if result["work"] not in works]
+    pairs = [(name, shape) for name, work in works.items() for shape in work.shapes]
+    for name, shape in tqdm(pairs, unit="work"):
+        if options.quick:
+            shape = (shape[0], *(side % 16 + 36 for side in shape[1:3]), shape[3])
+        images = np.random.default_rng(0).random(shape, dtype=np.float32)
+        turns = common.take_turns(dict(WORKS[name].contenders(images)), 2 if options.quick else 15)
+        for contender, taken in turns.items():
+            measured = {key: round(value, 3) for key, value in common.quartiles(taken).items()}
+            results.append({"work": name, "shape": list(shape), "contender": contender, **measured})
+    installed = [package for package, module in PEERS.items() if peer(module) is not None]
+    common.write_json(path, {"environment": common.environment(*installed), "results": results})
+    readme = options.output / "README.md"
+    if not readme.exists():
+        readme.write_text("<!-- pyramids -->\n<!-- /pyramids -->\n")
+    common.update_table(readme, "pyramids", markdown(results))
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """Return a table for each work: milliseconds of every contender, and how many times ours take."""
+    parts = []
+    for name, work in WORKS.items():
+        rows = [result for result in results if result["work"] == name]
+        shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
+        cells = {(row["contender"], tuple(row["shape"])): row for row in rows}
+        table = [
+            [contender, *(cell(cells.get((contender, shape)), cells[OURS, shape]) for shape in shapes)]
+            for contender in dict.fromkeys(row["contender"] for row in rows)
+        ]
+        if rows:
+            parts.append(common.table([f"{work.title}, ms", *map(sides, shapes)], table))
+    return "\n\n".join(parts)
+
+
+def sides(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def cell(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
+    if row is None:
+        return ""
+    return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f}), {ours['median'] / row['median']:.2f}"
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
+    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
+    parser.add_argument("--only", action="append", choices=list(WORKS), metavar="WORK", help="one of: %(choices)s")
+    options = parser.parse_args()
+    if options.output is None:
+        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
+    options.output.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+if __name__ == "__main__":
+    main()
