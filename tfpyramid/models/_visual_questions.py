@@ -120,9 +120,10 @@ def _repeated(features: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
     (count, _), (images, _) = borders.dimensions(questions), borders.dimensions(features)
     rule = "`question` must hold as many for every sample of `image`."
     if not tf.is_tensor(count) and not tf.is_tensor(images):
-        if count % max(images, 1):
+        each = count // max(images, 1)
+        if each * images != count:
             raise ValueError(f"{rule} Received: {count} questions, {images} images")
-        return tf.repeat(features, count // max(images, 1), axis=0)
+        return tf.repeat(features, each, axis=0)
     each = count // tf.maximum(images, 1)
     with tf.control_dependencies([tf.debugging.assert_equal(each * images, count, rule)]):
         return tf.repeat(features, each, axis=0)
