@@ -16,7 +16,8 @@ question; nobody tells it.
 5. The export, with the vocabulary in it, asked in plain strings; `visual_questions.png`, `metrics.json`.
 
 Everything comes with packages (`pip install 'tfpyramid[examples]'`). On two cores that do nothing else, a seed is
-trained in about four minutes; `--quick` trains on a handful of images, and so learns nothing.
+trained in about four minutes, three with TF_NUM_INTRAOP_THREADS=1 in the environment; `--quick` trains on a handful of
+images, and so learns nothing.
 """
 
 from __future__ import annotations
