@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ Shape = tuple[int, ...]
 
 
 class Work(NamedTuple):
-    """What is timed: on which images, and by whom, as functions of the images and of the gradients of the levels."""
+    """What is timed: on images of which shapes, and by whom, made from the images."""
 
     title: str
     shapes: Sequence[Shape]
@@ -207,7 +206,7 @@ def main() -> None:
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
-    """Return a table for each work: milliseconds of every contender, and how many times ours take."""
+    """Return a table for each work: milliseconds of every contender, and our time over theirs."""
     parts = []
     for name, work in WORKS.items():
         rows = [result for result in results if result["work"] == name]
