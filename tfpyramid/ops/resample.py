@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid.ops import borders, kernels
 from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.separable import down_axis, level_size, up_axis
+from tfpyramid.ops.separable import down, level_size, up
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -64,9 +64,7 @@ def pyr_down(
     images = _checks.images(images)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = tf.cast(images, work)
-    for axis in (1, 2):
-        x = down_axis(x, axis, taps, scale_factor, border)
+    x = down(tf.cast(images, work), taps, scale_factor, border)
     x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
     return tf.cast(x, images.dtype)
 
@@ -116,9 +114,7 @@ def pyr_up(
     _check_fit(images, output_size, scale_factor)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = tf.cast(images, work)
-    for axis, size in zip((1, 2), output_size):
-        x = up_axis(x, axis, size, taps, scale_factor, border)
+    x = up(tf.cast(images, work), output_size, taps, scale_factor, border)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 

@@ -13,11 +13,15 @@ the box at factor 2. At an integer factor both are convolutions; at any other ea
 """
 
 import math
+from collections.abc import Sequence
+from typing import Union
 
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid.ops import borders
+from tfpyramid.ops import axes, borders
+
+Sizes = Sequence[Union[int, tf.Tensor]]
 
 
 def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
@@ -43,14 +47,61 @@ def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
     return finer - 1 + sum(math.ceil(side / scale_factor) <= size for side in (finer, finer + 1))
 
 
-def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
-    """Return `down` of one axis of x, for taps of sum 1 and the dtype of x."""
+def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `down` of the height and the width of x, for taps of sum 1 and the dtype of x."""
+    if scale_factor.is_integer():
+        return _decimate(x, taps, int(scale_factor), border, along=(1, 2))
+    for axis in (1, 2):
+        x = _shrink_axis(x, axis, taps, scale_factor, border)
+    return x
+
+
+def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x."""
+    if scale_factor.is_integer():
+        return _insert(x, sizes, taps, int(scale_factor), border)
+    for axis, size in zip((1, 2), sizes):
+        x = _magnify_axis(x, axis, size, taps, scale_factor, border)
+    return x
+
+
+def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int] = (1, 2)) -> tf.Tensor:
+    """Return `down` by an integer factor, one axis and then the others.
+
+    Images of a known size are not extended, which would copy them: the outputs that hear nothing beyond the border are
+    one convolution of x as it is, and the few others are put beside them once all axes are done.
+    """
+    if not along:
+        return x
+    axis, *others = along
+    (left, right), length = reach(taps), taps.shape[0]
+    size, near = borders.dimensions(x)[axis], max(length - 1, 2)
+    if tf.is_tensor(size) or size < 2 * near or axes.for_xla():
+        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
+        y = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
+        return _decimate(y, taps, step, border, along=others)
+    front, inside = -(-left // step), (size - 1 - right) // step + 1  # The first output of those inside, and their end.
+    beside = [*range(front), *range(inside, -(-size // step))]
+    if beside:
+        # Their windows lie within `near` samples of an end, and both ends put together are extended as x is.
+        x, *ends = borders.ends(x, axis, near)
+        ends = borders.extend(tf.concat(ends, axis), axis, left, right, border)
+        between = size - 2 * near
+        firsts = [step * i - (between if i >= front else 0) for i in beside]
+        weights = tf.reshape(taps, [-1] + [1] * (3 - axis))
+        windows = [borders.read(ends, axis, first + np.arange(length)) for first in firsts]
+        sides = tf.concat([tf.reduce_sum(window * weights, axis, keepdims=True) for window in windows], axis)
+        sides = tf.split(_decimate(sides, taps, step, border, along=others), [front, len(beside) - front], axis)
+    unheard = front * step - left
+    y = axes.convolve(borders.read(x, axis, np.arange(unheard, size)) if unheard else x, axis, taps, step)
+    y = _decimate(y, taps, step, border, along=others)
+    return tf.concat([sides[0], y, sides[1]], axis) if beside else y
+
+
+def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `down` of one axis by any factor."""
     left, right = reach(taps)
     size = borders.dimensions(x)[axis]
-    if scale_factor.is_integer():
-        step = int(scale_factor)
-        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
-        return _convolve_axis(borders.extend(x, axis, left, right, border), axis, taps, step)
     positions = borders.places(level_size(size, scale_factor)) * scale_factor
     m = borders.mathematics(positions)
     first = m.minimum(m.floor(positions), borders.real(size - 1))
@@ -60,19 +111,29 @@ def down_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, bor
     return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
 
 
-def up_axis(
+def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str) -> tf.Tensor:
+    """Return `up` by an integer factor: the only copy of the result is the cut at its end."""
+    taps, centre = _magnifying_taps(taps, step)
+    # Output j hears the inputs i with j - step * i between -centre and centre.
+    before, after = centre // step, (centre - 1) // step + 1
+    for axis, size in zip((1, 2), sizes):
+        x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
+    # The width first, as rows are best spread when they are as long as they become.
+    for axis in (2, 1):
+        x = axes.spread(x, axis, taps, step)
+    start, (height, width) = before * step + centre, sizes
+    return x[:, start : start + height, start : start + width]
+
+
+def _magnify_axis(
     x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str
 ) -> tf.Tensor:
-    """Return `up` of one axis of x, to `size` samples, for taps of sum 1 and the dtype of x."""
+    """Return `up` of one axis by any factor, to `size` samples."""
     left, right = reach(taps)
     # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
     before = math.ceil((right + 1) / scale_factor)
     after = math.ceil((left + 1) / scale_factor) + 1
     x = borders.extend(x, axis, before, after, border, spacing=scale_factor, length=size)
-    if scale_factor.is_integer():
-        step = int(scale_factor)
-        taps, centre = _magnifying_taps(taps, step)
-        return _spread_axis(x, axis, taps, step, start=before * step + centre, size=size)
     count = before + after
     positions = borders.places(size) / scale_factor
     m = borders.mathematics(positions)
@@ -110,44 +171,6 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
     same_phase = tf.constant((offsets[:, None] - offsets) % step == 0, taps.dtype)
     hat = tf.constant(np.maximum(1 - np.abs(offsets) / step, 0), taps.dtype)
     return spread + (1 - tf.linalg.matvec(same_phase, spread)) * hat, widest
-
-
-def _fold_to_axis(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """Return x as [outer, axis, 1, inner]: what is before the axis is batch, what is after it is channels."""
-    inner = x.shape[axis + 1 :].num_elements()
-    inner = tf.reduce_prod(tf.shape(x)[axis + 1 :]) if inner is None else inner
-    return tf.reshape(x, [-1, borders.dimensions(x)[axis], 1, inner])
-
-
-def _unfold_from_axis(folded: tf.Tensor, like: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
-    # Not the folded tensor's own size: of an empty batch the convolutions return one of the wrong shape.
-    shape = borders.dimensions(like)
-    return tf.reshape(folded, [*shape[:axis], size, *shape[axis + 1 :]])
-
-
-def _depthwise_kernel(taps: tf.Tensor, folded: tf.Tensor) -> tf.Tensor:
-    return tf.tile(tf.reshape(taps, [-1, 1, 1, 1]), [1, 1, borders.dimensions(folded)[3], 1])
-
-
-def _convolve_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return sum_k taps[k] x[step i + k] on `axis`, for every i where all of it is inside x."""
-    # The axis lies along the height of a depthwise convolution of width 1, whose strides must be equal on a CPU.
-    folded = _fold_to_axis(x, axis)
-    y = tf.nn.depthwise_conv2d(folded, _depthwise_kernel(taps, folded), [1, step, step, 1], "VALID")
-    return _unfold_from_axis(y, x, axis, (borders.dimensions(x)[axis] - taps.shape[0]) // step + 1)
-
-
-def _spread_axis(
-    x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, *, start: int, size: int | tf.Tensor
-) -> tf.Tensor:
-    """Return sum_i taps[j - step i] x[i] on `axis`, for j = start .. start + size - 1."""
-    folded = _fold_to_axis(x, axis)
-    outer, count, _, inner = borders.dimensions(folded)
-    shape = tf.stack([outer, (count - 1) * step + taps.shape[0], 1, inner])
-    y = tf.nn.depthwise_conv2d_backprop_input(
-        shape, _depthwise_kernel(taps, folded), folded, [1, step, step, 1], "VALID"
-    )
-    return _unfold_from_axis(y[:, start : start + size], x, axis, size)
 
 
 def _weighted_reads(x: tf.Tensor, axis: int, first: borders.Places, weights: tf.Tensor) -> tf.Tensor:
