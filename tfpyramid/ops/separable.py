@@ -76,12 +76,14 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     axis, *others = along
     (left, right), length = reach(taps), taps.shape[0]
     size, near = borders.dimensions(x)[axis], max(length - 1, 2)
-    if tf.is_tensor(size) or size < 2 * near or axes.for_xla():
+    front = -(-left // step)  # The first output that hears nothing in front of x.
+    unheard = front * step - left
+    if tf.is_tensor(size) or size < max(2 * near, unheard + length) or axes.for_xla():
         # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
         y = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
         return _decimate(y, taps, step, border, along=others)
-    front, inside = -(-left // step), (size - 1 - right) // step + 1  # The first output of those inside, and their end.
-    beside = [*range(front), *range(inside, -(-size // step))]
+    behind = (size - 1 - right) // step + 1
+    beside = [*range(front), *range(behind, -(-size // step))]
     if beside:
         # Their windows lie within `near` samples of an end, and both ends put together are extended as x is.
         x, *ends = borders.ends(x, axis, near)
@@ -92,7 +94,6 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
         windows = [borders.read(ends, axis, first + np.arange(length)) for first in firsts]
         sides = tf.concat([tf.reduce_sum(window * weights, axis, keepdims=True) for window in windows], axis)
         sides = tf.split(_decimate(sides, taps, step, border, along=others), [front, len(beside) - front], axis)
-    unheard = front * step - left
     y = axes.convolve(borders.read(x, axis, np.arange(unheard, size)) if unheard else x, axis, taps, step)
     y = _decimate(y, taps, step, border, along=others)
     return tf.concat([sides[0], y, sides[1]], axis) if beside else y
