@@ -7,8 +7,8 @@ Five levels in float32, in traced graphs: a Gaussian pyramid, the same with the 
 pyramid with its inverse. Squares of 256 to 8192 pixels a side, batches of 1 to 64 small ones, and an image of
 1080 x 1920, there beside plain TensorFlow in memory. Time is the median of calls that take turns, on as many threads as
 there are cores; how memory is measured is said in memory.py. The exponent is the slope of the logarithm of the
-medians against that of the pixels, by least squares. What the memory of the machine is too small for is left out, with a
-line that says so. `--quick` runs everything on images that measure nothing.
+medians against that of the pixels, by least squares. What the free memory is too small for is left out, with a line
+that says so. `--quick` runs everything on images that measure nothing.
 """
 
 from __future__ import annotations
@@ -173,8 +173,11 @@ def times(todo: Sequence[Task], plan: Plan) -> Iterator[Rows]:
 def contenders(shape: Shape) -> dict[str, bench_pyramids.Call]:
     rng = np.random.default_rng(0)
     images, *upstream = (tf.constant(rng.random(size, dtype=np.float32)) for size in (shape, *gradient_shapes(shape)))
+    # Not converted, as nothing in the works depends on the values of tensors, and converting takes seconds.
     return {
-        work: bench_pyramids.traced(function, images, *(upstream if work == "gradient" else []))
+        work: bench_pyramids.traced(
+            tf.autograph.experimental.do_not_convert(function), images, *(upstream if work == "gradient" else [])
+        )
         for work, function in WORKS.items()
     }
 

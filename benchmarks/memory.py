@@ -69,7 +69,7 @@ def peaks(calls: Iterable[Call], *, fresh: bool = True) -> Iterator[Peak]:
 
 def peak(call: Call) -> Peak:
     """Measure a call in this process, which should have made no other."""
-    graph = tf.function(call.function)
+    graph = tf.function(call.function, autograph=False)
     traced = graph.get_concrete_function(*(tf.TensorSpec(shape, tf.float32) for shape in call.shapes))
     graph(*map(filled, call.tiny))
     arguments = [filled(shape) for shape in call.shapes]
