@@ -19,7 +19,7 @@ TITLES = {
 }
 # Of Okabe and Ito, 2008: told apart by the colour blind too.
 COLORS = {"gaussian": "#0072b2", "gradient": "#d55e00", "laplacian": "#009e73"}
-MEASURES = {"time": "milliseconds a call", "memory": "MB taken by a call"}
+MEASURES = {"time": "time of a call, ms", "memory": "peak memory taken by a call, MB"}
 
 Rows = list[dict[str, Any]]
 
@@ -157,6 +157,7 @@ def draw(axes: Axes, rows: Rows, measure: str) -> None:
     x = np.array([lowest[0][0], last])
     axes.loglog(x, 0.5 * value * x / last, color=PALE, linestyle="--", linewidth=1.4, label="linear in pixels")
     axes.set_xticks(*zip(*((count, f"{round(count**0.5)}²") for count, _ in lowest)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
