@@ -8,7 +8,7 @@ ADDONS_VENV ?= .venv-addons
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-legacy lint clean
+.PHONY: demo test test-addons test-legacy lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -29,6 +29,12 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8
 	$(VENV)/bin/python -m isort --check-only .
 	$(VENV)/bin/python -m mypy
+
+# Time and memory of what is computed, beside what else computes it; the other benchmarks train networks.
+bench: $(VENV)/.installed-bench
+	$(VENV)/bin/python benchmarks/bench_pyramids.py
+	$(VENV)/bin/python benchmarks/bench_sampling.py
+	$(VENV)/bin/python benchmarks/bench_growth.py
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
