@@ -1,0 +1,110 @@
+"""Steps by whole factors at sizes on both sides of every branch of `ops.separable`, `ops.axes` and `borders.ends`."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import references
+from tfpyramid import ops
+from tfpyramid.ops import axes, borders
+
+BORDERS = ("reflect", "symmetric", "edge", "constant", "wrap")
+KERNELS = [[1.0], [1.0, 2.0], [1.0, 3.0, 2.0], [2.0, 1.0, 5.0, 4.0, 3.0], [2.0, 1.0, 5.0, 7.0, 4.0, 3.0, 1.0]]
+
+
+@functools.lru_cache(maxsize=None)
+def matrix(direction, size, kernel, factor, border):
+    """Return the matrix of one step down from `size` samples, or of one step up to them."""
+    taps = np.array(kernel) / sum(kernel)
+    if direction == "down":
+        return np.stack([references.down_line(unit, taps, factor, border) for unit in np.eye(size)], 1)
+    return np.stack([references.up_line(unit, size, taps, factor, border) for unit in np.eye(-(-size // factor))], 1)
+
+
+def sizes(taps, factor):
+    """Return sizes on both sides of where images are no longer extended."""
+    left = (taps - 1) // 2
+    heard = -(-left // factor) * factor - left + taps
+    branches = {1, 2, 2 * max(taps - 1, 2), heard}
+    return sorted({size + more for size in branches for more in (-1, 0) if size + more > 0})
+
+
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_steps_and_their_gradients_are_the_matrices(direction, factor, border):
+    rng = np.random.default_rng(factor)
+    for kernel in KERNELS:
+        heights = sizes(len(kernel), factor)
+        if (direction, factor, border) == ("down", 2, "reflect"):
+            heights += [taller for taller in (127, 128, 129) if len(kernel) == 2]  # Gradients are added in place.
+        for height, width in zip(heights, rng.permutation(heights).tolist()):
+            rows, columns = (matrix(direction, n, tuple(kernel), factor, border) for n in (height, width))
+            shape = [2, rows.shape[1], columns.shape[1], 2]
+            x, more = tf.constant(rng.normal(size=[2, *shape]))
+            g = tf.constant(rng.normal(size=[2, len(rows), len(columns), 2]))
+            step = {"scale_factor": factor, "kernel": kernel, "border": border}
+            with tf.GradientTape() as second:
+                second.watch(g)
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    y = ops.pyr_down(x, **step) if direction == "down" else ops.pyr_up(x, (height, width), **step)
+                gradient = tape.gradient(y, x, g)
+            results = y, gradient, second.gradient(gradient, g, more)
+            expected = _both(rows, x, columns), _both(rows.T, g, columns.T), _both(rows, more, columns)
+            for result, value in zip(results, expected):
+                np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
+
+
+def _both(rows, x, columns):
+    return np.einsum("ij,bjkc,lk->bilc", rows, x, columns, optimize=True)
+
+
+@pytest.mark.parametrize("border", ["reflect", "constant"])
+@pytest.mark.parametrize("factor, kernel", [(2, KERNELS[3]), (2, KERNELS[1]), (3, KERNELS[4]), (4, KERNELS[0])])
+def test_traced_for_unknown_sizes_and_for_xla_it_is_the_same(factor, kernel, border):
+    step = {"scale_factor": factor, "kernel": kernel, "border": border}
+
+    def there_and_back(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = ops.pyr_down(x, **step)
+            back = ops.pyr_up(y, tf.shape(x)[1:3] if None in x.shape else tuple(x.shape[1:3]), **step)
+            loss = tf.reduce_sum(back**2)
+        return y, back, tape.gradient(loss, x)
+
+    unknown = tf.function(there_and_back, input_signature=[tf.TensorSpec([None, None, None, 2], tf.float64)])
+    for height, width in [(1, 2), (17, 9)]:
+        x = tf.constant(np.random.default_rng(0).normal(size=(2, height, width, 2)))
+        expected = there_and_back(x)
+        for traced in (unknown, tf.function(there_and_back), tf.function(there_and_back, jit_compile=True)):
+            for result, value in zip(traced(x), expected):
+                np.testing.assert_allclose(result, value, atol=1e-12)
+
+
+def test_only_what_xla_compiles_is_traced_for_xla():
+    seen = []
+    for compiled in (True, False):
+        inner = tf.function(lambda x: seen.append(axes.for_xla()) or x)
+        tf.function(lambda x: tf.cond(x > 0, lambda: inner(x), lambda: x), jit_compile=compiled)(tf.constant(1.0))
+    axes.for_xla()
+    assert seen == [True, False] and not axes.for_xla()
+
+
+@pytest.mark.parametrize("size", [8, 2 * borders._IN_A_COPY - 1, 2 * borders._IN_A_COPY])
+def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(size):
+    x, upstream = tf.zeros([1, size, 3, 1]), tf.ones([1, size, 3, 1])
+
+    @tf.function
+    def gradients(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            same, *ends = borders.ends(x, 1, 2)
+        return tape.gradient([same, *ends], x, [upstream, *(tf.ones_like(end) for end in ends)]), upstream
+
+    gradient, after = gradients(x, upstream)
+    np.testing.assert_array_equal(after, upstream)
+    np.testing.assert_array_equal(gradient[0, :, 0, 0], [2, 2] + [1] * (size - 4) + [2, 2])
+    np.testing.assert_array_equal(upstream, np.ones([1, size, 3, 1]))
