@@ -1,8 +1,8 @@
-"""The cells between four pixels, read whole, for few channels and many points.
+"""The cells between four pixels, for few channels and many points.
 
-A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the four pixels about each
-cell are laid side by side first, and a point costs one read instead of four. What is read comes channel by channel: there
-a weight of each point multiplies values that lie as it lies.
+A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the images are laid out such
+that two neighbours of a row are read at once, whichever is the first. What is read comes channel by channel: there the
+weight of a point multiplies values that lie as the weights lie.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,17 @@ from tfpyramid.ops import borders
 
 
 def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
-    """Return images with a neighbour beyond each pixel that a cell may begin at, and how far pixel 0 has moved."""
+    """Return images of known sides with a neighbour beyond each pixel that a cell may begin at, for `read`.
+
+    Returns:
+        The images, of an even width, and the row and column at which their first pixel is now.
+    """
+    width = images.shape[2]
     if border == "constant":
-        return tf.pad(images, [[0, 0], [1, 2], [1, 2], [0, 0]]), 1
+        return tf.pad(images, [[0, 0], [1, 2], [1, 3 - width % 2], [0, 0]]), 1
     # Only "wrap" reads what is beyond the last pixel with a weight that is not 0.
     rule = "wrap" if border == "wrap" else "edge"
-    return borders.extend(borders.extend(images, 1, 0, 1, rule), 2, 0, 1, rule), 0
+    return borders.extend(borders.extend(images, 1, 0, 1, rule), 2, 0, 2 - width % 2, rule), 0
 
 
 def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tensor]:
@@ -27,41 +32,46 @@ def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tens
     The gradient adds in the dtype of the images, and has gradients of all orders.
 
     Args:
-        images: [batch, height, width, channels], sides of at least 2, channels known.
+        images: [batch, height, width, channels], sides of at least 2, the width even, channels known; fewer than
+            2^31 pixels.
         rows: i, int32 [batch, points]. What is beyond the cells of an image reads one of that image.
         columns: j, likewise.
 
     Returns:
         Four tensors [channels, batch * points].
     """
-    count, height, width, _ = tf.unstack(tf.shape(images) - [0, 1, 1, 0])
-    cells = tf.clip_by_value(rows * width + columns, 0, height * width - 1)
-    cells = tf.reshape(cells + (tf.range(count) * (height * width))[:, None], [-1])
-    return list(_call(_read, images, cells))
+    shape = tf.shape(images)
+    count, height, width = shape[0], shape[1], shape[2]
+    first = tf.clip_by_value(rows * width + columns, 0, (height - 1) * width - 2)
+    first = tf.reshape(first + (tf.range(count) * (height * width))[:, None], [-1])
+    return list(_call(_read, images, first))
 
 
 @tf.custom_gradient
-def _read(images: tf.Tensor, cells: tf.Tensor) -> tuple:
-    upper, lower = images[:, :-1], images[:, 1:]
-    table = tf.concat([upper[:, :, :-1], upper[:, :, 1:], lower[:, :, :-1], lower[:, :, 1:]], -1)
-    channels = images.shape[3]
-    found = tf.transpose(tf.gather(tf.reshape(table, [-1, 4 * channels]), cells))
-    shape = tf.shape(images)
+def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
+    shape, channels = tf.shape(images), images.shape[3]
+    pixels = tf.reshape(images, [-1, channels])
+    # Twice, the second time an odd number of pixels later: of two neighbours, one pair or the other begins a row of two.
+    filler = tf.zeros([1 - tf.shape(pixels)[0] % 2, channels], pixels.dtype)
+    later = tf.shape(pixels)[0] + tf.shape(filler)[0]
+    pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
+    place = tf.bitwise.right_shift(first + tf.bitwise.bitwise_and(first, 1) * later, 1)
+    values = []
+    for row in (place, place + shape[2] // 2):
+        found = tf.transpose(tf.gather(pairs, row))
+        values += tf.unstack(tf.reshape(found, [2, channels, tf.size(first)]))
 
     def grad(*upstream: tf.Tensor) -> tuple:
-        return _call(_spread, *upstream, cells, shape), None
+        return _call(_spread, *upstream, first, shape), None
 
-    return tuple(tf.unstack(tf.reshape(found, [4, channels, tf.size(cells)]))), grad
+    return tuple(values), grad
 
 
 @tf.custom_gradient
 def _spread(*arguments: tf.Tensor) -> tuple:
-    """Return images of a shape, with four values added to the pixels of each cell: the transpose of `_read`."""
-    *values, cells, shape = arguments
+    """Return images of a shape, with four values added to four pixels of it each: the transpose of `_read`."""
+    *values, first, shape = arguments
     width, size = shape[2], tf.reduce_prod(shape[:3])
-    first = cells + cells // (width - 1)
-    # An image has a row more than it has rows of cells.
-    first += cells // ((width - 1) * (shape[1] - 1)) * width
     places = [first, first + 1, first + width, first + width + 1]
     planes = [
         tf.add_n([_sums(part, place, size) for part, place in zip(channel, places)])
@@ -69,9 +79,9 @@ def _spread(*arguments: tf.Tensor) -> tuple:
     ]
 
     def grad(upstream: tf.Tensor) -> tuple:
-        return *_call(_read, upstream, cells), None, None
+        return *_call(_read, upstream, first), None, None
 
-    return tf.reshape(tf.stack(planes, -1) if len(planes) == 1 else tf.transpose(tf.stack(planes)), shape), grad
+    return tf.reshape(tf.transpose(tf.stack(planes)), shape), grad
 
 
 def _sums(values: tf.Tensor, places: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -7,8 +7,8 @@ from tfpyramid.ops import borders, cells
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
 
-# As many channels as a table of cells is faster for, and as many pixels for a point.
-_FEW, _SPARSE = 4, 4
+# Up to so many channels, and so many pixels for each point, laying the images out for `cells` is worth its time.
+_FEW, _SPARSE = 8, 8
 
 
 def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
@@ -44,7 +44,7 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     borders.check(border)
     shape = tf.shape(images)
     low, share = _cells(points, shape[1:3, None], border)
-    read = _from_table if _many(images.shape, points.shape) else _from_rows
+    read = _from_cells if _many(images.shape, points.shape) else _from_rows
     y = read(images, low, tf.cast(share, working_dtype(images.dtype)), border=border)
     return tf.cast(tf.reshape(y, [*borders.dimensions(points)[:-1], images.shape[3]]), images.dtype)
 
@@ -66,12 +66,12 @@ def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, 
 
 
 def _many(images: tf.TensorShape, points: tf.TensorShape) -> bool:
-    """Return whether points are known to be so many, and channels so few, that a table of cells is worth its making."""
+    """Return whether points are known to be so many, and channels so few, that `cells` is faster."""
     pixels, count = images[1:3].num_elements(), points[1:-1].num_elements()
     return images[3] <= _FEW and pixels is not None and count is not None and _SPARSE * count >= pixels
 
 
-def _from_table(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
+def _from_cells(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
     framed, moved = cells.frame(tf.cast(images, share.dtype), border)
     if border == "wrap":
         # The remainder of a tiny negative number is rounded to the divisor.
