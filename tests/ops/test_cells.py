@@ -1,4 +1,4 @@
-"""Both ways of sampling, by cells for many points of few channels and by rows else: equal, and equally differentiable."""
+"""Sampling by cells, for many points of few channels, and by rows: equal, and equally differentiable."""
 
 import numpy as np
 import pytest

@@ -1,8 +1,8 @@
 """The cells between four pixels, for few channels and many points.
 
-A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the images are laid out such
-that two neighbours of a row are read at once, whichever is the first. What is read comes channel by channel: there the
-weight of a point multiplies values that lie as the weights lie.
+A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the images are laid out
+such that two neighbours of a row are read at once, whichever is the first. What is read comes channel by channel: there
+the weight of a point multiplies values that lie as the weights lie.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tens
 def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
     shape, channels = tf.shape(images), images.shape[3]
     pixels = tf.reshape(images, [-1, channels])
-    # Twice, the second time an odd number of pixels later: of two neighbours, one pair or the other begins a row of two.
+    # Twice, the second time an odd number of pixels later: in one of the two, any two neighbours are a row of pairs.
     filler = tf.zeros([1 - tf.shape(pixels)[0] % 2, channels], pixels.dtype)
     later = tf.shape(pixels)[0] + tf.shape(filler)[0]
     pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
