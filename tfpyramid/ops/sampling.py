@@ -95,8 +95,9 @@ def _from_rows(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: s
     parts = []
     for place, row_share in ((first + tf.cast(index[0] * shape[2], tf.int64), part[0]) for index, part in pairs):
         for index, part in pairs:
-            values = tf.gather(pixels, tf.reshape(place + tf.cast(index[1], tf.int64), [-1]))
-            weights = tf.reshape(row_share * part[1], [-1, 1])
+            values = tf.gather_nd(pixels, tf.reshape(place + tf.cast(index[1], tf.int64), [-1, 1]))
+            # A product of equal shapes is faster than one that repeats an argument.
+            weights = tf.broadcast_to(tf.reshape(row_share * part[1], [-1, 1]), tf.shape(values))
             # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
             parts.append(tf.math.multiply_no_nan(tf.cast(values, share.dtype), weights))
     return tf.add_n(parts)
