@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ import common
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+# Threads of torch that have nothing to do wait, instead of keeping a core from the contender behind it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 OURS, COMPILED = "tfpyramid", "tfpyramid, XLA"
 PEERS = {"opencv-python-headless": "cv2", "torch": "torch", "kornia": "kornia", "scikit-image": "skimage.transform"}
