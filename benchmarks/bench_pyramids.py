@@ -12,48 +12,19 @@ that is not installed has no row. What is written is the median of each, its qua
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import importlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import common
+import contest
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+from contest import COMPILED, OURS, Call, Work, channels_first, peer, traced
 
 from tfpyramid import layers, ops
 
 LEVELS = 5
 TAPS = np.array([1, 4, 6, 4, 1], np.float32) / 16
-PEERS = {"opencv-python-headless": "cv2", "torch": "torch", "kornia": "kornia", "scikit-image": "skimage.transform"}
-OURS, COMPILED, PLAIN = "tfpyramid", "tfpyramid, XLA", "TensorFlow, `tf.pad` and depthwise"
-
-Call = Callable[[], Any]
-Shape = tuple[int, ...]
-
-
-class Work(NamedTuple):
-    """What is timed: on images of which shapes, and by whom, made from the images."""
-
-    title: str
-    shapes: Sequence[Shape]
-    contenders: Callable[[np.ndarray], Iterator[tuple[str, Call]]]
-
-
-def peer(name: str) -> Any:
-    """Return a module, or None where it is not installed."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module(name)
-    return None
-
-
-def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False) -> Call:
-    tensors = [tf.constant(argument) for argument in arguments]
-    graph = tf.function(function, jit_compile=compiled)
-    return lambda: graph(*tensors)
+PLAIN = "TensorFlow, `tf.pad` and depthwise"
 
 
 def plain_down(images: tf.Tensor) -> tf.Tensor:
@@ -159,10 +130,6 @@ def blur_pool(images: np.ndarray) -> Iterator[tuple[str, Call]]:
         yield "torch, `conv2d(groups)`", lambda: torch.autograd.grad(down(x), x, g)
 
 
-def channels_first(torch: Any, images: np.ndarray) -> Any:
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-
 def torch_down(torch: Any, channels: int) -> Callable:
     kernel = torch.from_numpy(np.tile(np.outer(TAPS, TAPS), [channels, 1, 1, 1]).reshape(channels, 1, 5, 5))
 
@@ -182,66 +149,5 @@ WORKS = {
 }
 
 
-def main() -> None:
-    options = parse_options()
-    path = options.output / "results/pyramids.json"
-    results = common.read_json(path)["results"] if path.exists() else []
-    works = {name: WORKS[name] for name in options.only or WORKS}
-    results = [result for result in results if result["work"] not in works]
-    pairs = [(name, shape) for name, work in works.items() for shape in work.shapes]
-    for name, shape in tqdm(pairs, unit="work"):
-        if options.quick:
-            shape = (shape[0], *(side % 16 + 36 for side in shape[1:3]), shape[3])
-        images = np.random.default_rng(0).random(shape, dtype=np.float32)
-        turns = common.take_turns(dict(WORKS[name].contenders(images)), 2 if options.quick else 15)
-        for contender, taken in turns.items():
-            measured = {key: round(value, 3) for key, value in common.quartiles(taken).items()}
-            results.append({"work": name, "shape": list(shape), "contender": contender, **measured})
-    installed = [package for package, module in PEERS.items() if peer(module) is not None]
-    common.write_json(path, {"environment": common.environment(*installed), "results": results})
-    readme = options.output / "README.md"
-    if not readme.exists():
-        readme.write_text("<!-- pyramids -->\n<!-- /pyramids -->\n")
-    common.update_table(readme, "pyramids", markdown(results))
-
-
-def markdown(results: list[dict[str, Any]]) -> str:
-    """Return a table for each work: milliseconds of every contender, and our time over theirs."""
-    parts = []
-    for name, work in WORKS.items():
-        rows = [result for result in results if result["work"] == name]
-        shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
-        cells = {(row["contender"], tuple(row["shape"])): row for row in rows}
-        table = [
-            [contender, *(cell(cells.get((contender, shape)), cells[OURS, shape]) for shape in shapes)]
-            for contender in dict.fromkeys(row["contender"] for row in rows)
-        ]
-        if rows:
-            parts.append(common.table([f"{work.title}, ms", *map(sides, shapes)], table))
-    return "\n\n".join(parts)
-
-
-def sides(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
-
-
-def cell(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
-    if row is None:
-        return ""
-    return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f}), {ours['median'] / row['median']:.2f}"
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
-    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
-    parser.add_argument("--only", action="append", choices=list(WORKS), metavar="WORK", help="one of: %(choices)s")
-    options = parser.parse_args()
-    if options.output is None:
-        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
-    options.output.mkdir(parents=True, exist_ok=True)
-    return options
-
-
 if __name__ == "__main__":
-    main()
+    contest.hold("pyramids", __doc__, WORKS)

@@ -3,9 +3,12 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, cells
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
+
+# Up to so many channels, and so many pixels for each point, laying the images out for `cells` is worth its time.
+_FEW, _SPARSE = 8, 8
 
 
 def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
@@ -39,38 +42,72 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     images = _checks.images(images)
     points = check_points(points)
     borders.check(border)
-    work, shape = working_dtype(images.dtype), tf.shape(images)
-    pixels = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]])
-    rows, columns = (
-        _neighbours(points[..., axis], size, border, work) for axis, size in enumerate((shape[1], shape[2]))
-    )
-    parts = []
-    for row, row_share in rows:
-        for column, column_share in columns:
-            values = tf.cast(tf.gather(pixels, row * shape[2] + column, batch_dims=1), work)
-            # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-            parts.append(tf.math.multiply_no_nan(values, (row_share * column_share)[..., None]))
-    return tf.cast(tf.add_n(parts), images.dtype)
+    shape = tf.shape(images)
+    low, share = _cells(points, shape[1:3, None], border)
+    read = _from_cells if _many(images.shape, points.shape) else _from_rows
+    y = read(images, low, tf.cast(share, working_dtype(images.dtype)), border=border)
+    return tf.cast(tf.reshape(y, [*borders.dimensions(points)[:-1], images.shape[3]]), images.dtype)
 
 
-def _neighbours(positions: tf.Tensor, size: tf.Tensor, border: str, dtype: tf.DType) -> list:
-    """Return the two samples of an axis about each position, (index, share) each."""
+def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return floor and remainder of positions that the border rule has brought to the image: [2, batch, points]."""
+    batch, count = tf.shape(points)[0], tf.reduce_prod(tf.shape(points)[1:-1])
+    # Axis by axis: TensorFlow is slow where the last axis is short.
+    positions = tf.transpose(tf.reshape(points, [-1, 2]))
     length = tf.cast(size, positions.dtype)
     if border == "constant":
         # Beyond (-1, size) both shares are zeros; what is far beyond must not overflow an index.
-        positions = tf.clip_by_value(positions, tf.cast(-1, positions.dtype), length)
+        positions = tf.minimum(tf.maximum(positions, tf.cast(-1, positions.dtype)), length)
     else:
         positions = borders.fold(positions, length, border)
     low = tf.floor(positions)
-    share = tf.cast(positions - low, dtype)
-    low = tf.cast(low, tf.int32)
-    pairs = []
-    for index, part in ((low, 1 - share), (low + 1, share)):
-        if border == "constant":
-            part = tf.where((index >= 0) & (index < size) | tf.math.is_nan(part), part, tf.zeros_like(part))
-        inside = tf.math.floormod(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1)
-        pairs.append((inside, part))
-    return pairs
+    shape = [2, batch, count]
+    return tf.reshape(tf.cast(low, tf.int32), shape), tf.reshape(positions - low, shape)
+
+
+def _many(images: tf.TensorShape, points: tf.TensorShape) -> bool:
+    """Return whether points are known to be so many, and channels so few, that `cells` is faster."""
+    pixels, count = images[1:3].num_elements(), points[1:-1].num_elements()
+    return images[3] <= _FEW and pixels is not None and count is not None and _SPARSE * count >= pixels
+
+
+def _from_cells(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
+    framed, moved = cells.frame(tf.cast(images, share.dtype), border)
+    if border == "wrap":
+        # The remainder of a tiny negative number is rounded to the divisor.
+        low = tf.where(low < tf.shape(images)[1:3, None, None], low, tf.zeros_like(low))
+    rows, columns = tf.unstack(low + moved if moved else low)
+    (upper, left), (lower, right) = (tf.unstack(tf.reshape(part, [2, -1])) for part in (1 - share, share))
+    weights = [upper * left, upper * right, lower * left, lower * right]
+    values = cells.read(framed, rows, columns)
+    # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
+    return tf.transpose(tf.add_n([tf.math.multiply_no_nan(value, part) for value, part in zip(values, weights)]))
+
+
+def _from_rows(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
+    shape = tf.shape(images)
+    pixels = tf.reshape(images, [-1, images.shape[3]])
+    # A batch may have more pixels than int32 can count.
+    first = tf.range(tf.cast(shape[0], tf.int64))[:, None] * tf.cast(shape[1] * shape[2], tf.int64)
+    pairs = [
+        _neighbour(low + step, part, shape[1:3, None, None], border) for step, part in ((0, 1 - share), (1, share))
+    ]
+    parts = []
+    for place, row_share in ((first + tf.cast(index[0] * shape[2], tf.int64), part[0]) for index, part in pairs):
+        for index, part in pairs:
+            values = tf.gather_nd(pixels, tf.reshape(place + tf.cast(index[1], tf.int64), [-1, 1]))
+            # A product of equal shapes is faster than one that repeats an argument.
+            weights = tf.broadcast_to(tf.reshape(row_share * part[1], [-1, 1]), tf.shape(values))
+            # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
+            parts.append(tf.math.multiply_no_nan(tf.cast(values, share.dtype), weights))
+    return tf.add_n(parts)
+
+
+def _neighbour(index: tf.Tensor, part: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return samples inside the image and their shares, for samples that may lie beyond its last one."""
+    if border == "constant":
+        part = tf.where((index >= 0) & (index < size) | tf.math.is_nan(part), part, tf.zeros_like(part))
+    return tf.math.floormod(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1), part
 
 
 def nearest_point(points: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,119 @@
+"""How fast is bilinear sampling, beside what else does it?
+
+    pip install -e '.[bench]'
+    python benchmarks/bench_sampling.py [--output FOLDER] [--quick] [--only WORK]
+
+Images in float32, zero outside, are read at as many points as they have pixels: points drawn at random over the image,
+and those of a smooth warp, each a few pixels from where it lies in the grid. Forward, and with the gradients of the
+images and of the points. All contenders of a work take turns in one run, on as many threads as there are cores. A peer
+that is not installed has no row. What is written is the median of each, its quartiles, and the ratio of the medians.
+`--quick` runs everything on images that measure nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import contest
+import numpy as np
+import tensorflow as tf
+from contest import COMPILED, OURS, Call, Shape, Work, channels_first, peer, traced
+
+from tfpyramid import ops
+
+PLAIN, TORCH, OPENCV = "TensorFlow, `tf.gather_nd` four times", "torch `grid_sample`", "OpenCV `remap`"
+
+
+def random_points(shape: Shape) -> np.ndarray:
+    points = np.random.default_rng(1).random([*shape[:3], 2], np.float32)
+    return points * np.float32([side - 1 for side in shape[1:3]])
+
+
+def smooth_points(shape: Shape) -> np.ndarray:
+    i, j = np.meshgrid(*map(np.arange, shape[1:3]), indexing="ij")
+    points = np.stack([i + 2.3 * np.sin(j / 50), j + 2.7 * np.cos(i / 40)], -1)
+    return np.tile(points.astype(np.float32), [shape[0], 1, 1, 1])
+
+
+def plain_sample(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Sample in the way that it is written most often."""
+    batch, height, width = (tf.shape(images)[axis] for axis in range(3))
+    low = tf.floor(points)
+    share = points - low
+    low = tf.cast(low, tf.int32)
+    samples = tf.range(batch)[:, None, None] + tf.zeros_like(low[..., 0])
+    parts = []
+    for down in (0, 1):
+        for right in (0, 1):
+            i, j = low[..., 0] + down, low[..., 1] + right
+            inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+            index = tf.stack([samples, tf.clip_by_value(i, 0, height - 1), tf.clip_by_value(j, 0, width - 1)], -1)
+            weight = (share[..., 0] if down else 1 - share[..., 0]) * (share[..., 1] if right else 1 - share[..., 1])
+            parts.append(tf.gather_nd(images, index) * (weight * tf.cast(inside, weight.dtype))[..., None])
+    return tf.add_n(parts)
+
+
+def torch_sample(torch: Any, images: np.ndarray, points: np.ndarray) -> tuple[Callable, list]:
+    """Return `grid_sample`, and its arguments: channels first, points (x, y) from -1 to 1."""
+    last = np.float32(images.shape[2:0:-1]) - 1
+    arguments = [channels_first(torch, images), torch.from_numpy(points[..., ::-1] / last * 2 - 1)]
+    return partial(torch.nn.functional.grid_sample, align_corners=True), arguments
+
+
+def forward(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) -> Iterator[tuple[str, Call]]:
+    points = points_of(images.shape)
+    yield OURS, traced(ops.bilinear_sample, images, points)
+    yield COMPILED, traced(ops.bilinear_sample, images, points, compiled=True)
+    yield PLAIN, traced(plain_sample, images, points)
+    torch, cv2 = peer("torch"), peer("cv2")
+    if torch:
+        sample, arguments = torch_sample(torch, images, points)
+        yield TORCH, lambda: sample(*arguments)
+    if cv2 and images.shape[3] <= 4:
+        maps = [(at[..., 1].copy(), at[..., 0].copy()) for at in points]
+        yield OPENCV, lambda: [cv2.remap(x, *at, cv2.INTER_LINEAR) for x, at in zip(images, maps)]
+
+
+def with_gradients(sample: Callable) -> Callable:
+    """Return a function of images, points and the gradient behind, to the samples and the gradients of both."""
+
+    def run(images: tf.Tensor, points: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([images, points])
+            y = sample(images, points)
+        return [y, *tape.gradient(y, [images, points], upstream)]
+
+    return run
+
+
+def and_gradients(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) -> Iterator[tuple[str, Call]]:
+    points = points_of(images.shape)
+    upstream = np.random.default_rng(2).standard_normal(images.shape, np.float32)
+    yield OURS, traced(with_gradients(ops.bilinear_sample), images, points, upstream)
+    yield COMPILED, traced(with_gradients(ops.bilinear_sample), images, points, upstream, compiled=True)
+    yield PLAIN, traced(with_gradients(plain_sample), images, points, upstream)
+    torch = peer("torch")
+    if torch:
+        sample, arguments = torch_sample(torch, images, points)
+        back = channels_first(torch, upstream)
+        arguments = [argument.requires_grad_() for argument in arguments]
+
+        def ask() -> list:
+            y = sample(*arguments)
+            return [y, *torch.autograd.grad(y, arguments, back)]
+
+        yield TORCH, ask
+
+
+SHAPES = [(1, 1080, 1920, 3), (16, 56, 56, 64)]
+WORKS = {
+    "random": Work("Points at random", SHAPES, partial(forward, points_of=random_points)),
+    "smooth": Work("A smooth warp", SHAPES, partial(forward, points_of=smooth_points)),
+    "random_gradient": Work("Points at random, and gradients", SHAPES, partial(and_gradients, points_of=random_points)),
+    "smooth_gradient": Work("A smooth warp, and gradients", SHAPES, partial(and_gradients, points_of=smooth_points)),
+}
+
+if __name__ == "__main__":
+    contest.hold("sampling", __doc__, WORKS)

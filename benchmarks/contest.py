@@ -1,0 +1,112 @@
+"""Timing contenders beside each other: who they are, how they take turns, and the tables of what they took."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+# Threads of torch that have nothing to do wait, instead of keeping a core from the contender behind it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+OURS, COMPILED = "tfpyramid", "tfpyramid, XLA"
+PEERS = {"opencv-python-headless": "cv2", "torch": "torch", "kornia": "kornia", "scikit-image": "skimage.transform"}
+
+Call = Callable[[], Any]
+Shape = tuple[int, ...]
+
+
+class Work(NamedTuple):
+    """What is timed: on images of which shapes, and by whom, made from the images."""
+
+    title: str
+    shapes: Sequence[Shape]
+    contenders: Callable[[np.ndarray], Iterator[tuple[str, Call]]]
+
+
+def peer(name: str) -> Any:
+    """Return a module, or None where it is not installed."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+    return None
+
+
+def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False) -> Call:
+    tensors = [tf.constant(argument) for argument in arguments]
+    graph = tf.function(function, jit_compile=compiled)
+    return lambda: graph(*tensors)
+
+
+def channels_first(torch: Any, images: np.ndarray) -> Any:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
+    """Time all works, or those that the command line asks for; write `results/name.json` and the table `name`."""
+    options = parse_options(doc, list(works))
+    path = options.output / f"results/{name}.json"
+    results = common.read_json(path)["results"] if path.exists() else []
+    asked = options.only or list(works)
+    results = [result for result in results if result["work"] not in asked]
+    pairs = [(work, shape) for work in asked for shape in works[work].shapes]
+    for work, shape in tqdm(pairs, unit="work"):
+        if options.quick:
+            shape = (shape[0], *(side % 16 + 36 for side in shape[1:3]), shape[3])
+        images = np.random.default_rng(0).random(shape, dtype=np.float32)
+        turns = common.take_turns(dict(works[work].contenders(images)), 2 if options.quick else 15)
+        for contender, taken in turns.items():
+            measured = {key: round(value, 3) for key, value in common.quartiles(taken).items()}
+            results.append({"work": work, "shape": list(shape), "contender": contender, **measured})
+    installed = [package for package, module in PEERS.items() if peer(module) is not None]
+    common.write_json(path, {"environment": common.environment(*installed), "results": results})
+    readme = options.output / "README.md"
+    if not readme.exists():
+        readme.write_text(f"<!-- {name} -->\n<!-- /{name} -->\n")
+    common.update_table(readme, name, markdown(works, results))
+
+
+def markdown(works: Mapping[str, Work], results: list[dict[str, Any]]) -> str:
+    """Return a table for each work: milliseconds of every contender, and our time over theirs."""
+    parts = []
+    for name, work in works.items():
+        rows = [result for result in results if result["work"] == name]
+        shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
+        cells = {(row["contender"], tuple(row["shape"])): row for row in rows}
+        table = [
+            [contender, *(cell(cells.get((contender, shape)), cells[OURS, shape]) for shape in shapes)]
+            for contender in dict.fromkeys(row["contender"] for row in rows)
+        ]
+        if rows:
+            parts.append(common.table([f"{work.title}, ms", *map(sides, shapes)], table))
+    return "\n\n".join(parts)
+
+
+def sides(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def cell(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
+    if row is None:
+        return ""
+    return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f}), {ours['median'] / row['median']:.2f}"
+
+
+def parse_options(doc: str, works: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
+    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
+    parser.add_argument("--only", action="append", choices=works, metavar="WORK", help="one of: %(choices)s")
+    options = parser.parse_args()
+    if options.output is None:
+        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
+    options.output.mkdir(parents=True, exist_ok=True)
+    return options

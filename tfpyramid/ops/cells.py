@@ -1,0 +1,99 @@
+"""The cells between four pixels, for few channels and many points.
+
+A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the images are laid out
+such that two neighbours of a row are read at once, whichever is the first. What is read comes channel by channel: there
+the weight of a point multiplies values that lie as the weights lie.
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from tfpyramid.ops import borders
+
+
+def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
+    """Return images of known sides with a neighbour beyond each pixel that a cell may begin at, for `read`.
+
+    Returns:
+        The images, of an even width, and the row and column at which their first pixel is now.
+    """
+    width = images.shape[2]
+    if border == "constant":
+        return tf.pad(images, [[0, 0], [1, 2], [1, 3 - width % 2], [0, 0]]), 1
+    # Only "wrap" reads what is beyond the last pixel with a weight that is not 0.
+    rule = "wrap" if border == "wrap" else "edge"
+    return borders.extend(borders.extend(images, 1, 0, 1, rule), 2, 0, 2 - width % 2, rule), 0
+
+
+def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tensor]:
+    """Return the pixels (i, j), (i, j + 1), (i + 1, j) and (i + 1, j + 1).
+
+    The gradient adds in the dtype of the images, and has gradients of all orders.
+
+    Args:
+        images: [batch, height, width, channels], sides of at least 2, the width even, channels known; fewer than
+            2^31 pixels.
+        rows: i, int32 [batch, points]. What is beyond the cells of an image reads one of that image.
+        columns: j, likewise.
+
+    Returns:
+        Four tensors [channels, batch * points].
+    """
+    shape = tf.shape(images)
+    count, height, width = shape[0], shape[1], shape[2]
+    first = tf.clip_by_value(rows * width + columns, 0, (height - 1) * width - 2)
+    first = tf.reshape(first + (tf.range(count) * (height * width))[:, None], [-1])
+    return list(_call(_read, images, first))
+
+
+@tf.custom_gradient
+def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
+    shape, channels = tf.shape(images), images.shape[3]
+    pixels = tf.reshape(images, [-1, channels])
+    # Twice, the second time an odd number of pixels later: in one of the two, any two neighbours are a row of pairs.
+    filler = tf.zeros([1 - tf.shape(pixels)[0] % 2, channels], pixels.dtype)
+    later = tf.shape(pixels)[0] + tf.shape(filler)[0]
+    pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
+    place = tf.bitwise.right_shift(first + tf.bitwise.bitwise_and(first, 1) * later, 1)
+    values = []
+    for row in (place, place + shape[2] // 2):
+        found = tf.transpose(tf.gather(pairs, row))
+        values += tf.unstack(tf.reshape(found, [2, channels, tf.size(first)]))
+
+    def grad(*upstream: tf.Tensor) -> tuple:
+        return _call(_spread, *upstream, first, shape), None
+
+    return tuple(values), grad
+
+
+@tf.custom_gradient
+def _spread(*arguments: tf.Tensor) -> tuple:
+    """Return images of a shape, with four values added to four pixels of it each: the transpose of `_read`."""
+    *values, first, shape = arguments
+    width, size = shape[2], tf.reduce_prod(shape[:3])
+    places = [first, first + 1, first + width, first + width + 1]
+    planes = [
+        tf.add_n([_sums(part, place, size) for part, place in zip(channel, places)])
+        for channel in zip(*(tf.unstack(value) for value in values))
+    ]
+
+    def grad(upstream: tf.Tensor) -> tuple:
+        return *_call(_read, upstream, first), None, None
+
+    return tf.reshape(tf.transpose(tf.stack(planes)), shape), grad
+
+
+def _sums(values: tf.Tensor, places: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Return a vector of a size with the values added at their places."""
+    # The histogram is several times faster, but only a CPU has one with weights.
+    return tf.cond(
+        tf.equal(tf.raw_ops.DeviceIndex(device_names=["CPU"]), 0),
+        lambda: tf.raw_ops.Bincount(arr=places, size=size, weights=values),
+        lambda: tf.math.unsorted_segment_sum(values, places, size),
+    )
+
+
+def _call(function: Callable, *arguments: tf.Tensor) -> Sequence[tf.Tensor] | tf.Tensor:
+    """Call a function with a custom gradient such that a graph keeps that gradient: in branches, and when saved."""
+    return (function if tf.executing_eagerly() else tf.function(function, autograph=False))(*arguments)
