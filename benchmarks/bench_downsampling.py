@@ -28,7 +28,7 @@ import common
 import garments
 import numpy as np
 import tensorflow as tf
-from classifier import Training, activated, batches, classifier, convolution, parse_options, percentage, prepare
+from classifier import Training, activated, batches, classifier, convolution, parse_options, percentage
 from tqdm import tqdm
 
 from tfpyramid import layers
@@ -133,7 +133,7 @@ def main() -> None:
     trainings = {name: trainings.get(name) or prepared(CONTENDERS[name], protocol) for name in names}
     results.time(step_times(trainings, next(batches(*split, protocol.batch, epochs=1, seed=0)), protocol.rounds))
 
-    prepare(options.output, "downsampling")
+    common.prepare(options.output, "downsampling")
     common.update_table(options.output / "README.md", "downsampling", results.table())
     print(results.table())
 

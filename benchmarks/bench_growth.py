@@ -13,20 +13,19 @@ that says so. `--quick` runs everything on images that measure nothing.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import bench_pyramids
 import common
+import contest
 import growth_report as report
 import memory
 import numpy as np
 import tensorflow as tf
-from bench_pyramids import LEVELS, OURS, PLAIN, Shape
-from classifier import prepare
+from bench_pyramids import LEVELS, PLAIN
+from contest import OURS, Shape
 from growth_report import Rows
 from tqdm import tqdm
 
@@ -93,7 +92,7 @@ class Task(NamedTuple):
 
 
 def main() -> None:
-    options = parse_options()
+    options = contest.parse_options(__doc__)
     plan = QUICK if options.quick else FULL
     reasons = {task: reason_to_skip(task) for task in tasks(plan)}
     skipped = {task: why for task, why in reasons.items() if why}
@@ -113,7 +112,7 @@ def main() -> None:
         "results": rows,
     }
     common.write_json(options.output / "results/growth.json", results)
-    prepare(options.output, "growth")
+    common.prepare(options.output, "growth")
     common.update_table(options.output / "README.md", "growth", report.markdown(results))
     picture = (common.FOLDER.parent / "docs" if options.output == common.FOLDER else options.output) / "growth.png"
     with common.written_aside(picture) as aside:
@@ -170,14 +169,11 @@ def times(todo: Sequence[Task], plan: Plan) -> Iterator[Rows]:
             yield [row(task._replace(work=work), taken) for work, taken in turns.items()]
 
 
-def contenders(shape: Shape) -> dict[str, bench_pyramids.Call]:
+def contenders(shape: Shape) -> dict[str, contest.Call]:
     rng = np.random.default_rng(0)
     images, *upstream = (tf.constant(rng.random(size, dtype=np.float32)) for size in (shape, *gradient_shapes(shape)))
-    # Not converted, as nothing in the works depends on the values of tensors, and converting takes seconds.
     return {
-        work: bench_pyramids.traced(
-            tf.autograph.experimental.do_not_convert(function), images, *(upstream if work == "gradient" else [])
-        )
+        work: contest.traced(function, images, *(upstream if work == "gradient" else []))
         for work, function in WORKS.items()
     }
 
@@ -185,17 +181,6 @@ def contenders(shape: Shape) -> dict[str, bench_pyramids.Call]:
 def row(task: Task, values: Sequence[float], **sizes: int) -> dict[str, Any]:
     measured = {key: round(value, 3) for key, value in common.quartiles(values).items()}
     return {**task._asdict(), **sizes, **measured}
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
-    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
-    options = parser.parse_args()
-    if options.output is None:
-        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
-    options.output.mkdir(parents=True, exist_ok=True)
-    return options
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import common
 import garments
 import numpy as np
 import tensorflow as tf
-from classifier import Training, activated, batches, classifier, convolution, parse_options, percentage, prepare
+from classifier import Training, activated, batches, classifier, convolution, parse_options, percentage
 from tqdm import tqdm
 
 from tfpyramid import layers, visualize
@@ -92,7 +92,7 @@ def main() -> None:
             y, x = run["history"][-1]
             bar.write(f"{case}, seed {seed}: {run['accuracy']:.1f} %, strides {y:.2f} and {x:.2f}")
 
-    prepare(options.output, "strides")
+    common.prepare(options.output, "strides")
     common.update_table(options.output / "README.md", "strides", table(runs))
     print(table(runs))
     picture = (common.FOLDER.parent / "docs" if options.output == common.FOLDER else options.output) / "strides.png"

@@ -32,7 +32,7 @@ import common
 import numpy as np
 import questions
 import tensorflow as tf
-from classifier import parse_options, percentage, prepare
+from classifier import parse_options, percentage
 from tqdm import tqdm
 
 from tfpyramid import layers, losses, ops, training
@@ -114,7 +114,7 @@ def main() -> None:
     results["gradients"] = gradient_lengths(train, protocol)
     common.write_json(path, {**results, "environment": common.environment("easy-vqa")})
     report = f"{table(runs)}\n\n{in_words(results['gradients'])}"
-    prepare(options.output, "training")
+    common.prepare(options.output, "training")
     common.update_table(options.output / "README.md", "training", report)
     print(report)
 

@@ -110,11 +110,3 @@ def parse_options(description: str, contenders: Sequence[str] = (), *, data: boo
     tf.get_logger().setLevel("ERROR")
     tf.config.run_functions_eagerly(options.quick)  # One step is done sooner than its graph is traced.
     return options
-
-
-def prepare(folder: Path, name: str) -> None:
-    """Make sure that the README.md of a folder has markers for a table; the repository's own must have them."""
-    readme = folder / "README.md"
-    text = readme.read_text() if readme.exists() else ""
-    if folder != common.FOLDER and f"<!-- {name} -->" not in text:
-        readme.write_text(f"{text}<!-- {name} -->\n<!-- /{name} -->\n")

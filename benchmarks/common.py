@@ -85,6 +85,14 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text())
 
 
+def prepare(folder: Path, name: str) -> None:
+    """Make sure that the README.md of a folder has markers for a table; the repository's own must have them."""
+    readme = folder / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    if folder != FOLDER and f"<!-- {name} -->" not in text:
+        readme.write_text(f"{text}<!-- {name} -->\n<!-- /{name} -->\n")
+
+
 def update_table(readme: str | Path, name: str, markdown: str) -> None:
     """Put `markdown` between the lines `<!-- name -->` and `<!-- /name -->` of a file.
 

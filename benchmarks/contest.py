@@ -42,7 +42,8 @@ def peer(name: str) -> Any:
 
 def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False) -> Call:
     tensors = [tf.constant(argument) for argument in arguments]
-    graph = tf.function(function, jit_compile=compiled)
+    # Converting takes seconds, and no contender depends on the values of tensors.
+    graph = tf.function(function, jit_compile=compiled, autograph=False)
     return lambda: graph(*tensors)
 
 
@@ -69,8 +70,7 @@ def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
     installed = [package for package, module in PEERS.items() if peer(module) is not None]
     common.write_json(path, {"environment": common.environment(*installed), "results": results})
     readme = options.output / "README.md"
-    if not readme.exists():
-        readme.write_text(f"<!-- {name} -->\n<!-- /{name} -->\n")
+    common.prepare(options.output, name)
     common.update_table(readme, name, markdown(works, results))
 
 
@@ -100,11 +100,12 @@ def cell(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
     return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f}), {ours['median'] / row['median']:.2f}"
 
 
-def parse_options(doc: str, works: list[str]) -> argparse.Namespace:
+def parse_options(doc: str, works: Sequence[str] = ()) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
     parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
-    parser.add_argument("--only", action="append", choices=works, metavar="WORK", help="one of: %(choices)s")
+    if works:
+        parser.add_argument("--only", action="append", choices=works, metavar="WORK", help="one of: %(choices)s")
     options = parser.parse_args()
     if options.output is None:
         options.output = Path("benchmarks_output") if options.quick else common.FOLDER
