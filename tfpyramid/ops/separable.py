@@ -23,6 +23,9 @@ from tfpyramid.ops import axes, borders
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
+# An axis of fewer than so many times the samples about its ends that need care is extended as a whole: fewer operations.
+_SHORT = 12
+
 
 def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
     """Return ceil(size / scale_factor), the side of the next level: an int, a tensor or None, as `size` is."""
@@ -68,8 +71,8 @@ def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border:
 def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int] = (1, 2)) -> tf.Tensor:
     """Return `down` by an integer factor, one axis and then the others.
 
-    Images of a known size are not extended, which would copy them: the outputs that hear nothing beyond the border are
-    one convolution of x as it is, and the few others are put beside them once all axes are done.
+    Large images of a known size are not extended, which would copy them: the outputs that hear nothing beyond the
+    border are one convolution of x as it is, and the few others are put beside them once all axes are done.
     """
     if not along:
         return x
@@ -78,7 +81,7 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     size, near = borders.dimensions(x)[axis], max(length - 1, 2)
     front = -(-left // step)  # The first output that hears nothing in front of x.
     unheard = front * step - left
-    if tf.is_tensor(size) or size < max(2 * near, unheard + length) or axes.for_xla():
+    if tf.is_tensor(size) or size < max(_SHORT * near, unheard + length) or axes.for_xla():
         # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
         y = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
         return _decimate(y, taps, step, border, along=others)
