@@ -23,7 +23,7 @@ from tfpyramid.ops import axes, borders
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
-# An axis of fewer than so many times the samples about its ends that need care is extended as a whole: fewer operations.
+# An axis of less than so many times the samples near its ends that need care is extended: that takes fewer operations.
 _SHORT = 12
 
 
