@@ -79,6 +79,16 @@ def gaussian(images: np.ndarray) -> Iterator[tuple[str, Call]]:
         yield "scikit-image `pyramid_gaussian`", lambda: [
             list(pyramid(image, LEVELS - 1, channel_axis=-1)) for image in images
         ]
+    addons = peer("tensorflow_addons")
+    if addons:
+
+        def blurred(x: tf.Tensor) -> tf.Tensor:
+            return addons.image.gaussian_filter2d(x, 5, 1.0)[:, ::2, ::2]
+
+        yield "tensorflow-addons `gaussian_filter2d`", traced(lambda x: chain(x, blurred), images)
+    graphics = peer("tensorflow_graphics.image.pyramid")
+    if graphics:
+        yield "tensorflow-graphics `downsample`", traced(lambda x: graphics.downsample(x, LEVELS - 1), images)
     yield "a copy of the images", lambda: images.copy()
 
 

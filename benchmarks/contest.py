@@ -19,7 +19,14 @@ from tqdm import tqdm
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 OURS, COMPILED = "tfpyramid", "tfpyramid, XLA"
-PEERS = {"opencv-python-headless": "cv2", "torch": "torch", "kornia": "kornia", "scikit-image": "skimage.transform"}
+PEERS = {
+    "opencv-python-headless": "cv2",
+    "torch": "torch",
+    "kornia": "kornia",
+    "scikit-image": "skimage.transform",
+    "tensorflow-addons": "tensorflow_addons",
+    "tensorflow-graphics": "tensorflow_graphics.image.pyramid",
+}
 
 Call = Callable[[], Any]
 Shape = tuple[int, ...]
