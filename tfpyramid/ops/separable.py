@@ -88,18 +88,30 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     behind = (size - 1 - right) // step + 1
     beside = [*range(front), *range(behind, -(-size // step))]
     if beside:
-        # Their windows lie within `near` samples of an end, and both ends put together are extended as x is.
         x, *ends = borders.ends(x, axis, near)
-        ends = borders.extend(tf.concat(ends, axis), axis, left, right, border)
-        between = size - 2 * near
-        firsts = [step * i - (between if i >= front else 0) for i in beside]
-        weights = tf.reshape(taps, [-1] + [1] * (3 - axis))
-        windows = [borders.read(ends, axis, first + np.arange(length)) for first in firsts]
-        sides = tf.concat([tf.reduce_sum(window * weights, axis, keepdims=True) for window in windows], axis)
-        sides = tf.split(_decimate(sides, taps, step, border, along=others), [front, len(beside) - front], axis)
+        windows = step * np.array(beside)[:, None] - left + np.arange(length)
+        inside = (windows >= 0) & (windows < size) | (border != "constant")
+        windows = np.where(inside, borders.fold(windows, size, border), -1)
+        sides = [_weighted_ends(ends, axis, taps, [window, window - size + near]) for window in windows]
+        sides = _decimate(tf.concat(sides, axis), taps, step, border, along=others)
+        before, after = tf.split(sides, [front, len(beside) - front], axis)
     y = axes.convolve(borders.read(x, axis, np.arange(unheard, size)) if unheard else x, axis, taps, step)
     y = _decimate(y, taps, step, border, along=others)
-    return tf.concat([sides[0], y, sides[1]], axis) if beside else y
+    return tf.concat([before, y, after], axis) if beside else y
+
+
+def _weighted_ends(ends: Sequence[tf.Tensor], axis: int, taps: tf.Tensor, windows: Sequence[np.ndarray]) -> tf.Tensor:
+    """Return the output whose taps are, at each end, on the samples that its window names; those outside it are not."""
+    parts = []
+    for end, window in zip(ends, windows):
+        # What is mirrored is heard more than once, and read once, with the sum of its taps.
+        on = np.arange(end.shape[axis])[:, None] == window
+        heard = np.flatnonzero(on.any(1))
+        if heard.size:
+            weights = tf.linalg.matvec(tf.constant(on[heard], taps.dtype), taps)
+            samples = borders.read(end, axis, heard) * tf.reshape(weights, [-1] + [1] * (3 - axis))
+            parts.append(tf.reduce_sum(samples, axis, keepdims=True))
+    return tf.add_n(parts)
 
 
 def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
