@@ -159,5 +159,9 @@ WORKS = {
 }
 
 
-if __name__ == "__main__":
+def main() -> None:
     contest.hold("pyramids", __doc__, WORKS)
+
+
+if __name__ == "__main__":
+    main()

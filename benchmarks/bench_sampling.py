@@ -115,5 +115,9 @@ WORKS = {
     "smooth_gradient": Work("A smooth warp, and gradients", SHAPES, partial(and_gradients, points_of=smooth_points)),
 }
 
-if __name__ == "__main__":
+def main() -> None:
     contest.hold("sampling", __doc__, WORKS)
+
+
+if __name__ == "__main__":
+    main()
