@@ -65,7 +65,7 @@ SETTINGS = {
     "held_out": 400,
     "timed": 1000,
 }
-QUICK = {"passes": 2, "images": 4, "questions": 4, "rate": 2e-3, "other_passes": 1, "held_out": 8, "timed": 20}
+QUICK = {"passes": 1, "images": 8, "questions": 4, "rate": 2e-3, "other_passes": 1, "held_out": 8, "timed": 20}
 
 
 def main() -> None:
