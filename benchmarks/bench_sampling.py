@@ -115,6 +115,7 @@ WORKS = {
     "smooth_gradient": Work("A smooth warp, and gradients", SHAPES, partial(and_gradients, points_of=smooth_points)),
 }
 
+
 def main() -> None:
     contest.hold("sampling", __doc__, WORKS)
 
