@@ -197,7 +197,7 @@ def test_xla_compiles_the_sum_and_keras_is_told_not_to_compile_the_partition():
     router, weights = convolutional_router(), tf.nn.softmax(LOGITS[:6, :3])
     router([IMAGES, weights])
     assert router.supports_jit is False
-    compiled = tf.function(lambda: router([IMAGES, weights], training=True), jit_compile=True)
+    compiled = tf.function(lambda: router([IMAGES, weights], training=True), jit_compile=True, autograph=False)
     before = router.get_weights()
     expected = router([IMAGES, weights], training=True)
     router.set_weights(before)
@@ -206,7 +206,9 @@ def test_xla_compiles_the_sum_and_keras_is_told_not_to_compile_the_partition():
     assert getattr(summed, "supports_jit", True)
     one_hot = tf.one_hot([0, 2, 1, 2, 0, 0], 3)
     np.testing.assert_allclose(
-        tf.function(lambda: summed([IMAGES, one_hot]), jit_compile=True)(), router([IMAGES, one_hot]), atol=1e-5
+        tf.function(lambda: summed([IMAGES, one_hot]), jit_compile=True, autograph=False)(),
+        router([IMAGES, one_hot]),
+        atol=1e-5,
     )
 
 

@@ -125,7 +125,7 @@ def test_one_trace_extends_axes_of_every_size(border):
 def test_extensions_compile_under_xla():
     x = np.random.default_rng(5).normal(size=[1, 3, 2, 1])
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def extend(x):
         return [borders.extend(x, 1, 7, 8, border) for border in BORDERS]
 

@@ -97,14 +97,16 @@ def test_a_graph_has_the_same_values_and_gradients(wrap, way):
         np.testing.assert_allclose(a, b, atol=1e-10)
 
 
-@pytest.mark.parametrize("border", borders.NAMES)
+@pytest.mark.parametrize("border", ["constant", "wrap"])
 @pytest.mark.parametrize("way", WAYS)
 def test_xla_has_the_same_values_and_gradients(way, border):
     def run(images, points):
         return value_and_gradients(lambda x, p: ops.bilinear_sample(x, p, border=border), images, points)
 
     images, points = (tf.constant(each) for each in case(way))
-    for a, b in zip(tf.function(run, jit_compile=True)(images, points), run(images, points), strict=True):
+    for a, b in zip(
+        tf.function(run, jit_compile=True, autograph=False)(images, points), run(images, points), strict=True
+    ):
         np.testing.assert_allclose(a, b, atol=1e-10)
 
 
@@ -113,7 +115,7 @@ def test_a_saved_model_has_the_same_values_and_gradients(way, tmp_path):
     images, points = (tf.constant(each) for each in case(way))
     module = tf.Module()
     signature = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in (images, points)]
-    module.sample = tf.function(ops.bilinear_sample, input_signature=signature)
+    module.sample = tf.function(ops.bilinear_sample, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     expected = value_and_gradients(ops.bilinear_sample, images, points)

@@ -87,7 +87,7 @@ def test_one_trace_serves_images_of_every_size(strides, taps, border):
 def test_it_and_its_gradients_compile_under_xla():
     x, kernel, upstream = normal([2, 5, 4, 2], seed=10), normal([3, 4, 2, 3], seed=11), normal([2, 3, 2, 3], seed=12)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def run(x, kernel):
         y = ops.conv_down(x, kernel)
         return y, *tf.gradients(y, [x, kernel], upstream)

@@ -13,7 +13,7 @@ SIZE = (7, 5)
 MODES = {
     "eager": lambda function: function,
     "graph": tf.function,
-    "xla": lambda function: tf.function(function, jit_compile=True),
+    "xla": lambda function: tf.function(function, jit_compile=True, autograph=False),
 }
 
 

@@ -174,7 +174,7 @@ def test_empty_batches_and_single_pixels_are_inverted(shape, factor):
 def test_one_trace_serves_images_of_every_size(factor):
     traces = []
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)], autograph=False)
     def there_and_back(x):
         traces.append(1)
         levels = ops.laplacian_pyramid(x, 3, scale_factor=factor)
@@ -192,7 +192,7 @@ def test_one_trace_serves_images_of_every_size(factor):
 def test_the_inverse_and_its_gradient_compile_under_xla():
     x, upstream = normal([1, 7, 6, 2], seed=9), normal([1, 7, 6, 2], seed=10)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def run(x, upstream):
         levels = ops.laplacian_pyramid(x, 3)
         restored = ops.reconstruct(levels)

@@ -223,7 +223,7 @@ def test_an_empty_batch_and_its_gradient_have_the_right_shape(factor):
 def test_one_trace_serves_images_of_every_size(factor):
     traces = []
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)], autograph=False)
     def there_and_back(x):
         traces.append(1)
         down = ops.pyr_down(x, scale_factor=factor)
@@ -247,7 +247,7 @@ def test_steps_and_their_gradients_compile_under_xla(factor):
     down, up = step_matrices(size, step)
     coarse = level_size(size, factor)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def run(x, y):
         results = [ops.pyr_down(x, **step), ops.pyr_up(y, size, **step), ops.resize_by(y, factor, size)]
         return results, tf.gradients(results[0], x, 1 + results[0]), tf.gradients(results[1], y, 1 + results[1])

@@ -79,11 +79,13 @@ def test_traced_for_unknown_sizes_and_for_xla_it_is_the_same(factor, kernel, bor
             loss = tf.reduce_sum(back**2)
         return y, back, tape.gradient(loss, x)
 
-    unknown = tf.function(there_and_back, input_signature=[tf.TensorSpec([None, None, None, 2], tf.float64)])
-    for height, width in [(1, 2), (73, 9)]:
-        x = tf.constant(np.random.default_rng(0).normal(size=(2, height, width, 2)))
+    signature = [tf.TensorSpec([None, None, None, 2], tf.float64)]
+    unknown = tf.function(there_and_back, input_signature=signature, autograph=False)
+    known = [tf.function(there_and_back, jit_compile=compiled, autograph=False) for compiled in (False, True)]
+    for size, functions in [((1, 2), [unknown]), ((73, 9), [unknown, *known])]:
+        x = tf.constant(np.random.default_rng(0).normal(size=(2, *size, 2)))
         expected = there_and_back(x)
-        for traced in (unknown, tf.function(there_and_back), tf.function(there_and_back, jit_compile=True)):
+        for traced in functions:
             for result, value in zip(traced(x), expected):
                 np.testing.assert_allclose(result, value, atol=1e-12)
 
