@@ -92,7 +92,7 @@ class Task(NamedTuple):
 
 
 def main() -> None:
-    options = contest.parse_options(__doc__)
+    options = common.parse_options(__doc__)
     plan = QUICK if options.quick else FULL
     reasons = {task: reason_to_skip(task) for task in tasks(plan)}
     skipped = {task: why for task, why in reasons.items() if why}

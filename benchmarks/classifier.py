@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import common
 import numpy as np
@@ -90,22 +89,7 @@ def parse_options(description: str, contenders: Sequence[str] = (), *, data: boo
 
     TensorFlow is told to use one core, and not to warn of each new network.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if data:
-        parser.add_argument(
-            "--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it"
-        )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="folder of README.md and results/; else this script's, or benchmarks_output if quick",
-    )
-    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
-    if contenders:
-        parser.add_argument("--only", action="append", choices=contenders, metavar="NAME", help="one of: %(choices)s")
-    options = parser.parse_args()
-    if options.output is None:
-        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
+    options = common.parse_options(description, contenders, data=data)
     common.one_thread()
     tf.get_logger().setLevel("ERROR")
     tf.config.run_functions_eagerly(options.quick)  # One step is done sooner than its graph is traced.

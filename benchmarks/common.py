@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import json
@@ -46,6 +47,28 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = False) -> argparse.Namespace:
+    """Return the options of a script, `--only` if it has contenders and `--data` if it is on garments."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if data:
+        parser.add_argument(
+            "--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it"
+        )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of README.md and results/; else this script's, or benchmarks_output if quick",
+    )
+    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
+    if contenders:
+        parser.add_argument("--only", action="append", choices=contenders, metavar="NAME", help="one of: %(choices)s")
+    options = parser.parse_args()
+    if options.output is None:
+        options.output = Path("benchmarks_output") if options.quick else FOLDER
+    options.output.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 def one_thread() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
@@ -60,7 +58,7 @@ def channels_first(torch: Any, images: np.ndarray) -> Any:
 
 def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
     """Time all works, or those that the command line asks for; write `results/name.json` and the table `name`."""
-    options = parse_options(doc, list(works))
+    options = common.parse_options(doc, list(works))
     path = options.output / f"results/{name}.json"
     results = common.read_json(path)["results"] if path.exists() else []
     asked = options.only or list(works)
@@ -105,16 +103,3 @@ def cell(row: dict[str, Any] | None, ours: dict[str, Any]) -> str:
     if row is None:
         return ""
     return f"{row['median']:.1f} ({row['low']:.1f} to {row['high']:.1f}), {ours['median'] / row['median']:.2f}"
-
-
-def parse_options(doc: str, works: Sequence[str] = ()) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="folder of README.md and results/; else this script's")
-    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
-    if works:
-        parser.add_argument("--only", action="append", choices=works, metavar="WORK", help="one of: %(choices)s")
-    options = parser.parse_args()
-    if options.output is None:
-        options.output = Path("benchmarks_output") if options.quick else common.FOLDER
-    options.output.mkdir(parents=True, exist_ok=True)
-    return options

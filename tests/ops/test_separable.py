@@ -103,7 +103,8 @@ def test_only_what_xla_compiles_is_traced_for_xla():
 def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(size):
     x, upstream = tf.zeros([1, size, 3, 1]), tf.ones([1, size, 3, 1])
 
-    @tf.function
+    # The upstream gradient comes without a known shape, as it does through many an operation.
+    @tf.function(input_signature=[tf.TensorSpec([None, size, 3, 1]), tf.TensorSpec(None)])
     def gradients(x, upstream):
         with tf.GradientTape() as tape:
             tape.watch(x)

@@ -135,17 +135,22 @@ def ends(x: tf.Tensor, axis: int, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.
     are added where they belong, when the gradient of a slice would fill zeros as large as x.
     """
 
+    shape = x.shape
+    places = np.arange(count, dtype=np.int32), np.arange(shape[axis] - count, shape[axis], dtype=np.int32)
+
     @tf.custom_gradient
     def run(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable]:
-        first, last = (read(x, axis, places) for places in _ends(x, axis, count))
-        return (tf.identity(x), first, last), lambda to_x, *to_ends: _add_to_ends(to_x, axis, to_ends)
+        def grad(to_x: tf.Tensor, *to_ends: tf.Tensor) -> tf.Tensor:
+            # What comes back may have lost its shape on the way.
+            return _add(tf.ensure_shape(to_x, shape), axis, places, to_ends)
+
+        return (tf.identity(x), *(read(x, axis, each) for each in places)), grad
 
     return run(x)
 
 
-def _add_to_ends(x: tf.Tensor, axis: int, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return x with two parts added to its first and its last samples: the transpose of `ends`."""
-    ranges = _ends(x, axis, parts[0].shape[axis])
+def _add(x: tf.Tensor, axis: int, ranges: Sequence[np.ndarray], parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return x with parts added at ranges of an axis: the transpose of reading them."""
     if ranges[0].size > x.shape[axis] / _IN_A_COPY:
         grid = [tf.range(n) for n in dimensions(x)[:axis]]
         index = tf.stack(tf.meshgrid(*grid, np.concatenate(ranges), indexing="ij"), axis=-1)
@@ -162,11 +167,6 @@ def _add_to_ends(x: tf.Tensor, axis: int, parts: Sequence[tf.Tensor]) -> tf.Tens
             end_mask=earlier,
         )
     return x
-
-
-def _ends(x: tf.Tensor, axis: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    size = x.shape[axis]
-    return np.arange(count, dtype=np.int32), np.arange(size - count, size, dtype=np.int32)
 
 
 def read(x: tf.Tensor, axis: int, index: Places) -> tf.Tensor:
