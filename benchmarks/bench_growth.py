@@ -97,7 +97,7 @@ def main() -> None:
     reasons = {task: reason_to_skip(task) for task in tasks(plan)}
     skipped = {task: why for task, why in reasons.items() if why}
     for task, why in skipped.items():
-        print(f"Skipped {task.measure} {task.work} {report.sides(task.shape)}: {why}")
+        print(f"Skipped {task.measure} {task.work} {contest.sides(task.shape)}: {why}")
     todo = [task for task in reasons if task not in skipped]
     with tqdm(total=len(todo), unit="task") as bar:
         rows = []
@@ -179,8 +179,7 @@ def contenders(shape: Shape) -> dict[str, contest.Call]:
 
 
 def row(task: Task, values: Sequence[float], **sizes: int) -> dict[str, Any]:
-    measured = {key: round(value, 3) for key, value in common.quartiles(values).items()}
-    return {**task._asdict(), **sizes, **measured}
+    return {**task._asdict(), **sizes, **contest.measured(values)}
 
 
 if __name__ == "__main__":

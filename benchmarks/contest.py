@@ -70,13 +70,17 @@ def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
         images = np.random.default_rng(0).random(shape, dtype=np.float32)
         turns = common.take_turns(dict(works[work].contenders(images)), 2 if options.quick else 15)
         for contender, taken in turns.items():
-            measured = {key: round(value, 3) for key, value in common.quartiles(taken).items()}
-            results.append({"work": work, "shape": list(shape), "contender": contender, **measured})
+            results.append({"work": work, "shape": list(shape), "contender": contender, **measured(taken)})
     installed = [package for package, module in PEERS.items() if peer(module) is not None]
     common.write_json(path, {"environment": common.environment(*installed), "results": results})
     readme = options.output / "README.md"
     common.prepare(options.output, name)
     common.update_table(readme, name, markdown(works, results))
+
+
+def measured(values: Sequence[float]) -> dict[str, float]:
+    """Return what is written of a sample."""
+    return {key: round(value, 3) for key, value in common.quartiles(values).items()}
 
 
 def markdown(works: Mapping[str, Work], results: list[dict[str, Any]]) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from common import table
+from contest import OURS, sides
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, PALE, GRID = "#1f2430", "#6b7280", "#e5e7eb"
-OURS = "tfpyramid"
 TITLES = {
     "gaussian": "Gaussian pyramid",
     "gradient": "Gaussian pyramid and gradient",
@@ -126,10 +126,6 @@ def cell(row: dict[str, Any]) -> str:
     if row["measure"] == "time":
         return f"{row['median']:.1f}" if row["median"] < 100 else f"{row['median']:.0f}"
     return f"{row['median'] / row['images']:.2f}, {(row['median'] - row['outputs']) / row['images']:.2f}"
-
-
-def sides(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def figure(results: dict[str, Any]) -> Figure:

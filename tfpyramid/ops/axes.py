@@ -14,7 +14,9 @@ def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
     count = (borders.dimensions(x)[axis] - taps.shape[0]) // step + 1
     if for_xla():
         phases = _phases(x, axis, step)
-        return sum(tap * _samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps)))
+        return sum(
+            tap * borders.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
+        )
     shape = _depthwise_shape(x, axis)
     kernel = _depthwise_kernel(taps, axis, shape[3])
     # The strides must be equal on a CPU; along the axis of one sample they do nothing.
@@ -29,14 +31,14 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
     if for_xla():
         longest = -(-taps.shape[0] // step)
         zeros, count = longest - 1, count + longest - 1
-        x, taps = _padded(x, axis, zeros, zeros), tf.unstack(taps)
+        x, taps = borders.extend(x, axis, zeros, zeros, "constant"), tf.unstack(taps)
         phases = [
-            sum(taps[k] * _samples(x, axis, zeros - k // step, count) for k in range(phase, len(taps), step))
+            sum(taps[k] * borders.samples(x, axis, zeros - k // step, count) for k in range(phase, len(taps), step))
             for phase in range(min(step, len(taps)))
         ]
         phases += [tf.zeros_like(phases[0])] * (step - len(phases))
         y = _with_size(tf.stack(phases, axis + 1), x, axis, count * step)
-        return _samples(y, axis, 0, size)
+        return borders.samples(y, axis, 0, size)
     shape = _depthwise_shape(x, axis)
     sizes = tf.stack([*shape[:axis], size, *shape[axis + 1 :]])
     kernel = _depthwise_kernel(taps, axis, shape[3])
@@ -61,18 +63,8 @@ def for_xla() -> bool:
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     """Return the samples 0, step, 2 step, ... of an axis, and those 1, 2, ... step - 1 behind each."""
     shape = borders.dimensions(x)
-    x = _padded(x, axis, 0, -shape[axis] % step)
+    x = tf.pad(x, [[0, -shape[axis] % step] if k == axis else [0, 0] for k in range(4)])
     return tf.unstack(tf.reshape(x, [*shape[:axis], -(-shape[axis] // step), step, *shape[axis + 1 :]]), axis=axis + 1)
-
-
-def _padded(x: tf.Tensor, axis: int, before: int, after: int | tf.Tensor) -> tf.Tensor:
-    return tf.pad(x, [[before, after] if k == axis else [0, 0] for k in range(4)])
-
-
-def _samples(x: tf.Tensor, axis: int, first: int, count: int | tf.Tensor) -> tf.Tensor:
-    begin, size = [0] * 4, [-1] * 4
-    begin[axis], size[axis] = first, count
-    return tf.slice(x, begin, size)
 
 
 def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:

@@ -68,7 +68,7 @@ def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border:
     return x
 
 
-def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int] = (1, 2)) -> tf.Tensor:
+def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int]) -> tf.Tensor:
     """Return `down` by an integer factor, one axis and then the others.
 
     Large images of a known size are not extended, which would copy them: the outputs that hear nothing beyond the
@@ -95,7 +95,7 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
         sides = [_weighted_ends(ends, axis, taps, [window, window - size + near]) for window in windows]
         sides = _decimate(tf.concat(sides, axis), taps, step, border, along=others)
         before, after = tf.split(sides, [front, len(beside) - front], axis)
-    y = axes.convolve(borders.read(x, axis, np.arange(unheard, size)) if unheard else x, axis, taps, step)
+    y = axes.convolve(borders.samples(x, axis, unheard, size - unheard) if unheard else x, axis, taps, step)
     y = _decimate(y, taps, step, border, along=others)
     return tf.concat([before, y, after], axis) if beside else y
 
