@@ -5,11 +5,9 @@ such that two neighbours of a row are read at once, whichever is the first. What
 the weight of a point multiplies values that lie as the weights lie.
 """
 
-from collections.abc import Callable, Sequence
-
 import tensorflow as tf
 
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, custom_gradients
 
 
 def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
@@ -44,7 +42,7 @@ def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tens
     count, height, width = shape[0], shape[1], shape[2]
     first = tf.clip_by_value(rows * width + columns, 0, (height - 1) * width - 2)
     first = tf.reshape(first + (tf.range(count) * (height * width))[:, None], [-1])
-    return list(_call(_read, images, first))
+    return list(custom_gradients.call(_read, images, first))
 
 
 @tf.custom_gradient
@@ -62,7 +60,7 @@ def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
         values += tf.unstack(tf.reshape(found, [2, channels, tf.size(first)]))
 
     def grad(*upstream: tf.Tensor) -> tuple:
-        return _call(_spread, *upstream, first, shape), None
+        return custom_gradients.call(_spread, *upstream, first, shape), None
 
     return tuple(values), grad
 
@@ -79,7 +77,7 @@ def _spread(*arguments: tf.Tensor) -> tuple:
     ]
 
     def grad(upstream: tf.Tensor) -> tuple:
-        return *_call(_read, upstream, first), None, None
+        return *custom_gradients.call(_read, upstream, first), None, None
 
     return tf.reshape(tf.transpose(tf.stack(planes)), shape), grad
 
@@ -92,8 +90,3 @@ def _sums(values: tf.Tensor, places: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         lambda: tf.raw_ops.Bincount(arr=places, size=size, weights=values),
         lambda: tf.math.unsorted_segment_sum(values, places, size),
     )
-
-
-def _call(function: Callable, *arguments: tf.Tensor) -> Sequence[tf.Tensor] | tf.Tensor:
-    """Call a function with a custom gradient such that a graph keeps that gradient: in branches, and when saved."""
-    return (function if tf.executing_eagerly() else tf.function(function, autograph=False))(*arguments)

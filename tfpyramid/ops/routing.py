@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import custom_gradients
 
 
 class Stage(NamedTuple):
@@ -157,10 +158,13 @@ def _where(condition: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.where(condition)[:, 0], tf.int32)
 
 
-@tf.custom_gradient
-def _take(samples: tf.Tensor, places: tf.Tensor) -> tuple:
-    """`tf.gather` at places in order, whose own gradient is not a tensor but IndexedSlices."""
+def _take(samples: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Return `tf.gather` at places in order; its gradient is a tensor, not IndexedSlices."""
+    return custom_gradients.call(_gather, samples, places)
 
+
+@tf.custom_gradient
+def _gather(samples: tf.Tensor, places: tf.Tensor) -> tuple:
     def grad(upstream: tf.Tensor) -> tuple:
         return tf.scatter_nd(places[:, None], upstream, tf.shape(samples)), None
 

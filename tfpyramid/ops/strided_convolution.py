@@ -6,6 +6,7 @@ from typing import NamedTuple, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import custom_gradients
 from tfpyramid.ops.convolution import check_kernel, conv2d, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
 
@@ -65,7 +66,7 @@ def strided_conv2d(
     def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor) -> tuple:
         return _convolve(x, kernel, strides, output_size)
 
-    y = convolve(images, kernel, strides)
+    y = custom_gradients.call(convolve, images, kernel, strides)
     y.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), kernel.shape[3]])
     return y
 
