@@ -5,11 +5,12 @@ import importlib
 import os
 import pkgutil
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfpyramid
-from tfpyramid import layers, losses, metrics, models, ops, training, visualize
+from tfpyramid import layers, losses, metrics, models, ops, scale, training, visualize
 from tfpyramid._compat import keras
 
 MODULES = [
@@ -19,8 +20,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name, tmp_path):
-    names = {"tf": tf, "keras": keras, "os": os, "folder": str(tmp_path)}
-    rooms = (layers, losses, metrics, models, ops, training, visualize)
+    names = {"np": np, "tf": tf, "keras": keras, "os": os, "folder": str(tmp_path)}
+    rooms = (layers, losses, metrics, models, ops, scale, training, visualize)
     names.update({room.__name__.split(".")[-1]: room for room in rooms})
     names.update({layer: getattr(layers, layer) for layer in layers.__all__})
     results = doctest.testmod(importlib.import_module(name), extraglobs=names)

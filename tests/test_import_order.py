@@ -10,7 +10,7 @@ import tfpyramid
 ROOT = pathlib.Path(tfpyramid.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 # May be imported by what comes after it in the list. What begins with an underscore belongs to everyone.
-ORDER = ["ops", "layers", "losses", "metrics", "training", "models", "export", "visualize"]
+ORDER = ["ops", "layers", "losses", "metrics", "training", "models", "export", "scale", "visualize"]
 
 
 def room_of(path):

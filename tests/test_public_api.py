@@ -11,7 +11,18 @@ import tfpyramid
 from tfpyramid._compat import keras
 
 PUBLIC = {
-    "tfpyramid": {"__version__", "export", "layers", "losses", "metrics", "models", "ops", "training", "visualize"},
+    "tfpyramid": {
+        "__version__",
+        "export",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "ops",
+        "scale",
+        "training",
+        "visualize",
+    },
     "tfpyramid.export": {"export_saved_model"},
     "tfpyramid.layers": {
         "AdaptiveDepthPyramid",
@@ -76,6 +87,7 @@ PUBLIC = {
         "surrogate_st",
         "window_mean",
     },
+    "tfpyramid.scale": {"pyr_down_tiles", "pyr_up_tiles", "write_ome_zarr"},
     "tfpyramid.training": {"PyramidMonitor", "TemperatureAnnealing", "discriminative_optimizer"},
     "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
