@@ -162,8 +162,8 @@ def up(image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernel
             f"Received: output_size={(height, width)}, image of shape {tuple(image.shape)}, scale_factor={step}"
         )
     axes = tuple(_windows.Axis(n, border, step, fine) for n, fine in zip(image.shape, (height, width)))
-    # Samples on either side whose outputs a border rule of the window may reach, and those outputs themselves.
-    beside = -(-max(*reach(taps), step - 1) // step) + 1
+    # What the outputs of a tile hear on either side of it.
+    beside = -(-max(*reach(taps), step - 1) // step)
 
     def make(rows: range, columns: range) -> np.ndarray:
         tall, wide = (range(n.start // step - beside, (n.stop - 1) // step + 1 + beside) for n in (rows, columns))
