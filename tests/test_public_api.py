@@ -76,7 +76,13 @@ PUBLIC = {
         "surrogate_st",
         "window_mean",
     },
-    "tfpyramid.training": {"PyramidMonitor", "TemperatureAnnealing", "discriminative_optimizer"},
+    "tfpyramid.training": {
+        "PyramidMonitor",
+        "TemperatureAnnealing",
+        "discriminative_optimizer",
+        "fit_distributed",
+        "multi_worker_strategy",
+    },
     "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
