@@ -94,7 +94,7 @@ def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, t
     (first, _, message), (second, _, _) = run_workers(tmp_path, kill_at=5)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
-    assert "RuntimeError: A worker was lost in epoch 2 of 2. Start all workers again, as before: training goes" in message
+    assert "RuntimeError: A worker was lost in epoch 2 of 2. Start all workers again, as before" in message
     assert f"goes on from the last checkpoint in {tmp_path}" in message
 
     for process, shown, message in run_workers(tmp_path, kill_at=0):

@@ -44,7 +44,7 @@ def multi_worker_strategy(timeout: float = 120.0) -> tf.distribute.Strategy:
     if missing:
         raise TimeoutError(
             f"Of the {len(workers)} workers of TF_CONFIG, {len(missing)} did not come up within {timeout:g} s: "
-            f"{missing}. Start every worker with the same list and an index of its own; the first must be reachable by all."
+            f"{missing}. Start every worker with the same list and an index of its own; all must reach the first."
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
