@@ -47,4 +47,5 @@ $(ADDONS_VENV)/.installed-%: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-addons build quickstart_output scale_robustness_output visual_questions_output benchmarks_output
+	rm -rf .venv .venv-addons build quickstart_output scale_robustness_output visual_questions_output distributed_output \
+		benchmarks_output

@@ -88,7 +88,13 @@ PUBLIC = {
         "window_mean",
     },
     "tfpyramid.scale": {"pyr_down_tiles", "pyr_up_tiles", "write_ome_zarr"},
-    "tfpyramid.training": {"PyramidMonitor", "TemperatureAnnealing", "discriminative_optimizer"},
+    "tfpyramid.training": {
+        "PyramidMonitor",
+        "TemperatureAnnealing",
+        "discriminative_optimizer",
+        "fit_distributed",
+        "multi_worker_strategy",
+    },
     "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
