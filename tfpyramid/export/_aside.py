@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tfpyramid.export._versions import next_version
 
 try:
     import fcntl
-except ImportError:  # Windows: who a folder belongs to cannot be told there, and none is taken from anyone.
+except ImportError:  # Windows: whether the owner of a folder lives is not known there, and what is left is left.
     fcntl = None  # type: ignore[assignment]
 
-# Inside a folder aside: the new model, and the old one while it makes way.
-WRITTEN, REPLACED = "written", "replaced"
+# In a folder aside: the new model, the old one when it has made way, and what its owner holds as long as it lives.
+WRITTEN, REPLACED, LOCK = "written", "replaced", "lock"
 
 
 @contextlib.contextmanager
 def aside(target: Path) -> Iterator[Path]:
     """Yield a new folder beside `target`, hidden and of this process alone, which is gone in the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=_prefix(target)))
-        descriptor = os.open(folder, os.O_RDONLY)
-        # Another process may have taken it, unlocked as it was, for one that was left behind.
-        if _locked(descriptor) and folder.exists():
-            break
-        os.close(descriptor)
+    folder, lock = _own_folder(target)
     try:
-        yield folder
+        with lock:
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
-def put(folder: Path, target: Path) -> Path:
-    """Put what was written in `folder` at `target`; what stands there goes with the folder."""
-    if target.exists():
+def put(folder: Path, target: Path, overwrite: bool) -> Path:
+    """Put what was written in `folder` at `target`; what stands there goes with the folder, if it is to be replaced."""
+    if overwrite and target.exists():
         target.rename(folder / REPLACED)
     return (folder / WRITTEN).rename(target)
 
@@ -58,29 +52,42 @@ def put_next(folder: Path, versions: Path) -> Path:
 
 def clear(target: Path) -> None:
     """Remove what exports to `target` left that were killed, after putting back what they had moved out of the way."""
-    if not target.parent.is_dir():
+    if fcntl is None or not target.parent.is_dir():
         return
     for folder in target.parent.iterdir():
-        if not folder.name.startswith(_prefix(target)):
-            continue
-        descriptor = os.open(folder, os.O_RDONLY)
-        if fcntl and _locked(descriptor):
-            if (folder / REPLACED).exists() and not target.exists():
-                (folder / REPLACED).rename(target)
-            shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        if folder.name.startswith(_prefix(target)):
+            # An error: its owner lives, or has just removed it, or nothing can be locked on this disk.
+            with contextlib.suppress(OSError), open(folder / LOCK, "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if (folder / REPLACED).exists() and not target.exists():
+                    (folder / REPLACED).rename(target)
+                shutil.rmtree(folder)
 
 
 def _prefix(target: Path) -> str:
-    # TensorFlow Serving looks at folders whose names are numbers.
+    # TensorFlow Serving looks only at folders whose names are numbers.
     return f".{target.name}.exporting-"
 
 
-def _locked(descriptor: int) -> bool:
-    """Tell whether this process now holds the lock, which the kernel takes back however the process ends."""
+def _own_folder(target: Path) -> tuple[Path, IO[str]]:
+    """Return a new folder and the open file in it by whose lock others see that this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=_prefix(target)))
+        # Errors, and a folder that is gone: another process took it, not locked yet, for one that was left.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), contextlib.ExitStack() as stack:
+            lock = stack.enter_context(open(folder / LOCK, "w"))
+            _lock(lock)
+            if folder.exists():
+                stack.pop_all()
+                return folder, lock
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock a file until it is closed, which the kernel does however the process ends."""
     try:
         if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    return True
+        raise
+    except OSError:  # Nothing can be locked on this disk, and so nothing is removed from it.
+        pass

@@ -16,7 +16,7 @@ Inputs = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """The inputs of a signature, in the order of the model's, made into the model's by `decode`, and back by `encode`."""
+    """The inputs of a signature in the order of the model's, which `decode` makes of them; `encode` goes back."""
 
     specs: dict[str, tf.TensorSpec]
     decode: Callable[[Inputs], Inputs] = lambda inputs: inputs

@@ -39,12 +39,12 @@ def difference(
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:
-            return next(iter(expected)), f"it does not load in a fresh interpreter: {_reason(run.stderr)}"
+            return next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}"
         with np.load(answers_path, allow_pickle=False) as archive:
             answers = dict(archive)
     for key, arrays in expected.items():
         if f"{key}/error" in answers:
-            return key, f"it does not run in a fresh interpreter: {_reason(str(answers[f'{key}/error']))}"
+            return key, f"it does not run in a fresh interpreter: {reason(answers[f'{key}/error'])}"
         for name, array in arrays.items():
             kind, _, tensor = name.partition("/")
             if kind == "gradient" and not (tensor in inputs[key] and inputs[key][tensor].dtype.is_floating):
@@ -78,7 +78,7 @@ def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[st
             # The module owns the parts, so that their variables are written.
             setattr(module, key, part)
         except Exception as error:  # The exporter has failed, for whatever reason; the layer that has it too is named.
-            return described[key], _reason(str(error))
+            return described[key], reason(error)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=signatures)
         expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
@@ -95,9 +95,11 @@ def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
     return np.allclose(actual, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
-def _reason(text: str) -> str:
+def reason(error: object) -> str:
     """Return the line of a TensorFlow error, or of a traceback, that says what is wrong."""
-    said, *_ = re.split(r"(?:Call a|A)rguments received", re.sub(r"\x1b\[\d*m", "", text))
+    # Colours, and where in a graph.
+    said = re.sub(r"\x1b\[\d*m|\{\{function_node .*?\}\} |\[\[.*\]\]| ?\[Op:.*?\]", "", str(error))
+    said, *_ = re.split(r"(?:Call a|A)rguments received", said)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next(
         (line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else ""

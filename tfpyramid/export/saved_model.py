@@ -14,7 +14,7 @@ from tfpyramid.export import _read_back
 from tfpyramid.export._aside import WRITTEN, aside, clear, put, put_next
 from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, output_names, sample_inputs
 from tfpyramid.export._signatures import Inputs, Signature, signatures
-from tfpyramid.export._verify import difference, layer_to_blame
+from tfpyramid.export._verify import difference, layer_to_blame, reason
 from tfpyramid.export._versions import NEXT, check_version
 from tfpyramid.export._warmup import protos, write_warmup
 from tfpyramid.export.pixels import Pixels
@@ -115,10 +115,7 @@ def export_saved_model(
             _write(model, function, forms, inputs, requests, folder / WRITTEN)
             if version == NEXT:
                 return put_next(folder, Path(path))
-            _check_target(target, overwrite)
-            return put(folder, target)
-    except FileExistsError:
-        raise
+            return put(folder, target, overwrite)
     except OSError as error:
         raise OSError(
             "`path` must be where a SavedModel can be written, with room for it and the right to write; nothing was "
@@ -133,7 +130,8 @@ def _answered(function: Function, inputs: Inputs, argument: str) -> Inputs:
     except Exception as error:
         shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
         raise ValueError(
-            f"`{argument}` must be a batch that the model can answer. Received: inputs of shapes {shapes}, and {error}"
+            f"`{argument}` must be a batch that the model can answer. Received: inputs of shapes {shapes}, "
+            f"and the error: {reason(error)}"
         ) from error
     return inputs
 
@@ -160,16 +158,19 @@ def _write(
     except Exception as error:
         # TensorFlow has errors of its own for a disk that is full, with the name of the file that did not fit.
         if isinstance(error, tf.errors.OpError) and str(path) in str(error):
-            raise OSError(error.message) from error
+            raise OSError(reason(error)) from error
         if isinstance(error, OSError):
             raise
-        failure, problem = error, ("serving_default", str(error))
+        failure, problem = error, ("serving_default", reason(error))
     if problem:
-        signature, reason = problem
-        layer, reason = layer_to_blame(model, inputs) or (f"as a whole, by the signature {signature!r},", reason)
+        signature, why = problem
+        what = f"of which the signature {signature!r}"
+        # The others come after it, and add nothing but what becomes of their inputs.
+        if signature == "serving_default" and (found := layer_to_blame(model, inputs)):
+            what, why = f"in which layer {found[0]}", found[1]
         raise ValueError(
             "`model` must be made of TensorFlow operations alone, to answer without Python; nothing was written. "
-            f"Received: model {model.name!r}, in which layer {layer} does not survive the export: {reason}"
+            f"Received: model {model.name!r}, {what} does not survive the export: {why}"
         ) from failure
 
 
