@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -155,15 +154,14 @@ def test_an_export_that_is_killed_leaves_nothing_that_is_served(number, tmp_path
     assert os.listdir(tmp_path) == ["1"]
 
 
-# One step after the other does not fit: the variables, the graph, the batch for the check.
-@pytest.mark.parametrize("room, batch", [(100, 1), (5_000, 1), (50_000, 100)])
-def test_a_full_disk_is_named_and_leaves_nothing(room, batch, tmp_path):
+# What does not fit is the variables, or the graph.
+@pytest.mark.parametrize("room", [100, 5_000])
+def test_a_full_disk_is_named_and_leaves_nothing(room, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    sample = np.ones([batch, 8, 8, 3], "float32")
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* Received: .*too large"):
-            export_saved_model(tiny_model(), tmp_path / "served" / "1", sample=sample)
+            export_saved_model(tiny_model(), tmp_path / "served" / "1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(tmp_path / "served") == []
