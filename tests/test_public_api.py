@@ -12,7 +12,7 @@ from tfpyramid._compat import keras
 
 PUBLIC = {
     "tfpyramid": {"__version__", "export", "layers", "losses", "metrics", "models", "ops", "training", "visualize"},
-    "tfpyramid.export": {"Pixels", "export_saved_model"},
+    "tfpyramid.export": {"Pixels", "export_saved_model", "load_saved_model"},
     "tfpyramid.layers": {
         "AdaptiveDepthPyramid",
         "AntiAliasedDownsample2D",

@@ -29,6 +29,12 @@ def check_version(path: Path, version: object) -> int | str | None:
 
 def next_version(path: Path) -> int:
     """Return the number behind the highest that is there, 1 if none is."""
+    newest = newest_version(path)
+    return 1 if newest is None else int(newest.name) + 1
+
+
+def newest_version(path: Path) -> Path | None:
+    """Return the folder of the highest number in `path`, None if none is there."""
     # What TensorFlow Serving takes for a version: "007" too.
-    names = [each.name for each in path.iterdir()] if path.is_dir() else []
-    return 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+    found = [each for each in path.iterdir() if each.name.isascii() and each.name.isdigit()] if path.is_dir() else []
+    return max(found, key=lambda each: int(each.name), default=None)
