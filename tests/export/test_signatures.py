@@ -209,6 +209,11 @@ def test_what_pixels_cannot_mean_is_refused(options, told):
         Pixels(**options)
 
 
+def test_pixels_without_a_signature_of_them_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="`pixels` must be left out unless .* Received: pixels=Pixels"):
+        export_saved_model(asked_model(), tmp_path / "1", pixels=Pixels(value_range=(-1, 1)))
+
+
 def test_flags_are_flags(tmp_path):
     for name in ("image_bytes", "uint8"):
         with pytest.raises(ValueError, match=f"`{name}` must be True or False. Received: {name}='image'"):

@@ -29,6 +29,11 @@ def signatures(
     """Return the signatures by name, "serving_default" first, for a model of the inputs `specs`."""
     if not isinstance(pixels, Pixels):
         raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
+    if pixels != Pixels() and not image_bytes and not uint8:
+        raise ValueError(
+            "`pixels` must be left out unless `image_bytes` or `uint8` is True: it says what bytes mean to them. "
+            f"Received: pixels={pixels!r}"
+        )
     found = {"serving_default": Signature(specs)}
     images = _images(specs, pixels) if image_bytes or uint8 else []
     if image_bytes:
