@@ -167,6 +167,17 @@ def test_a_full_disk_is_named_and_leaves_nothing(room, tmp_path):
     assert os.listdir(tmp_path / "served") == []
 
 
+def test_a_disk_that_is_full_at_the_check_is_not_the_fault_of_a_layer(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saved_model, "difference", full)
+    monkeypatch.setattr(saved_model, "layer_to_blame", lambda *args: pytest.fail("It is not the model's fault."))
+    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* No space left"):
+        export_saved_model(tiny_model(), tmp_path / "1")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="`path` must be where a SavedModel can be written"):

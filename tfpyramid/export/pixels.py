@@ -60,7 +60,6 @@ class Pixels:
         """Return bytes, or means of bytes, as the model takes them."""
         low, high = self.value_range
         x = tf.cast(images, tf.float64 if dtype == tf.float64 else tf.float32)
-        # In this order, (0, 255) gives the bytes themselves and (0, 1) gives x / 255, to the bit.
         return tf.cast(x * (high - low) / 255.0 + low, dtype)
 
     def quantized(self, values: tf.Tensor) -> tf.Tensor:
