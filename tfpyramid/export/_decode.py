@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"
-_END = {_PNG: b"IEND", _JPEG: b"\xff\xd9"}
+_PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 # A PNG has a header of 33 bytes and an end of 12.
 _SHORTEST_PNG = 45
 _RULE = "`image_bytes` must be PNG or JPEG files, each of them whole."
@@ -63,8 +63,10 @@ def _inspect(files: tf.Tensor, index: tf.Tensor, channels: int) -> tf.Tensor:
     found = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
     place = tf.strings.join([" at index ", tf.strings.as_string(index), " of the batch."])
     with tf.control_dependencies([_require(is_png | is_jpeg, _RULE, " Received: ", found, place)]):
-        data = tf.io.decode_raw(file, tf.uint8)
-    whole = tf.where(is_png, _holds(data, _END[_PNG]) & (length >= _SHORTEST_PNG), _holds(data, _END[_JPEG]))
+        file = tf.identity(file)
+    whole = tf.cond(
+        is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END)
+    )
     with tf.control_dependencies([_require(whole, _RULE, " Received: a file that is cut short", place)]):
         file = tf.identity(file)
 
@@ -104,11 +106,16 @@ def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:
     return tf.debugging.Assert(condition, [tf.strings.join(message)])
 
 
-def _holds(data: tf.Tensor, pattern: bytes) -> tf.Tensor:
-    """Tell whether the bytes of `pattern` are anywhere in `data`, one behind the other."""
-    starts = tf.maximum(tf.size(data) - len(pattern) + 1, 0)
-    hits = [tf.equal(data[k : k + starts], byte) for k, byte in enumerate(pattern)]
-    return tf.reduce_any(tf.reduce_all(tf.stack(hits), axis=0))
+def _holds(file: tf.Tensor, pattern: bytes) -> tf.Tensor:
+    """Tell whether the bytes of `pattern` are in a file: at its end, or before what a camera put behind it."""
+    start = tf.maximum(tf.strings.length(file) - len(pattern), 0)
+
+    def anywhere() -> tf.Tensor:
+        data = tf.io.decode_raw(file, tf.uint8)
+        hits = [tf.equal(data[k : start + k], byte) for k, byte in enumerate(pattern)]
+        return tf.reduce_any(tf.reduce_all(tf.stack(hits), axis=0))
+
+    return tf.cond(tf.equal(tf.strings.substr(file, start, len(pattern)), pattern), lambda: tf.constant(True), anywhere)
 
 
 def _pixels(file: tf.Tensor, channels: int) -> tf.Tensor:
