@@ -23,7 +23,7 @@ PUBLIC = {
         "training",
         "visualize",
     },
-    "tfpyramid.export": {"export_saved_model"},
+    "tfpyramid.export": {"Pixels", "export_saved_model", "load_saved_model"},
     "tfpyramid.layers": {
         "AdaptiveDepthPyramid",
         "AntiAliasedDownsample2D",

@@ -8,7 +8,7 @@ TensorFlow itself chooses it, by `TF_USE_LEGACY_KERAS=1`. Everything else in the
 import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,26 @@ NO_AUTOCAST: dict[str, Any] = {"autocast" if KERAS_3 else "experimental_autocast
 register = keras.saving.register_keras_serializable(package="tfpyramid")
 
 
-def write_saved_model(model: keras.Model, function: Callable, specs: Sequence[tf.TensorSpec], path: Path) -> None:
-    """Write the SavedModel whose endpoint "serve", and so "serving_default", is `function`, which calls `model`."""
+def write_saved_model(
+    model: keras.Model, endpoints: Mapping[str, tuple[Callable, Sequence[tf.TensorSpec]]], path: Path
+) -> None:
+    """Write a SavedModel of functions that call `model` and what they take; the first is "serving_default" too."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    # Traced here once; the archive would do it twice.
-    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    archive.add_endpoint("serve", lambda *inputs: traced(*inputs), input_signature=list(specs))
+    for name, (function, specs) in endpoints.items():
+        # Traced here once; the archive would do it twice.
+        traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+        archive.add_endpoint(name, _plain(traced), input_signature=list(specs))
     if KERAS_3:
         archive.write_out(str(path), verbose=False)
     else:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras 2 cannot be asked not to print.
             archive.write_out(str(path))
+
+
+def _plain(function: Callable) -> Callable:
+    # The archive takes no concrete function, and would take an argument with a default for an input.
+    return lambda *inputs: function(*inputs)
 
 
 def shape_tuple(shape: object) -> tuple[int | None, ...]:

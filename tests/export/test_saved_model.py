@@ -46,7 +46,7 @@ def tiny_model(name="image"):
 
 class NeedsPython(keras.layers.Layer):
     def call(self, x):
-        y = tf.numpy_function(lambda a: 2 * a, [x], x.dtype)
+        y = tf.py_function(lambda a: 2 * a, [x], x.dtype)
         y.set_shape(x.shape)
         return y
 
@@ -160,7 +160,7 @@ def test_half_precision_is_exported(policy, tmp_path):
 
 @pytest.mark.parametrize(
     "layer, reason",
-    [(NeedsPython, "pyfunc"), (DrawsWhenTraced, "is not the same"), (CannotBeTraced, "no graph of this")],
+    [(NeedsPython, "EagerPyFunc"), (DrawsWhenTraced, "is not the same"), (CannotBeTraced, "no graph of this")],
 )
 def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, reason, tmp_path):
     image = keras.Input((None, None, 3), name="image")

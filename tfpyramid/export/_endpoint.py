@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid._compat import keras, producer
+from tfpyramid.export.pixels import Pixels
 
 Function = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
@@ -52,24 +53,32 @@ def endpoint(model: keras.Model, names: list[str] | None = None) -> Function:
     return call
 
 
-def sample_inputs(model: keras.Model, sample: Any) -> dict[str, tf.Tensor]:
+def is_image(spec: tf.TensorSpec) -> bool:
+    """Tell whether an input can be a batch of images as files have them."""
+    return spec.dtype.is_floating and spec.shape.rank == 4 and spec.shape[3] in (1, 3, 4)
+
+
+def sample_inputs(
+    model: keras.Model, sample: Any, argument: str = "sample", pixels: Pixels = Pixels()
+) -> dict[str, tf.Tensor]:
     """Return one batch by name: `sample`, or random numbers with the unknown sizes chosen."""
     specs = input_specs(model)
     if sample is None:
-        return {name: _random(spec) for name, spec in specs.items()}
+        return {name: _random(spec, pixels) for name, spec in specs.items()}
     values = [sample[name] for name in specs] if isinstance(sample, Mapping) and set(sample) == set(specs) else sample
     values = tf.nest.flatten(values)
     if len(values) != len(specs):
-        raise ValueError(f"`sample` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
+        raise ValueError(f"`{argument}` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
     return {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
 
 
-def _random(spec: tf.TensorSpec) -> tf.Tensor:
+def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:
     if spec.dtype == tf.string:
         raise ValueError(
             f"`sample` must be given for a model with an input of strings. Received: sample=None, input {spec.name!r}"
         )
     batch, *rest = spec.shape.as_list()
     sides = (n if n is not None else _SIDES[k % 2] for k, n in enumerate(rest))
-    values = np.random.default_rng(0).random([batch or 2, *sides])
+    low, high = pixels.value_range if is_image(spec) else (0.0, 1.0)
+    values = low + (high - low) * np.random.default_rng(0).random([batch or 2, *sides])
     return tf.cast(tf.constant(values), spec.dtype)

@@ -2,8 +2,8 @@
 
     python _read_back.py SAVED_MODEL INPUTS.npz ANSWERS.npz
 
-Every signature is called on the inputs of its names. For each of them ANSWERS.npz holds `SIGNATURE/output/NAME`, and
-`SIGNATURE/gradient/NAME` of `loss`; or `SIGNATURE/error`, the text of what went wrong.
+INPUTS.npz holds `SIGNATURE/NAME`, the inputs of each signature to call. For each of them ANSWERS.npz then holds
+`SIGNATURE/output/NAME`, and `SIGNATURE/gradient/NAME` of `loss`; or `SIGNATURE/error`, the text of what went wrong.
 """
 
 import sys
@@ -52,10 +52,11 @@ def main(model_path: str, inputs_path: str, answers_path: str) -> None:
     model = tf.saved_model.load(model_path)
     arrays = dict(np.load(inputs_path, allow_pickle=False))
     results: dict[str, Any] = {}
-    for key, signature in model.signatures.items():
-        specs = signature.structured_input_signature[1]
+    for key in sorted({name.partition("/")[0] for name in arrays}):
         try:
-            inputs = {name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
+            signature = model.signatures[key]
+            specs = signature.structured_input_signature[1]
+            inputs = {name: tf.constant(arrays[f"{key}/{name}"], spec.dtype) for name, spec in specs.items()}
             results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
         except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
             results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid._compat import keras, write_saved_model
+from tfpyramid.export import _read_back
+from tfpyramid.export._aside import WRITTEN, aside, clear, put, put_next
 from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, output_names, sample_inputs
-from tfpyramid.export._verify import difference, layer_to_blame
+from tfpyramid.export._signatures import Inputs, Signature, signatures
+from tfpyramid.export._verify import difference, layer_to_blame, reason
+from tfpyramid.export._versions import NEXT, check_version
+from tfpyramid.export._warmup import protos, write_warmup
+from tfpyramid.export.pixels import Pixels
 
 
 def export_saved_model(
     model: keras.Model,
     path: str | Path,
     *,
+    version: int | str | None = None,
+    image_bytes: bool = False,
+    uint8: bool = False,
+    pixels: Pixels = Pixels(),
+    warmup: Any = None,
     sample: Any = None,
     overwrite: bool = False,
 ) -> Path:
@@ -26,70 +38,144 @@ def export_saved_model(
     as the model's inputs and whose outputs are named as its output layers, or as the keys of a model that returns a
     dict. Unknown sizes stay unknown, the straight-through gradients are in it, and nothing of this package is needed to
     load it. Before it is put at `path` it is loaded in a fresh interpreter in which this package cannot be imported,
-    and its outputs and the gradients with respect to its inputs are compared with the model's own.
+    and what its signatures answer, and the gradients with respect to their inputs, are compared with the model's own.
 
-    It is written beside `path` and renamed when all is well, so `path` never holds half a model.
+    It is written beside `path` and renamed when all is well, so `path` never holds half a model. What an export that
+    was killed has left beside `path` is removed by the next one.
+
+    Convention:
+        Of the signature "image_bytes". Files are PNG or JPEG, told apart by their contents, and read as
+        `tf.io.decode_image` reads them, in as many channels as the model's input has: of 16 bits a channel the high 8
+        are kept; a palette is looked up; alpha is dropped, or opaque where the model has 4 channels and the file none;
+        a JPEG of CMYK becomes RGB, and is refused for 1 or 4 channels; of a PNG that moves, the first picture is read.
+        Orientation in EXIF and colour profiles are not read. Anything else, a GIF, and a file that is cut short are
+        answered with an error that names its index in the batch.
 
     Args:
         model: a functional or Sequential model, built.
-        path: the folder to make, for TensorFlow Serving `.../MODEL_NAME/VERSION`.
+        path: the folder to make; with a `version` the folder that TensorFlow Serving watches, to make it in.
+        version: the number of the folder in `path`, or "next" for the one behind the highest there, from 1. It gets its
+            name last, when it can be served. None if `path` is the folder itself.
+        image_bytes: add the signature "image_bytes", which takes in place of the image a batch of files, as strings
+            `image_bytes` of [batch]; other inputs stay as they are.
+        uint8: add the signature "uint8", which takes bytes in place of every image, or of the one that `pixels` names.
+        pixels: what bytes mean to the model, for both: which input, the size to resize files to, and the range.
+        warmup: one batch of inputs, or True for that of the check, to write a request for each signature, which
+            TensorFlow Serving answers before it serves (assets.extra/tf_serving_warmup_requests). Needs the `serving`
+            extra.
         sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
             random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
-        overwrite: replace a SavedModel that stands at `path`.
+        overwrite: replace a SavedModel that stands in the place of the new one.
 
     Returns:
-        `path`.
+        The folder of the model: `path`, or the numbered folder in it.
 
     Raises:
-        ValueError: if the model has no symbolic inputs, or `sample` does not fit it, or the written model does not
-            answer as the model does; the message then names the layer.
-        FileExistsError: if `path` exists, and `overwrite` is False or it is no SavedModel.
+        ValueError: if the model has no symbolic inputs, or none that a signature asks for, or `sample` does not fit it,
+            or an option breaks a rule above; or if the written model does not answer as the model does: the message
+            then names the layer.
+        FileExistsError: if the folder exists, and `overwrite` is False or it is no SavedModel.
+        ImportError: if `warmup` is given without the `serving` extra.
+        OSError: if it cannot be written, as on a disk that is full.
 
     Example:
         >>> image = keras.Input((None, None, 3), name="image")
         >>> model = keras.Model(image, layers.LearnableDownsample2D(name="half")(image))
-        >>> path = export_saved_model(model, os.path.join(folder, "small", "1"))
-        >>> served = tf.saved_model.load(path).signatures["serving_default"]
-        >>> tuple(served(image=tf.ones([1, 33, 47, 3]))["half"].shape)
+        >>> path = export_saved_model(model, os.path.join(folder, "small"), version="next", image_bytes=True)
+        >>> path.name
+        '1'
+        >>> served = tf.saved_model.load(path).signatures
+        >>> tuple(served["serving_default"](image=tf.ones([1, 33, 47, 3]))["half"].shape)
+        (1, 17, 24, 3)
+        >>> photo = tf.io.encode_jpeg(tf.zeros([33, 47, 3], tf.uint8))
+        >>> tuple(served["image_bytes"](image_bytes=photo[None])["half"].shape)
         (1, 17, 24, 3)
     """
-    path = Path(path)
-    _check_target(path, overwrite)
+    version = check_version(Path(path), version)
+    target = Path(path) if version is None else Path(path, str(version))
+    clear(target)
+    if version != NEXT:
+        _check_target(target, overwrite)
+    if warm := warmup is not None and warmup is not False:
+        protos()
     model = functional(model)
-    inputs = sample_inputs(model, sample)
+    forms = signatures(
+        input_specs(model),
+        pixels,
+        image_bytes=_checks.flag("image_bytes", image_bytes),
+        uint8=_checks.flag("uint8", uint8),
+    )
     function = endpoint(model, output_names(model))
+    inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "sample")
+    requests = inputs if warm else None
+    if warm and warmup is not True:
+        requests = _answered(function, sample_inputs(model, warmup, "warmup"), "warmup")
+    try:
+        with aside(target) as folder:
+            _write(model, function, forms, inputs, requests, folder / WRITTEN)
+            if version == NEXT:
+                return put_next(folder, Path(path))
+            return put(folder, target, overwrite)
+    except OSError as error:
+        raise OSError(
+            "`path` must be where a SavedModel can be written, with room for it and the right to write; nothing was "
+            f"written. Received: path={str(path)!r}, and {error}"
+        ) from error
+
+
+def _answered(function: Function, inputs: Inputs, argument: str) -> Inputs:
+    """Return `inputs`, which the model must be able to answer."""
     try:
         function(inputs)
     except Exception as error:
         shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
         raise ValueError(
-            f"`sample` must be a batch that the model can answer. Received: inputs of shapes {shapes}, and {error}"
+            f"`{argument}` must be a batch that the model can answer. Received: inputs of shapes {shapes}, "
+            f"and the error: {reason(error)}"
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as aside:
-        written = Path(aside, "written")
-        _write(model, function, inputs, written)
-        if path.exists():  # The old one goes with the folder it is moved to.
-            path.rename(Path(aside, "replaced"))
-        written.rename(path)
-    return path
+    return inputs
 
 
-def _write(model: keras.Model, function: Function, inputs: dict[str, tf.Tensor], path: Path) -> None:
+def _write(
+    model: keras.Model,
+    function: Function,
+    forms: dict[str, Signature],
+    inputs: Inputs,
+    warmup: Inputs | None,
+    path: Path,
+) -> None:
     """Write and check the SavedModel; raise the `ValueError` that names the layer if it is not what it should be."""
-    specs = input_specs(model)
     failure = None
     try:
-        write_saved_model(model, lambda *tensors: function(dict(zip(specs, tensors))), list(specs.values()), path)
-        problem = difference(path, {"serving_default": function}, inputs)
+        calls = {name: (_by_position(function, form), list(form.specs.values())) for name, form in forms.items()}
+        # Keras calls the first of them "serving_default" too.
+        write_saved_model(model, {"serve": calls.pop("serving_default"), **calls}, path)
+        if warmup is not None:
+            write_warmup(path, {name: form.encode(warmup) for name, form in forms.items()})
+        given = {name: form.encode(inputs) for name, form in forms.items()}
+        expected = {name: _read_back.answer(function, form.decode(given[name])) for name, form in forms.items()}
+        problem = difference(path, expected, given)
     except Exception as error:
-        failure, problem = error, ("serving_default", str(error))
+        # TensorFlow has errors of its own for a disk that is full, with the name of the file that did not fit.
+        if isinstance(error, tf.errors.OpError) and str(path) in str(error):
+            raise OSError(reason(error)) from error
+        if isinstance(error, OSError):
+            raise
+        failure, problem = error, ("serving_default", reason(error))
     if problem:
-        layer, reason = layer_to_blame(model, inputs) or ("as a whole", problem[1])
+        signature, why = problem
+        what = f"of which the signature {signature!r}"
+        # The others come after it, and add nothing but what becomes of their inputs.
+        if signature == "serving_default" and (found := layer_to_blame(model, inputs)):
+            what, why = f"in which layer {found[0]}", found[1]
         raise ValueError(
             "`model` must be made of TensorFlow operations alone, to answer without Python; nothing was written. "
-            f"Received: model {model.name!r}, in which layer {layer} does not survive the export: {reason}"
+            f"Received: model {model.name!r}, {what} does not survive the export: {why}"
         ) from failure
+
+
+def _by_position(function: Function, form: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+    return lambda *tensors: function(form.decode(dict(zip(form.specs, tensors))))
 
 
 def _check_target(path: Path, overwrite: bool) -> None:

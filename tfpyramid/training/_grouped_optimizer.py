@@ -170,4 +170,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
             name: keras.saving.deserialize_keras_object(each, custom_objects=custom_objects)
             for name, each in config["optimizers"].items()
         }
+        for name, each in optimizers.items():
+            if not isinstance(each, keras.optimizers.Optimizer):
+                raise ValueError(f"`optimizers` must be keras.optimizers.Optimizer. Received: {name}={each!r}")
         return cls(**{**config, "optimizers": optimizers})

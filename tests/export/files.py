@@ -1,0 +1,53 @@
+"""Files of one small photograph, good and bad, made by Pillow; and what Pillow reads in them."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+SIDES = (24, 36)
+
+
+def photograph(sides=SIDES, seed=0):
+    """Return smooth colours, uint8 [height, width, 3]."""
+    colours = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(colours).resize(sides[::-1], Image.Resampling.BICUBIC))
+
+
+def file(pixels, kind="PNG", mode=None, **kwargs):
+    """Return the bytes of a file of an array, turned to one of Pillow's modes."""
+    image = Image.fromarray(pixels)
+    stream = io.BytesIO()
+    (image.convert(mode) if mode else image).save(stream, kind, **kwargs)
+    return stream.getvalue()
+
+
+def read(data, mode="RGB"):
+    """Return what Pillow sees in a file, [height, width, channels]."""
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert(mode))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def bad_files():
+    """Return, by what is wrong, a file that is not to be served and the pattern of what the client is told."""
+    photo = photograph()
+    png, jpeg = file(photo), file(photo, "JPEG")
+    moving = [Image.fromarray(photograph(seed=1))]
+    broken = bytearray(png)
+    broken[len(png) // 2] ^= 0xFF
+    neither, cut = "Received: neither of them at index 1 of the batch", "Received: a file that is cut short at index 1"
+    return {
+        "half a JPEG": (jpeg[: len(jpeg) // 2], cut),
+        "JPEG without its end": (jpeg[:-2], cut),
+        "three bytes of a JPEG": (jpeg[:3], cut),
+        "half a PNG": (png[: len(png) // 2], cut),
+        "PNG without its end": (png[:-12], cut),
+        "the first and last bytes of a PNG": (png[:8] + png[-12:], cut),
+        "text": (b"a photograph", neither),
+        "a zero": (b"\0", neither),
+        "nothing": (b"", "Received: no bytes at index 1 of the batch"),
+        "GIF": (file(photo, "GIF"), "Received: a GIF at index 1 of the batch"),
+        "GIF that moves": (file(photo, "GIF", save_all=True, append_images=moving), "Received: a GIF at index 1"),
+        "BMP": (file(photo, "BMP"), neither),
+        "damage inside a PNG": (bytes(broken), "image_bytes_must_be_files_that_decode"),
+    }

@@ -1,0 +1,69 @@
+"""Pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """How the bytes 0 to 255 of an image become what a model was trained on: an option of `export_saved_model`.
+
+    Equation:
+        `x = low + byte (high - low) / 255`, in float32, then of the input's dtype.
+
+    Args:
+        input: the name of the model's image input; None where it has but one.
+        image_size: (height, width) that files are resized to, by `tf.image.resize(..., antialias=True)`, which is what
+            `ops.bilinear_down(..., antialias=True)` computes. None for the sides that the input has where both are
+            known, since the model takes no others and a client's photograph has any; where one is not known, None
+            resizes nothing, and the files of a batch must have one size.
+        value_range: (low, high), what the bytes 0 and 255 become: (0, 1), (-1, 1), or (0, 255) for a model that has its
+            own `Rescaling` layer.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    Example:
+        >>> pixels = Pixels(image_size=(64, 96), value_range=(-1, 1))
+        >>> pixels.image_size, pixels.value_range
+        ((64, 96), (-1.0, 1.0))
+    """
+
+    input: str | None = None
+    image_size: tuple[int, int] | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.input is not None and not isinstance(self.input, str):
+            raise ValueError(f"`input` must be the name of one of the model's, or None. Received: input={self.input!r}")
+        if self.image_size is not None:
+            size = _checks.pair("image_size", self.image_size, 1, "the height and the width that files are resized to")
+            object.__setattr__(self, "image_size", size)
+        try:
+            low, high = map(float, self.value_range)
+        except (TypeError, ValueError):
+            low = high = math.nan
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(
+                "`value_range` must be two finite numbers, what the bytes 0 and 255 become, the smaller first. "
+                f"Received: value_range={self.value_range!r}"
+            )
+        object.__setattr__(self, "value_range", (low, high))
+
+    def values(self, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Return bytes, or means of bytes, as the model takes them."""
+        low, high = self.value_range
+        x = tf.cast(images, tf.float64 if dtype == tf.float64 else tf.float32)
+        return tf.cast(x * (high - low) / 255.0 + low, dtype)
+
+    def quantized(self, values: tf.Tensor) -> tf.Tensor:
+        """Return the bytes nearest to what `values` are."""
+        low, high = self.value_range
+        bytes_ = (tf.cast(values, tf.float64) - low) * 255.0 / (high - low)
+        return tf.cast(tf.clip_by_value(tf.round(bytes_), 0, 255), tf.uint8)
