@@ -45,8 +45,7 @@ def signatures(
 
 def _images(specs: dict[str, tf.TensorSpec], pixels: Pixels) -> list[str]:
     """Return the names of the inputs that take images: the one that `pixels` names, or all."""
-    kinds = {
-        name: f"{spec.dtype.name} {spec.shape}" for name, spec in specs.items()}
+    kinds = {name: f"{spec.dtype.name} {spec.shape}" for name, spec in specs.items()}
     names = [name for name, spec in specs.items() if is_image(spec)]
     if not names:
         raise ValueError(
