@@ -18,7 +18,7 @@ from typing import Any
 import contest
 import numpy as np
 import tensorflow as tf
-from contest import COMPILED, OURS, Call, Work, channels_first, peer, traced
+from contest import COMPILED, OURS, UNKNOWN, Call, Work, channels_first, peer, traced
 
 from tfpyramid import layers, ops
 
@@ -61,6 +61,7 @@ def gradients_of_levels(images: np.ndarray) -> list[np.ndarray]:
 
 def gaussian(images: np.ndarray) -> Iterator[tuple[str, Call]]:
     yield OURS, traced(lambda x: ops.gaussian_pyramid(x, LEVELS), images)
+    yield UNKNOWN, traced(lambda x: ops.gaussian_pyramid(x, LEVELS), images, unknown=True)
     yield COMPILED, traced(lambda x: ops.gaussian_pyramid(x, LEVELS), images, compiled=True)
     yield PLAIN, traced(lambda x: chain(x, plain_down), images)
     cv2 = peer("cv2")
@@ -96,6 +97,7 @@ def gaussian_and_gradient(images: np.ndarray) -> Iterator[tuple[str, Call]]:
     upstream = gradients_of_levels(images)
     ours = with_gradient(lambda x: ops.gaussian_pyramid(x, LEVELS))
     yield OURS, traced(ours, images, *upstream)
+    yield UNKNOWN, traced(ours, images, *upstream, unknown=True)
     yield COMPILED, traced(ours, images, *upstream, compiled=True)
     yield PLAIN, traced(with_gradient(lambda x: chain(x, plain_down)), images, *upstream)
     torch = peer("torch")

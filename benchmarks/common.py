@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -141,12 +142,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 3) -> dict[str, list[float]]:
-    """Return the milliseconds of each call; in each round every contender has one, so that all meet one machine."""
+    """Return the milliseconds of each call; in each round every contender has one, so that all meet one machine.
+
+    The order is another in each round: what one leaves in caches and in memory is good or bad for the next.
+    """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
+    order = random.Random(0)
     for _ in range(warm_up + repeats):
-        for name, call in contenders.items():
+        for name in order.sample(list(contenders), len(contenders)):
             started = time.perf_counter()
-            call()
+            contenders[name]()
             taken[name].append(1000 * (time.perf_counter() - started))
     return {name: values[warm_up:] for name, values in taken.items()}
 

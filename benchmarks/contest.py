@@ -16,7 +16,7 @@ from tqdm import tqdm
 # Threads of torch that have nothing to do wait, instead of keeping a core from the contender behind it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-OURS, COMPILED = "tfpyramid", "tfpyramid, XLA"
+OURS, COMPILED, UNKNOWN = "tfpyramid", "tfpyramid, XLA", "tfpyramid, sides unknown"
 PEERS = {
     "opencv-python-headless": "cv2",
     "torch": "torch",
@@ -45,10 +45,12 @@ def peer(name: str) -> Any:
     return None
 
 
-def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False) -> Call:
+def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False, unknown: bool = False) -> Call:
+    """Return a call of a traced function; with `unknown` it is traced for batches and images of any size."""
     tensors = [tf.constant(argument) for argument in arguments]
+    signature = [tf.TensorSpec([None, None, None, x.shape[3]], x.dtype) for x in tensors] if unknown else None
     # Converting takes seconds, and no contender depends on the values of tensors.
-    graph = tf.function(function, jit_compile=compiled, autograph=False)
+    graph = tf.function(function, signature, jit_compile=compiled, autograph=False)
     return lambda: graph(*tensors)
 
 

@@ -56,12 +56,13 @@ def test_mean_and_spread_is_that_of_a_sample():
     assert common.mean_and_spread([0.5], digits=1) == "0.5 ± 0.0"
 
 
-def test_contenders_take_turns_after_a_warm_up():
+def test_contenders_take_turns_in_changing_order_after_a_warm_up():
     calls = []
     contenders = {name: lambda name=name: calls.append(name) for name in "ab"}
-    taken = common.take_turns(contenders, 3, warm_up=1)
-    assert calls == ["a", "b"] * 4
-    assert set(taken) == set("ab") and all(len(values) == 3 and min(values) >= 0 for values in taken.values())
+    taken = common.take_turns(contenders, 7, warm_up=1)
+    rounds = {first + second for first, second in zip(calls[::2], calls[1::2])}
+    assert len(calls) == 16 and rounds == {"ab", "ba"}
+    assert set(taken) == set("ab") and all(len(values) == 7 and min(values) >= 0 for values in taken.values())
 
 
 def test_quartiles_are_numpys():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests import references
-from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
+from tests.layer_cases.case import LARGE, ODD, ONE_PIXEL, LayerCase, weight
 from tfpyramid import layers
 
 
@@ -169,6 +169,7 @@ CASES = [
     _case(*_BLUR_POOL, "max-odd", pool_size=2, case=ODD),
     _case(*_BLUR_POOL, "wide-max", pool_size=3, strides=3, kernel_size=5, border="wrap", case={"channels": 1}),
     _case(*_BLUR_POOL, "one-pixel", pool_size=2, kernel_size=1, case=ONE_PIXEL),
+    _case(*_BLUR_POOL, "large", case=LARGE),
     _case(*_BILINEAR, "default", case=ODD),
     _case(*_BILINEAR, "antialias", scale_factor=2.7, antialias=True, case={"channels": 2}),
     _case(*_BILINEAR, "one-pixel", antialias=True, case=ONE_PIXEL),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests import references
-from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
+from tests.layer_cases.case import LARGE, ODD, ONE_PIXEL, LayerCase, weight
 from tfpyramid import layers
 
 
@@ -113,6 +113,7 @@ CASES = [
             _pyramid("all-levels", name, None, case={"unknown_sides": False, "size": (5, 6)}),
             _pyramid("half-octave", name, 2, scale_factor=2**0.5, case={"channels": 2}),
             _pyramid("mipmap", name, kernel="box", border="symmetric"),
+            _pyramid("large", name, 2, case=LARGE),
         )
     ),
     _pyramid("one-row", "GaussianPyramid", case={"size": (1, 9), "channels": 1}),
@@ -123,6 +124,7 @@ CASES = [
     _reconstruction("default"),
     _reconstruction("odd", case=ODD),
     _reconstruction("one-pixel", case=ONE_PIXEL),
+    _reconstruction("large", case={**LARGE, "channels": (1, 1)}),
     _reconstruction("half-octave", scale_factor=2**0.5, case={"channels": (2, 2)}),
     _reconstruction("mipmap-edge", kernel="box", border="edge"),
     _learnable("default"),

@@ -36,24 +36,52 @@ def test_steps_and_their_gradients_are_the_matrices(direction, factor, border):
     rng = np.random.default_rng(factor)
     for kernel in KERNELS:
         heights = sizes(len(kernel))
-        if (direction, factor, border) == ("down", 2, "reflect"):
-            heights += [taller for taller in (127, 128, 129) if len(kernel) == 2]  # Gradients are added in place.
         for height, width in zip(heights, rng.permutation(heights).tolist()):
             rows, columns = (matrix(direction, n, tuple(kernel), factor, border) for n in (height, width))
             shape = [2, rows.shape[1], columns.shape[1], 2]
             x, more = tf.constant(rng.normal(size=[2, *shape]))
             g = tf.constant(rng.normal(size=[2, len(rows), len(columns), 2]))
             step = {"scale_factor": factor, "kernel": kernel, "border": border}
-            with tf.GradientTape() as second:
-                second.watch(g)
-                with tf.GradientTape() as tape:
-                    tape.watch(x)
-                    y = ops.pyr_down(x, **step) if direction == "down" else ops.pyr_up(x, (height, width), **step)
-                gradient = tape.gradient(y, x, g)
-            results = y, gradient, second.gradient(gradient, g, more)
+            if direction == "down":
+                results = _derivatives(lambda x: ops.pyr_down(x, **step), x, g, more)
+            else:
+                results = _derivatives(lambda x: ops.pyr_up(x, (height, width), **step), x, g, more)
             expected = _both(rows, x, columns), _both(rows.T, g, columns.T), _both(rows, more, columns)
             for result, value in zip(results, expected):
                 np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_down_from_unknown_sizes_and_its_gradients_are_the_matrices(factor):
+    rng = np.random.default_rng(factor)
+    for kernel, border in zip(KERNELS, BORDERS[factor:] + BORDERS[:factor]):
+        step = {"scale_factor": factor, "kernel": kernel, "border": border}
+        signature = [tf.TensorSpec([None, None, None, 2], tf.float64)] * 3
+        run = tf.function(
+            functools.partial(_derivatives, functools.partial(ops.pyr_down, **step)), signature, autograph=False
+        )
+        # Until the ends no longer meet, with every rest of samples that are neither, and beyond.
+        heights = [*range(1, 2 * len(kernel) + factor), 50]
+        for height, width in zip(heights, rng.permutation(heights).tolist()):
+            rows, columns = (matrix("down", n, tuple(kernel), factor, border) for n in (height, width))
+            for batch in (0, 2) if height in (1, 50) else (2,):
+                x, more = rng.normal(size=[2, batch, height, width, 2])
+                g = rng.normal(size=[batch, len(rows), len(columns), 2])
+                expected = _both(rows, x, columns), _both(rows.T, g, columns.T), _both(rows, more, columns)
+                for result, value in zip(run(x, g, more), expected):
+                    assert result.shape == value.shape
+                    np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
+
+
+def _derivatives(function, x, g, more):
+    """Return `function(x)`, which is linear, its gradient with g coming back, and that of this with `more`."""
+    with tf.GradientTape() as second:
+        second.watch(g)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        gradient = tape.gradient(y, x, g)
+    return y, gradient, second.gradient(gradient, g, more)
 
 
 def _both(rows, x, columns):
@@ -99,19 +127,22 @@ def test_only_what_xla_compiles_is_traced_for_xla():
     assert seen == [True, False] and not axes.for_xla()
 
 
-@pytest.mark.parametrize("size", [8, 2 * borders._IN_A_COPY - 1, 2 * borders._IN_A_COPY])
-def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(size):
-    x, upstream = tf.zeros([1, size, 3, 1]), tf.ones([1, size, 3, 1])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(known):
+    x, upstream = tf.zeros([1, 9, 3, 1]), tf.ones([1, 9, 3, 1])
 
     # The upstream gradient comes without a known shape, as it does through many an operation.
-    @tf.function(input_signature=[tf.TensorSpec([None, size, 3, 1]), tf.TensorSpec(None)])
+    signature = [tf.TensorSpec([None, 9 if known else None, 3, 1]), tf.TensorSpec(None)]
+
+    @tf.function(input_signature=signature, autograph=False)
     def gradients(x, upstream):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            same, *ends = borders.ends(x, 1, 2)
-        return tape.gradient([same, *ends], x, [upstream, *(tf.ones_like(end) for end in ends)]), upstream
+            same, ends = borders.ends(x, 1, 2, step=2)
+        return tape.gradient([same, ends], x, [upstream, 3 * tf.ones_like(ends)]), upstream
 
     gradient, after = gradients(x, upstream)
     np.testing.assert_array_equal(after, upstream)
-    np.testing.assert_array_equal(gradient[0, :, 0, 0], [2, 2] + [1] * (size - 4) + [2, 2])
-    np.testing.assert_array_equal(upstream, np.ones([1, size, 3, 1]))
+    # A multiple of the step is left out, four of the five between, so there are three at the end.
+    np.testing.assert_array_equal(gradient[0, :, 0, 0], [4, 4, 1, 1, 1, 1, 4, 4, 4])
+    np.testing.assert_array_equal(upstream, np.ones([1, 9, 3, 1]))

@@ -1,5 +1,9 @@
 """Pure functions on tensors: no Keras, no state."""
 
+import sys
+
+import tensorflow as tf
+
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
@@ -49,3 +53,10 @@ __all__ = [
     "surrogate_st",
     "window_mean",
 ]
+
+# A function that a user traces would have AutoGraph rewrite what it calls. Here that takes seconds and changes nothing,
+# as no operation branches on a tensor or takes a function. The module of each gets it too, as layers call it there.
+for _name in __all__:
+    _operation = tf.autograph.experimental.do_not_convert(globals()[_name])
+    setattr(sys.modules[_operation.__module__], _name, _operation)
+    globals()[_name] = _operation

@@ -10,18 +10,19 @@ from tfpyramid.ops import borders
 
 
 def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i where all of it is inside x."""
-    count = (borders.dimensions(x)[axis] - taps.shape[0]) // step + 1
+    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i, if any, where all of it is inside x."""
+    size, length = borders.dimensions(x)[axis], taps.shape[0]
+    count = (size - length) // step + 1
     if for_xla():
         phases = _phases(x, axis, step)
         return sum(
             tap * borders.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
         )
-    shape = _depthwise_shape(x, axis)
-    kernel = _depthwise_kernel(taps, axis, shape[3])
-    # The strides must be equal on a CPU; along the axis of one sample they do nothing.
-    y = tf.nn.depthwise_conv2d(tf.reshape(x, shape), kernel, [1, step, step, 1], "VALID")
-    return _with_size(y, x, axis, count)
+    if tf.is_tensor(size):
+        # TensorFlow's kernels want one output at least. Where there is one, what makes it and drops it copies nothing.
+        x = tf.pad(x, [[0, tf.maximum(length - size, 0) if k == axis else 0] for k in range(4)])
+        return borders.samples(_depthwise(x, axis, taps, step, tf.maximum(count, 1)), axis, 0, tf.maximum(count, 0))
+    return _depthwise(x, axis, taps, step, count)
 
 
 def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
@@ -65,6 +66,14 @@ def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     shape = borders.dimensions(x)
     x = tf.pad(x, [[0, -shape[axis] % step] if k == axis else [0, 0] for k in range(4)])
     return tf.unstack(tf.reshape(x, [*shape[:axis], -(-shape[axis] // step), step, *shape[axis + 1 :]]), axis=axis + 1)
+
+
+def _depthwise(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, count: int | tf.Tensor) -> tf.Tensor:
+    shape = _depthwise_shape(x, axis)
+    kernel = _depthwise_kernel(taps, axis, shape[3])
+    # The strides must be equal on a CPU; along the axis of one sample they do nothing.
+    y = tf.nn.depthwise_conv2d(tf.reshape(x, shape), kernel, [1, step, step, 1], "VALID")
+    return _with_size(y, x, axis, count)
 
 
 def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:

@@ -10,6 +10,7 @@ The names are `numpy.pad`'s. Unlike `tf.pad` a rule keeps mirroring when the ext
 axis of one sample is legal under every rule.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Union
@@ -23,10 +24,6 @@ NAMES = ("reflect", "symmetric", "edge", "constant", "wrap")
 
 # What counts places on an axis: NumPy's where the size is known when the operation is called, else TensorFlow's.
 Places = Union[np.ndarray, tf.Tensor]
-
-# What is added to the ends of an axis is added in place, which takes some sixty times as long a sample as a copy does:
-# where an end is a larger part of the axis than this, in a copy.
-_IN_A_COPY = 64
 
 
 def check(border: str) -> str:
@@ -128,49 +125,52 @@ def extend(
     return tf.concat(parts, axis)
 
 
-def ends(x: tf.Tensor, axis: int, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return x, and the first and the last `count` samples of an axis whose size is known.
+def ends(x: tf.Tensor, axis: int, count: int, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return x, and an axis of it without its middle: at least `count` samples of either end, or all there are.
 
-    What is returned as x is to be read from here on: the gradients of all three then meet here, and those of the ends
-    are added where they belong, when the gradient of a slice would fill zeros as large as x.
+    A multiple of `step` is left out, so that a step of that factor finds at the border of the ends what it finds at the
+    border of x. What is returned as x is to be read from here on: the gradients of both then meet here, and that of the
+    ends is added where it belongs, when the gradient of a slice would fill zeros as large as x.
     """
-    shape = x.shape
-    firsts = 0, shape[axis] - count
-    end_shape = [*shape[:axis], count, *shape[axis + 1 :]]
+
+    def parts(x: tf.Tensor) -> list[tuple[int | tf.Tensor, int | tf.Tensor]]:
+        size = dimensions(x)[axis]
+        least, most = (tf.minimum, tf.maximum) if tf.is_tensor(size) else (min, max)
+        first, omitted = least(count, size), most(size - 2 * count, 0) // step * step
+        return [(0, first), (first + omitted, size - first - omitted)]
 
     @tf.custom_gradient
-    def run(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable]:
-        def grad(to_x: tf.Tensor, *to_ends: tf.Tensor) -> tf.Tensor:
-            # What comes back may have lost its shape on the way.
-            return _add(
-                tf.ensure_shape(to_x, shape), axis, firsts, [tf.ensure_shape(end, end_shape) for end in to_ends]
-            )
+    def run(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+        both = tf.concat([samples(x, axis, *part) for part in parts(x)], axis)
 
-        return (tf.identity(x), *(samples(x, axis, first, count) for first in firsts)), grad
+        def grad(to_x: tf.Tensor, to_ends: tf.Tensor) -> tf.Tensor:
+            # What comes back may have lost its shape on the way.
+            to_x, to_ends = tf.ensure_shape(to_x, x.shape), tf.ensure_shape(to_ends, both.shape)
+            return _add(to_x, axis, parts(to_x), to_ends)
+
+        return (tf.identity(x), both), grad
 
     return run(x)
 
 
-def _add(x: tf.Tensor, axis: int, firsts: Sequence[int], parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return x with parts added to the samples from some first ones on: the transpose of `samples`."""
-    count = parts[0].shape[axis]
-    if count > x.shape[axis] / _IN_A_COPY:
-        grid = [tf.range(n) for n in dimensions(x)[:axis]]
-        places = np.concatenate([np.arange(first, first + count, dtype=np.int32) for first in firsts])
-        index = tf.stack(tf.meshgrid(*grid, places, indexing="ij"), axis=-1)
-        return tf.tensor_scatter_nd_add(x, index, tf.concat(parts, axis))
-    earlier = 2**axis - 1
-    for first, part in zip(firsts, parts):
+def _add(x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, int | tf.Tensor]], y: tf.Tensor) -> tf.Tensor:
+    """Return x with y added to some parts of an axis, each a first sample and a count, in place where it can be."""
+    shape = dimensions(x)
+    # In two axes: each of more takes its time for every sample.
+    lines, sample = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    x = tf.reshape(x, [lines, shape[axis] * sample])
+    for (first, count), part in zip(parts, tf.split(y, [count for _, count in parts], axis)):
+        begin, count = first * sample, count * sample
         x = tf.raw_ops.TensorStridedSliceUpdate(
             input=x,
-            begin=[0] * axis + [first],
-            end=[0] * axis + [first + count],
-            strides=[1] * (axis + 1),
-            value=samples(x, axis, first, count) + part,
-            begin_mask=earlier,
-            end_mask=earlier,
+            begin=[0, begin],
+            end=[0, begin + count],
+            strides=[1, 1],
+            value=samples(x, 1, begin, count) + tf.reshape(part, [lines, count]),
+            begin_mask=1,
+            end_mask=1,
         )
-    return x
+    return tf.reshape(x, shape)
 
 
 def samples(x: tf.Tensor, axis: int, first: int, count: int | tf.Tensor) -> tf.Tensor:
@@ -178,6 +178,14 @@ def samples(x: tf.Tensor, axis: int, first: int, count: int | tf.Tensor) -> tf.T
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     begin[axis], size[axis] = first, count
     return tf.slice(x, begin, size)
+
+
+def drop(x: tf.Tensor, axis: int, count: int) -> tf.Tensor:
+    """Return x without its first `count` samples on `axis`, or what is left where there are fewer."""
+    size = dimensions(x)[axis]
+    if tf.is_tensor(size):
+        return samples(x, axis, tf.minimum(count, size), tf.maximum(size - count, 0)) if count else x
+    return samples(x, axis, count, size - count) if count else x
 
 
 def read(x: tf.Tensor, axis: int, index: Places) -> tf.Tensor:

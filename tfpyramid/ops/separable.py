@@ -71,7 +71,7 @@ def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border:
 def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int]) -> tf.Tensor:
     """Return `down` by an integer factor, one axis and then the others.
 
-    Large images of a known size are not extended, which would copy them: the outputs that hear nothing beyond the
+    Images that are large, or may be, are not extended, which would copy them: the outputs that hear nothing beyond the
     border are one convolution of x as it is, and the few others are put beside them once all axes are done.
     """
     if not along:
@@ -81,37 +81,32 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     size, near = borders.dimensions(x)[axis], max(length - 1, 2)
     front = -(-left // step)  # The first output that hears nothing in front of x.
     unheard = front * step - left
-    if tf.is_tensor(size) or size < max(_SHORT * near, unheard + length) or axes.for_xla():
-        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
-        y = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
-        return _decimate(y, taps, step, border, along=others)
-    behind = (size - 1 - right) // step + 1
-    beside = [*range(front), *range(behind, -(-size // step))]
+    unknown = tf.is_tensor(size)
+    if axes.for_xla() or (not unknown and size < max(_SHORT * near, unheard + length)):
+        return _decimate(_extended(x, taps, step, border, [axis]), taps, step, border, along=others)
+    count = -(-size // step)
+    behind = count - ((size - 1 - right) // step + 1)
+    if unknown:  # It may be so short that all of it is near its ends.
+        front = tf.minimum(front, count)
+        behind = tf.minimum(behind, count - front)
+    beside = length > 1 if unknown else front + behind > 0
     if beside:
-        x, *ends = borders.ends(x, axis, near)
-        windows = step * np.array(beside)[:, None] - left + np.arange(length)
-        inside = (windows >= 0) & (windows < size) | (border != "constant")
-        windows = np.where(inside, borders.fold(windows, size, border), -1)
-        sides = [_weighted_ends(ends, axis, taps, [window, window - size + near]) for window in windows]
-        sides = _decimate(tf.concat(sides, axis), taps, step, border, along=others)
-        before, after = tf.split(sides, [front, len(beside) - front], axis)
-    y = axes.convolve(borders.samples(x, axis, unheard, size - unheard) if unheard else x, axis, taps, step)
+        x, ends = borders.ends(x, axis, near, step)
+        sides = _extended(ends, taps, step, border, along)
+        before = borders.samples(sides, axis, 0, front)
+        after = borders.samples(sides, axis, borders.dimensions(sides)[axis] - behind, behind)
+    y = axes.convolve(borders.drop(x, axis, unheard), axis, taps, step)
     y = _decimate(y, taps, step, border, along=others)
     return tf.concat([before, y, after], axis) if beside else y
 
 
-def _weighted_ends(ends: Sequence[tf.Tensor], axis: int, taps: tf.Tensor, windows: Sequence[np.ndarray]) -> tf.Tensor:
-    """Return the output whose taps are, at each end, on the samples that its window names; those outside it are not."""
-    parts = []
-    for end, window in zip(ends, windows):
-        # What is mirrored is heard more than once, and read once, with the sum of its taps.
-        on = np.arange(end.shape[axis])[:, None] == window
-        heard = np.flatnonzero(on.any(1))
-        if heard.size:
-            weights = tf.linalg.matvec(tf.constant(on[heard], taps.dtype), taps)
-            samples = borders.read(end, axis, heard) * tf.reshape(weights, [-1] + [1] * (3 - axis))
-            parts.append(tf.reduce_sum(samples, axis, keepdims=True))
-    return tf.add_n(parts)
+def _extended(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, along: Sequence[int]) -> tf.Tensor:
+    """Return `down` of some axes by an integer factor, of images that are extended."""
+    left, right = reach(taps)
+    for axis in along:
+        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
+        x = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
+    return x
 
 
 def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
