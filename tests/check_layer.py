@@ -114,7 +114,7 @@ def check_saved_model(case: LayerCase, readers: object, folder: Path) -> None:
     model = model_of(case, built(case))
     # What `model.export` writes, with fewer traces; tests/export/test_keras_export.py holds that itself.
     specs = [tf.TensorSpec((None, *shape), tf.float32) for shape in case.symbolic_shapes()]
-    write_saved_model(model, lambda inputs: model(inputs), [case.structured(specs)], folder / "export")
+    write_saved_model(model, {"serve": (lambda inputs: model(inputs), [case.structured(specs)])}, folder / "export")
     given = batches(case, model)
     assert_answers(case, model, readers["saved_model"].read(folder / "export", given), given)
 
