@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, output_names, sample_inputs
 from tfpyramid.export._verify import difference, layer_to_blame
@@ -19,6 +20,7 @@ def export_saved_model(
     *,
     sample: Any = None,
     overwrite: bool = False,
+    portable: bool = False,
 ) -> Path:
     """Write a model as a SavedModel for TensorFlow Serving, and make sure that it answers there as it does here.
 
@@ -36,6 +38,8 @@ def export_saved_model(
         sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
             random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
         overwrite: replace a SavedModel that stands at `path`.
+        portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an axis
+            are then counted in float32; TensorFlow itself is faster without.
 
     Returns:
         `path`.
@@ -54,10 +58,11 @@ def export_saved_model(
         (1, 17, 24, 3)
     """
     path = Path(path)
+    portable = _checks.flag("portable", portable)
     _check_target(path, overwrite)
     model = functional(model)
     inputs = sample_inputs(model, sample)
-    function = endpoint(model, output_names(model))
+    function = endpoint(model, output_names(model), portable=portable)
     try:
         function(inputs)
     except Exception as error:

@@ -6,7 +6,7 @@ makes of sums of slices is as fast as TensorFlow's kernels, which would write ev
 
 import tensorflow as tf
 
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, portable
 
 
 def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
@@ -47,7 +47,12 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
 
 
 def for_xla() -> bool:
-    """Return whether what is being traced is compiled by XLA as a whole, with `jit_compile=True`."""
+    """Return whether what is being traced is compiled by XLA as a whole, with `jit_compile=True`, or is for others.
+
+    Other runtimes have no transpose of a depthwise convolution, and all have sums of slices.
+    """
+    if portable.is_portable():
+        return True
     # TensorFlow has no public way to ask. Should these names go, the depthwise form is right as well.
     graph = tf.compat.v1.get_default_graph()
     while graph is not None:
@@ -63,8 +68,9 @@ def for_xla() -> bool:
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     """Return the samples 0, step, 2 step, ... of an axis, and those 1, 2, ... step - 1 behind each."""
     shape = borders.dimensions(x)
-    x = tf.pad(x, [[0, -shape[axis] % step] if k == axis else [0, 0] for k in range(4)])
-    return tf.unstack(tf.reshape(x, [*shape[:axis], -(-shape[axis] // step), step, *shape[axis + 1 :]]), axis=axis + 1)
+    count = (shape[axis] + step - 1) // step
+    x = tf.pad(x, [[0, count * step - shape[axis]] if k == axis else [0, 0] for k in range(4)])
+    return tf.unstack(tf.reshape(x, [*shape[:axis], count, step, *shape[axis + 1 :]]), axis=axis + 1)
 
 
 def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
