@@ -1,20 +1,22 @@
 """What the readers of an export read: a model for each row of the table, and one of all rows.
 
-Every row is a layer by default, or with `hard=True`, between the inputs "image" [batch, height, width, 3] and "query"
-[batch, 3] and its outputs. A layer that takes levels takes those of a Gaussian pyramid.
+Every row is a layer by default, or with `hard=True`, between the input "image" [batch, height, width, 3] and its outputs.
+A layer that takes levels takes those of a Gaussian pyramid, and one that takes vectors the means of the channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import layers, losses
-from tfpyramid._compat import keras
+from tfpyramid._compat import keras, write_saved_model
+from tfpyramid.export._endpoint import endpoint, input_specs, output_names
 
-LEVELS = 3
+LEVELS = 3  # As many as an image has channels.
 SIZES = ((2, 16, 20), (1, 33, 47), (2, 24, 18))  # Batch, height, width.
 
 
@@ -97,14 +99,14 @@ ROWS: dict[str, Callable] = {
 
 def model(*rows: str) -> keras.Model:
     """Return a model of some rows, of float32, its weights moved off their initial values; its outputs are a dict."""
-    image, query = keras.Input((None, None, 3), name="image"), keras.Input((LEVELS,), name="query")
-    levels = layers.GaussianPyramid(LEVELS)(image)
+    image = keras.Input((None, None, LEVELS), name="image")
+    levels, query = layers.GaussianPyramid(LEVELS)(image), keras.layers.GlobalAveragePooling2D()(image)
     outputs = {}
     for index, row in enumerate(ROWS):
         if row in rows:
             found = tf.nest.flatten(ROWS[row](image, levels, query))
             outputs.update({f"row{index:02d}_{k}": y for k, y in enumerate(found)})
-    made = keras.Model({"image": image, "query": query}, outputs)
+    made = keras.Model(image, outputs)
     rng = np.random.default_rng(2)
     for weight in made.weights:
         weight.assign(weight + 0.05 * rng.standard_normal(weight.shape))
@@ -118,7 +120,18 @@ def row_of(output: str) -> str:
 
 def inputs(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(batch * height * width)
-    return {
-        "image": rng.standard_normal((batch, height, width, 3)).astype(np.float32),
-        "query": rng.standard_normal((batch, LEVELS)).astype(np.float32),
-    }
+    return {"image": rng.standard_normal((batch, height, width, LEVELS)).astype(np.float32)}
+
+
+def write(made: keras.Model, folder: Path, *, portable: bool = False) -> Path:
+    """Write what `export_saved_model` does, without its check: the readers are the check."""
+    specs = input_specs(made)
+    function = endpoint(made, output_names(made), portable=portable)
+    write_saved_model(made, lambda *tensors: function(dict(zip(specs, tensors))), list(specs.values()), folder)
+    return folder
+
+
+def keras_answers(made: keras.Model) -> list[tuple[dict, dict]]:
+    """Return (inputs, outputs) by name for each of the sizes."""
+    batches = [inputs(*size) for size in SIZES]
+    return [(batch, {name: np.asarray(y) for name, y in made(batch["image"]).items()}) for batch in batches]
