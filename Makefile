@@ -5,10 +5,11 @@ VENV ?= .venv
 # TensorFlow 2.15 and tensorflow-addons need Python 3.10 or 3.11.
 ADDONS_PYTHON ?= $(PYTHON)
 ADDONS_VENV ?= .venv-addons
+READERS_VENV ?= .venv-readers
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-legacy lint bench clean
+.PHONY: demo test test-addons test-legacy test-readers lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -24,6 +25,10 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py
+
+# What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
+test-readers: $(READERS_VENV)/.installed-readers
+	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers tests/benchmarks/test_serving.py
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8
@@ -46,6 +51,11 @@ $(ADDONS_VENV)/.installed-%: setup.cfg pyproject.toml
 	$(ADDONS_VENV)/bin/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
+$(READERS_VENV)/.installed-%: setup.cfg pyproject.toml
+	test -x $(READERS_VENV)/bin/python || $(PYTHON) -m venv $(READERS_VENV)
+	$(READERS_VENV)/bin/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-addons build quickstart_output scale_robustness_output visual_questions_output distributed_output \
-		benchmarks_output
+	rm -rf .venv .venv-addons .venv-readers build quickstart_output scale_robustness_output visual_questions_output \
+		distributed_output benchmarks_output

@@ -102,7 +102,7 @@ def test_windows_far_apart_have_all_samples_between_them():
 
 
 @pytest.mark.parametrize("factor, kernel, border", [(2, KERNELS[3], "reflect"), (3, KERNELS[4], "constant")])
-def test_traced_for_unknown_sizes_and_for_xla_it_is_the_same(factor, kernel, border):
+def test_traced_for_unknown_sizes_and_in_slices_it_is_the_same(factor, kernel, border):
     step = {"scale_factor": factor, "kernel": kernel, "border": border}
 
     def there_and_back(x):
@@ -124,13 +124,13 @@ def test_traced_for_unknown_sizes_and_for_xla_it_is_the_same(factor, kernel, bor
                 np.testing.assert_allclose(result, value, atol=1e-12)
 
 
-def test_only_what_xla_compiles_is_traced_for_xla():
+def test_only_what_xla_compiles_is_traced_in_slices():
     seen = []
     for compiled in (True, False):
-        inner = tf.function(lambda x: seen.append(axes.for_xla()) or x)
+        inner = tf.function(lambda x: seen.append(axes.in_slices()) or x)
         tf.function(lambda x: tf.cond(x > 0, lambda: inner(x), lambda: x), jit_compile=compiled)(tf.constant(1.0))
-    axes.for_xla()
-    assert seen == [True, False] and not axes.for_xla()
+    axes.in_slices()
+    assert seen == [True, False] and not axes.in_slices()
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfpyramid._compat import keras, producer
 from tfpyramid.export.pixels import Pixels
+from tfpyramid.ops.portable import portable as portable_operations
 
 Function = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
@@ -42,12 +44,14 @@ def output_names(model: keras.Model) -> list[str]:
     return [f"{name}_{names[:k].count(name)}" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
-def endpoint(model: keras.Model, names: list[str] | None = None) -> Function:
+def endpoint(model: keras.Model, names: list[str] | None = None, *, portable: bool = False) -> Function:
     """Return `model` at inference as a traced function; `names` are those of its outputs, by default numbers."""
 
     @tf.function(autograph=False)
     def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        outputs = tf.nest.flatten(model(tf.nest.pack_sequence_as(model.input, list(inputs.values())), training=False))
+        with portable_operations() if portable else contextlib.nullcontext():
+            structured = tf.nest.pack_sequence_as(model.input, list(inputs.values()))
+            outputs = tf.nest.flatten(model(structured, training=False))
         return dict(zip(names or map(str, range(len(outputs))), outputs))
 
     return call

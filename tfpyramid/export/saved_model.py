@@ -31,6 +31,7 @@ def export_saved_model(
     warmup: Any = None,
     sample: Any = None,
     overwrite: bool = False,
+    portable: bool = False,
 ) -> Path:
     """Write a model as a SavedModel for TensorFlow Serving, and make sure that it answers there as it does here.
 
@@ -66,6 +67,8 @@ def export_saved_model(
         sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
             random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
         overwrite: replace a SavedModel that stands in the place of the new one.
+        portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an axis
+            are then counted in float32; TensorFlow itself is faster without.
 
     Returns:
         The folder of the model: `path`, or the numbered folder in it.
@@ -98,6 +101,7 @@ def export_saved_model(
         _check_target(target, overwrite)
     if warm := warmup is not None and warmup is not False:
         protos()
+    portable = _checks.flag("portable", portable)
     model = functional(model)
     forms = signatures(
         input_specs(model),
@@ -105,7 +109,7 @@ def export_saved_model(
         image_bytes=_checks.flag("image_bytes", image_bytes),
         uint8=_checks.flag("uint8", uint8),
     )
-    function = endpoint(model, output_names(model))
+    function = endpoint(model, output_names(model), portable=portable)
     inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "sample")
     requests = inputs if warm else None
     if warm and warmup is not True:

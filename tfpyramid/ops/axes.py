@@ -6,14 +6,14 @@ makes of sums of slices is as fast as TensorFlow's kernels, which would write ev
 
 import tensorflow as tf
 
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, portable
 
 
 def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
     """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i, if any, where all of it is inside x."""
     size, length = borders.dimensions(x)[axis], taps.shape[0]
     count = (size - length) // step + 1
-    if for_xla():
+    if in_slices():
         phases = _phases(x, axis, step)
         return sum(
             tap * borders.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
@@ -29,7 +29,7 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
     """Return `sum_i taps[j - step i] x[i]` on axis 1 or 2, for every j that hears an i: the transpose of `convolve`."""
     count = borders.dimensions(x)[axis]
     size = (count - 1) * step + taps.shape[0]
-    if for_xla():
+    if in_slices():
         longest = -(-taps.shape[0] // step)
         zeros, count = longest - 1, count + longest - 1
         x, taps = borders.extend(x, axis, zeros, zeros, "constant"), tf.unstack(taps)
@@ -47,8 +47,13 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
     return _with_size(y, x, axis, size)
 
 
-def for_xla() -> bool:
-    """Return whether what is being traced is compiled by XLA as a whole, with `jit_compile=True`."""
+def in_slices() -> bool:
+    """Return whether what is being traced is compiled by XLA as a whole, with `jit_compile=True`, or is for others.
+
+    Other runtimes have no transpose of a depthwise convolution, and all have sums of slices.
+    """
+    if portable.is_portable():
+        return True
     # TensorFlow has no public way to ask. Should these names go, the depthwise form is right as well.
     graph = tf.compat.v1.get_default_graph()
     while graph is not None:
@@ -64,8 +69,9 @@ def for_xla() -> bool:
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     """Return the samples 0, step, 2 step, ... of an axis, and those 1, 2, ... step - 1 behind each."""
     shape = borders.dimensions(x)
-    x = tf.pad(x, [[0, -shape[axis] % step] if k == axis else [0, 0] for k in range(4)])
-    return tf.unstack(tf.reshape(x, [*shape[:axis], -(-shape[axis] // step), step, *shape[axis + 1 :]]), axis=axis + 1)
+    count = (shape[axis] + step - 1) // step
+    x = tf.pad(x, [[0, count * step - shape[axis]] if k == axis else [0, 0] for k in range(4)])
+    return tf.unstack(tf.reshape(x, [*shape[:axis], count, step, *shape[axis + 1 :]]), axis=axis + 1)
 
 
 def _depthwise(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, count: int | tf.Tensor) -> tf.Tensor:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import portable
 
 NAMES = ("reflect", "symmetric", "edge", "constant", "wrap")
 
@@ -46,7 +47,7 @@ def places(count: int | tf.Tensor) -> Places:
 
 def real(count: int | Places) -> int | Places:
     """Return whole numbers in a form that float64 places can be compared with."""
-    return tf.cast(count, tf.float64) if tf.is_tensor(count) else count
+    return tf.cast(count, portable.place_dtype()) if tf.is_tensor(count) else count
 
 
 def mathematics(*values: Places | int) -> ModuleType:
@@ -69,13 +70,13 @@ def fold(positions: Places, size: int | tf.Tensor, border: str) -> Places:
     size = tf.cast(size, positions.dtype) if tf.is_tensor(positions) else size
     last = size - 1
     if border == "reflect":
-        positions = positions % m.maximum(2 * last, 1)
+        positions = portable.remainder(positions, m.maximum(2 * last, 1))
         positions = m.minimum(positions, 2 * last - positions)
     elif border == "symmetric":
-        positions = positions % (2 * size)
+        positions = portable.remainder(positions, 2 * size)
         positions = m.minimum(positions, 2 * size - 1 - positions)
     elif border == "wrap":
-        return positions % size
+        return portable.remainder(positions, size)
     return m.minimum(m.maximum(positions, 0), last)
 
 
@@ -175,6 +176,8 @@ def _add(x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, int | t
 
 def samples(x: tf.Tensor, axis: int, first: int, count: int | tf.Tensor) -> tf.Tensor:
     """Return `count` neighbours on `axis`: a slice, whose gradient is a tenth of the operations that a gather's is."""
+    if portable.is_portable():  # TFLite's converter forgets all sizes behind a slice of an unknown one.
+        return x[(slice(None),) * axis + (slice(first, first + count),)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     begin[axis], size[axis] = first, count
     return tf.slice(x, begin, size)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import straight_through
+from tfpyramid.ops import portable, straight_through
 from tfpyramid.ops.convolution import working_dtype
 
 
@@ -44,7 +44,7 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
     soft = tf.cast(tf.exp(_first(0.0, tf.cumsum(logarithms))), logits.dtype)
     if not hard:
         return soft
-    opened = tf.math.cumprod(straight_through.heaviside_st(logits))
+    opened = portable.cumulative_product(straight_through.heaviside_st(logits))
     return straight_through.surrogate_st(_first(1.0, tf.stop_gradient(opened)), soft)
 
 

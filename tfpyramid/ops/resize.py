@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import resize_by, sides
 from tfpyramid.ops.separable import level_size
@@ -74,9 +75,9 @@ def _weighted(x: tf.Tensor, output_size: Sequence[int | tf.Tensor], weigh: Calla
     # A row for each output and a column for each sample: at most as large as the image, and one matrix product.
     for axis, size, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
         length = tf.shape(x)[axis]
-        ratio = tf.cast(length, tf.float64) / tf.cast(size, tf.float64)
-        centres = (tf.cast(tf.range(size), tf.float64)[:, None] + 0.5) * ratio - 0.5
-        weights = weigh(tf.cast(tf.range(length), tf.float64), centres, ratio)
+        ratio = tf.cast(length, portable.place_dtype()) / tf.cast(size, portable.place_dtype())
+        centres = (tf.cast(tf.range(size), portable.place_dtype())[:, None] + 0.5) * ratio - 0.5
+        weights = weigh(tf.cast(tf.range(length), portable.place_dtype()), centres, ratio)
         weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
         x = tf.einsum(pattern, weights, x)
     return x

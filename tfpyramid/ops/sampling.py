@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders, cells
+from tfpyramid.ops import borders, cells, portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
 
@@ -81,7 +81,7 @@ def _from_cells(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: 
     weights = [upper * left, upper * right, lower * left, lower * right]
     values = cells.read(framed, rows, columns)
     # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-    return tf.transpose(tf.add_n([tf.math.multiply_no_nan(value, part) for value, part in zip(values, weights)]))
+    return tf.transpose(tf.add_n([portable.multiply_no_nan(value, part) for value, part in zip(values, weights)]))
 
 
 def _from_rows(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
@@ -99,7 +99,7 @@ def _from_rows(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: s
             # A product of equal shapes is faster than one that repeats an argument.
             weights = tf.broadcast_to(tf.reshape(row_share * part[1], [-1, 1]), tf.shape(values))
             # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-            parts.append(tf.math.multiply_no_nan(tf.cast(values, share.dtype), weights))
+            parts.append(portable.multiply_no_nan(tf.cast(values, share.dtype), weights))
     return tf.add_n(parts)
 
 
@@ -107,7 +107,7 @@ def _neighbour(index: tf.Tensor, part: tf.Tensor, size: tf.Tensor, border: str) 
     """Return samples inside the image and their shares, for samples that may lie beyond its last one."""
     if border == "constant":
         part = tf.where((index >= 0) & (index < size) | tf.math.is_nan(part), part, tf.zeros_like(part))
-    return tf.math.floormod(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1), part
+    return portable.remainder(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1), part
 
 
 def nearest_point(points: tf.Tensor) -> tf.Tensor:

@@ -32,7 +32,7 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
     if size is None:
         return None
     if tf.is_tensor(size):
-        return tf.cast(tf.math.ceil(tf.cast(size, tf.float64) / scale_factor), tf.int32)
+        return tf.cast(tf.math.ceil(borders.real(size) / scale_factor), tf.int32)
     return math.ceil(size / scale_factor)
 
 
@@ -42,8 +42,8 @@ def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
         return None
     # The product may have been rounded to the wrong side of a whole number: `level_size` itself decides.
     if tf.is_tensor(size):
-        finer = tf.cast(tf.floor(tf.cast(size, tf.float64) * scale_factor), tf.int32)
-        sides = tf.cast(tf.stack([finer, finer + 1]), tf.float64)
+        finer = tf.cast(tf.floor(borders.real(size) * scale_factor), tf.int32)
+        sides = borders.real(tf.stack([finer, finer + 1]))
         fits = tf.cast(tf.math.ceil(sides / scale_factor), tf.int32) <= size
         return finer - 1 + tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)
     finer = math.floor(size * scale_factor)
@@ -82,7 +82,7 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     front = -(-left // step)  # The first output that hears nothing in front of x.
     unheard = front * step - left
     unknown = tf.is_tensor(size)
-    if axes.for_xla() or (not unknown and size < max(_SHORT * near, unheard + length)):
+    if axes.in_slices() or (not unknown and size < max(_SHORT * near, unheard + length)):
         return _decimate(_extended(x, taps, step, border, [axis]), taps, step, border, along=others)
     count = -(-size // step)
     behind = count - ((size - 1 - right) // step + 1)

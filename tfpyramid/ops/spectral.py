@@ -16,7 +16,7 @@ from typing import Any, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import resample, straight_through
+from tfpyramid.ops import portable, resample, straight_through
 from tfpyramid.ops.convolution import working_dtype
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
@@ -127,7 +127,7 @@ def _axis_matrix(
 ) -> tf.Tensor:
     """Return A, [m, n], for an axis of `size` samples; m is `length`, or follows from the stride."""
     # In the dtype of the stride: 13 / 2.6 is 5 in float32 too, where 2.6 is a little less.
-    quotient = tf.cast(size, tf.float64 if isinstance(stride, float) else stride.dtype) / stride
+    quotient = tf.cast(size, portable.place_dtype() if isinstance(stride, float) else stride.dtype) / stride
     kept = _kept_size(size, stride, quotient, hard)
     length = kept if length is None else length
     # How many frequencies, counted from -m/2, are in the output at most.
@@ -168,5 +168,6 @@ def _waves(frequencies: tf.Tensor, positions: tf.Tensor, period: int | tf.Tensor
     """Return the cosines, and below them the sines, of 2 pi f i / period: [2 frequencies, positions]."""
     # Whole turns are taken off in integers, where that is exact.
     turns = tf.math.floormod(frequencies[:, None] * positions, period)
-    angles = tf.cast(turns, tf.float64) * (2 * math.pi / tf.cast(period, tf.float64))
+    real = portable.place_dtype()
+    angles = tf.cast(turns, real) * (2 * math.pi / tf.cast(period, real))
     return tf.cast(tf.concat([tf.cos(angles), tf.sin(angles)], 0), dtype)

@@ -6,7 +6,7 @@ from typing import NamedTuple, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import custom_gradients
+from tfpyramid.ops import custom_gradients, portable
 from tfpyramid.ops.convolution import check_kernel, conv2d, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
 
@@ -101,8 +101,8 @@ def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | 
             size.append(int((n - taps) / stride) + 1)
             continue
         tf.debugging.assert_greater_equal(n, taps, message=_FIT)
-        room = tf.cast(n - taps, tf.float64)
-        size.append(tf.cast(tf.floor(room / tf.cast(stride, tf.float64)), tf.int32) + 1)
+        room = tf.cast(n - taps, portable.place_dtype())
+        size.append(tf.cast(tf.floor(room / tf.cast(stride, portable.place_dtype())), tf.int32) + 1)
     return size
 
 
@@ -117,10 +117,10 @@ class _Reads(NamedTuple):
 
     @classmethod
     def at(cls, stride: tf.Tensor, size: int | tf.Tensor, last: tf.Tensor, dtype: tf.DType) -> "_Reads":
-        index = tf.cast(tf.range(size), tf.float64)
-        positions = tf.minimum(index * tf.cast(stride, tf.float64), tf.cast(last, tf.float64))
+        index = tf.cast(tf.range(size), portable.place_dtype())
+        positions = tf.minimum(index * tf.cast(stride, portable.place_dtype()), tf.cast(last, portable.place_dtype()))
         low = tf.cast(tf.floor(positions), tf.int32)
-        share = positions - tf.cast(low, tf.float64)
+        share = positions - tf.cast(low, portable.place_dtype())
         return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(share, dtype), last)
 
     def between(self, z: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -130,7 +130,7 @@ class _Reads(NamedTuple):
         share = tf.reshape(self.share, shape)
         low, high = tf.gather(z, self.low, axis=axis), tf.gather(z, self.high, axis=axis)
         # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-        return (1 - share) * low + tf.math.multiply_no_nan(high, share), high - low
+        return (1 - share) * low + portable.multiply_no_nan(high, share), high - low
 
     def matrix(self) -> tf.Tensor:
         """Return A, [outputs, last + 1]."""

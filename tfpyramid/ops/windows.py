@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, portable
 from tfpyramid.ops.convolution import working_dtype
 
 
@@ -57,6 +57,9 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     # but as much for the gradient of the weights, and are twice as slow to differentiate.
     patches = tf.gather(tf.gather(x, rows, axis=1), columns, axis=3)
     shares = tf.reshape(tf.cast(weights, work), [-1, *size, window, window])
-    y = tf.einsum("niajbc,nijab->nijc", patches, shares)
+    if portable.is_portable():  # TFLite's converter makes of the sum below a product of matrices that do not fit.
+        y = tf.reduce_sum(patches * tf.expand_dims(tf.transpose(shares, [0, 1, 3, 2, 4]), 5), [2, 4])
+    else:
+        y = tf.einsum("niajbc,nijab->nijc", patches, shares)
     y.set_shape([*weights.shape[:3], images.shape[3]])
     return tf.cast(y, images.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
@@ -120,7 +121,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         # Positions need the digits: a half-precision 1000.4 is 1000.5.
         numbers = tf.cast(numbers, convolution.working_dtype(images.dtype))
         size, output_size = resample.sides(images), self._output_size(resample.sides(images))
-        matrices = tf.tile(tf.eye(2, 3, dtype=numbers.dtype)[None], [tf.shape(images)[0], 1, 1])
+        matrices = tf.tile(tf.constant(np.eye(2, 3)[None], numbers.dtype), [tf.shape(images)[0], 1, 1])
         if self.affine:
             matrices = matrices + tf.reshape(numbers[:, :6], [-1, 2, 3])
         points = sampling.affine_grid(matrices, size, output_size)

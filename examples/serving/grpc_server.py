@@ -1,0 +1,71 @@
+"""Serve a SavedModel by the gRPC interface of TensorFlow Serving, where its own binary cannot be had.
+
+    pip install 'tfpyramid[readers]'
+    python examples/serving/grpc_server.py served/pyramid/1 --name pyramid --port 8500
+
+The interface is the genuine one, `PredictionService` of tensorflow-serving-api, so that a client of this server is one of
+TensorFlow Serving; the server is not: it has one model, one version, `Predict` alone, and no batching. It is reached
+from this machine alone. It stops when it is interrupted or terminated.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent import futures
+
+import grpc
+import served
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+MOST_BYTES = 64 * 2**20  # Of a message; gRPC's own 4 MiB are one image of 590 pixels a side.
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers `Predict` of one model.
+
+    Args:
+        name: of the model in requests.
+        model: the function that answers.
+    """
+
+    def __init__(self, name: str, model: served.Served) -> None:
+        self._name, self._model = name, model
+
+    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
+        if request.model_spec.name != self._name:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({request.model_spec.name})")
+        signature = request.model_spec.signature_name or "serving_default"
+        try:
+            outputs = self._model(signature, {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()})
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name, response.model_spec.signature_name = self._name, signature
+        for name, array in outputs.items():
+            if not request.output_filter or name in request.output_filter:
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
+        return response
+
+
+def main() -> None:
+    options = served.parse_options(__doc__.splitlines()[0], 8500)
+    sizes = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES)]
+    # A port that is taken is an error, not shared.
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=[*sizes, ("grpc.so_reuseport", 0)])
+    service = PredictionService(options.name, served.Served(options.saved_model))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    try:
+        port = server.add_insecure_port(f"{served.HOST}:{options.port}")
+    except RuntimeError as error:
+        sys.exit(f"grpc_server: port {options.port} cannot be bound: {error}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop(grace=1))
+    server.start()
+    print(f"Serving {options.name} by gRPC on {served.HOST}:{port}", flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What the readers of an export read: a model for each row of the table, and one of all rows.
+
+Every row is a layer by default, or with `hard=True`, between the input "image" [batch, height, width, 3] and its outputs.
+A layer that takes levels takes those of a Gaussian pyramid, and one that takes vectors the means of the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import layers, losses
+from tfpyramid._compat import keras, write_saved_model
+from tfpyramid.export._endpoint import endpoint, input_specs, output_names
+
+LEVELS = 3  # As many as an image has channels.
+SIZES = ((2, 16, 20), (1, 33, 47), (2, 24, 18))  # Batch, height, width.
+
+
+def _of_image(name: str, *arguments: object, **options: object) -> Callable:
+    return lambda image, levels, query: getattr(layers, name)(*arguments, **options)(image)
+
+
+def _of_levels(name: str, *arguments: object, **options: object) -> Callable:
+    return lambda image, levels, query: getattr(layers, name)(*arguments, **options)(levels)
+
+
+def _of_query(name: str, *arguments: object, **options: object) -> Callable:
+    return lambda image, levels, query: getattr(layers, name)(*arguments, **options)(query)
+
+
+def _per_level(image: object, levels: list, query: object) -> object:
+    return layers.PerLevel(keras.layers.Conv2D(2, 3, padding="same"), share_weights=True)(levels)
+
+
+def _logits(image: object, levels: list, query: object) -> object:
+    return layers.LogitFusion()([keras.layers.GlobalAveragePooling2D()(level) for level in levels])
+
+
+def _router(partition: bool) -> Callable:
+    def outputs(image: object, levels: list, query: object) -> object:
+        def encoder() -> keras.Model:
+            start = keras.Input((None, None, 3))
+            return keras.Sequential([start, keras.layers.Dense(2), keras.layers.GlobalAveragePooling2D()])
+
+        return layers.LevelRouter([encoder() for _ in range(LEVELS)], partition=partition)([*levels, query])
+
+    return outputs
+
+
+def _diversity(image: object, levels: list, query: object) -> object:
+    return losses.PyramidDiversity()(levels)
+
+
+ROWS: dict[str, Callable] = {
+    "AdaptiveDepthPyramid": _of_image("AdaptiveDepthPyramid", LEVELS),
+    "AdaptiveDepthPyramid, hard": _of_image("AdaptiveDepthPyramid", LEVELS, hard=True),
+    "AntiAliasedDownsample2D": _of_image("AntiAliasedDownsample2D"),
+    "AntiAliasedDownsample2D, hard": _of_image("AntiAliasedDownsample2D", filters=4, hard=True),
+    "BilinearDownsample2D": _of_image("BilinearDownsample2D", scale_factor=2.7, antialias=True),
+    "BlurPool2D": _of_image("BlurPool2D", pool_size=2),
+    "ChannelAdaptiveDownsample2D": _of_image("ChannelAdaptiveDownsample2D"),
+    "ChannelAdaptiveDownsample2D, hard": _of_image("ChannelAdaptiveDownsample2D", hard=True),
+    "ContentAdaptiveDownsample2D": _of_image("ContentAdaptiveDownsample2D"),
+    "ContentAdaptiveDownsample2D, hard": _of_image("ContentAdaptiveDownsample2D", hard=True),
+    "FeaturePyramid": _of_levels("FeaturePyramid", 4, extra_levels=1),
+    "GaussianPyramid": _of_image("GaussianPyramid", LEVELS),
+    "GradientNormalization": _of_image("GradientNormalization"),
+    "GumbelLevelSelector": _of_query("GumbelLevelSelector"),
+    "GumbelLevelSelector, hard": _of_query("GumbelLevelSelector", hard=True),
+    "LaplacianPyramid": _of_image("LaplacianPyramid", LEVELS),
+    "LaplacianReconstruction": _of_levels("LaplacianReconstruction"),
+    "LearnableDownsample2D": _of_image("LearnableDownsample2D"),
+    "LearnableDownsample2D, hard": _of_image("LearnableDownsample2D", hard=True),
+    "LearnablePyramid": _of_image("LearnablePyramid", LEVELS),
+    "LearnableStrideConv2D": _of_image("LearnableStrideConv2D"),
+    "LearnableStrideConv2D, hard": _of_image("LearnableStrideConv2D", hard=True),
+    "LevelRouter": _router(partition=True),
+    "LevelRouter, partition=False": _router(partition=False),
+    "LogitFusion": _logits,
+    "PerLevel": _per_level,
+    "PyramidBlock": _of_image("PyramidBlock", 4),
+    "PyramidConv2D": _of_levels("PyramidConv2D", 4),
+    "PyramidDiversity": _diversity,
+    "QueryLevelSelector": _of_query("QueryLevelSelector", LEVELS, objective="value"),
+    "QueryLevelSelector, hard": _of_query("QueryLevelSelector", LEVELS, hard=True),
+    "SpatialTransformerDownsample2D": _of_image("SpatialTransformerDownsample2D"),
+    "SpatialTransformerDownsample2D, hard": _of_image("SpatialTransformerDownsample2D", hard=True),
+    "SpectralDownsample2D": _of_image("SpectralDownsample2D"),
+    "SpectralDownsample2D, hard": _of_image("SpectralDownsample2D", hard=True),
+    "UpsampleConcat": _of_levels("UpsampleConcat"),
+    "WeightedFusion": _of_levels("WeightedFusion"),
+    "WeightedFusion, hard": _of_levels("WeightedFusion", "softmax", hard=True),
+}
+
+
+def model(*rows: str) -> keras.Model:
+    """Return a model of some rows, of float32, its weights moved off their initial values; its outputs are a dict."""
+    image = keras.Input((None, None, LEVELS), name="image")
+    levels, query = layers.GaussianPyramid(LEVELS)(image), keras.layers.GlobalAveragePooling2D()(image)
+    outputs = {}
+    for index, row in enumerate(ROWS):
+        if row in rows:
+            found = tf.nest.flatten(ROWS[row](image, levels, query))
+            outputs.update({f"row{index:02d}_{k}": y for k, y in enumerate(found)})
+    made = keras.Model(image, outputs)
+    rng = np.random.default_rng(2)
+    for weight in made.weights:
+        weight.assign(weight + 0.05 * rng.standard_normal(weight.shape))
+    return made
+
+
+def row_of(output: str) -> str:
+    """Return the row that an output of `model` belongs to."""
+    return list(ROWS)[int(output[3:5])]
+
+
+def inputs(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(batch * height * width)
+    return {"image": rng.standard_normal((batch, height, width, LEVELS)).astype(np.float32)}
+
+
+def write(made: keras.Model, folder: Path, *, portable: bool = False) -> Path:
+    """Write what `export_saved_model` does, without its check: the readers are the check."""
+    specs = input_specs(made)
+    function = endpoint(made, output_names(made), portable=portable)
+    serve = (lambda *tensors: function(dict(zip(specs, tensors))), list(specs.values()))
+    write_saved_model(made, {"serve": serve}, folder)
+    return folder
+
+
+def keras_answers(made: keras.Model) -> list[tuple[dict, dict]]:
+    """Return (inputs, outputs) by name for each of the sizes."""
+    batches = [inputs(*size) for size in SIZES]
+    return [(batch, {name: np.asarray(y) for name, y in made(batch["image"]).items()}) for batch in batches]

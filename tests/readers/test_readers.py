@@ -1,0 +1,54 @@
+"""Every reader answers every row as Keras does, on images of three sizes, one of them odd, in two batch sizes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.readers import rows, runtimes, table
+from tfpyramid import layers
+from tfpyramid._compat import keras, write_saved_model
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory):
+    return table.whole(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("name", runtimes.WHOLE)
+def test_a_model_of_every_row_is_answered_as_by_keras(name, everything, tmp_path):
+    found = table.errors(runtimes.WHOLE[name], *everything, tmp_path)
+    assert sorted(found) == sorted(rows.ROWS)
+    assert {row: error for row, error in found.items() if not error <= table.TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("row", rows.ROWS)
+def test_a_portable_export_is_converted_and_answered_as_by_keras(row, tmp_path):
+    saved_model, expected = table.single(row, tmp_path)
+    found = {name: table.errors(reader, saved_model, expected, tmp_path) for name, reader in runtimes.BY_ROW.items()}
+    assert {name: each for name, each in found.items() if not each[row] <= table.TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("policy, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
+def test_a_tfsm_layer_is_fine_tuned_with_the_gradients_of_the_model(policy, tolerance, tmp_path):
+    """The step of `fit` is that of the model before it was saved, straight-through gradients included."""
+    image = keras.Input((None, None, 3), name="image")
+    level = layers.LearnableDownsample2D(4, hard=True, dtype=policy)(image)
+    vector = keras.layers.GlobalAveragePooling2D(dtype=policy)(level)
+    made = keras.Model(image, keras.layers.Dense(2, dtype="float32")(vector))
+    spec = tf.TensorSpec((None, None, None, 3), name="image")
+    write_saved_model(made, {"serve": (lambda x: made(x), [spec])}, tmp_path / "export")
+    layer = keras.layers.TFSMLayer(str(tmp_path / "export"), call_endpoint="serve")
+    again = keras.Model(image, layer(image))
+    start = [w.numpy() for w in made.trainable_weights]
+    assert len(again.trainable_weights) == len(start)
+    x = np.random.default_rng(0).random((4, 9, 12, 3), np.float32)
+    y = np.float32([[0, 1], [1, 0], [1, 1], [0, 0]])
+    for each in (made, again):
+        each.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
+        each.fit(x, y, batch_size=4, verbose=0)
+    trained = [w.numpy() for w in again.trainable_weights]
+    for weight, before in zip(made.trainable_weights, start, strict=True):
+        (found,) = [w for w in trained if w.shape == before.shape]
+        moved = weight.numpy() - before
+        assert np.any(moved), weight.name
+        np.testing.assert_allclose(found - before, moved, atol=tolerance * np.abs(moved).max())
