@@ -28,7 +28,7 @@ test-legacy: $(VENV)/.installed-test,legacy
 
 # What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
 test-readers: $(READERS_VENV)/.installed-readers
-	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers tests/benchmarks/test_serving.py
+	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8

@@ -3,10 +3,10 @@
     pip install -e '.[readers]' matplotlib tqdm
     python benchmarks/bench_serving.py [--output FOLDER] [--quick]
 
-A small pyramid network, exported, behind the two servers of examples/serving, one after the other, on this machine: eight
-clients ask each about one image of 64 pixels a side, over and over for 30 seconds, behind a warm-up of 3. Every answer's
-status is checked and the first of each client is compared with Keras's. Clients and server share the cores. Memory is the
-resident set of the server, twice a second. `--quick` asks for a second.
+A small pyramid network, exported, behind the two servers of examples/serving, one after the other, on this machine:
+eight clients ask each about one image of 64 pixels a side, over and over for 30 seconds, behind a warm-up of 3. Every
+answer's status is checked and the first of each client is compared with Keras's. Clients and server share the cores.
+Memory is the resident set of the server, twice a second. `--quick` asks for a second.
 """
 
 from __future__ import annotations
@@ -102,7 +102,12 @@ def ask_rest(address: str, image: np.ndarray) -> Ask:
 
 
 def load(
-    address: str, pid: int, client: Callable[[str, np.ndarray], Ask], image: np.ndarray, expected: np.ndarray, seconds: float
+    address: str,
+    pid: int,
+    client: Callable[[str, np.ndarray], Ask],
+    image: np.ndarray,
+    expected: np.ndarray,
+    seconds: float,
 ) -> dict[str, Any]:
     """Ask from all clients for some seconds; return what came of it."""
     taken: list[list[float]] = [[] for _ in range(CLIENTS)]

@@ -3,8 +3,8 @@
     pip install 'tfpyramid[readers]'
     python examples/serving/grpc_server.py served/pyramid/1 --name pyramid --port 8500
 
-The interface is the genuine one, `PredictionService` of tensorflow-serving-api, so that a client of this server is one of
-TensorFlow Serving; the server is not: it has one model, one version, `Predict` alone, and no batching. It is reached
+The interface is the genuine one, `PredictionService` of tensorflow-serving-api, so that a client of this server is one
+of TensorFlow Serving; the server is not: it has one model, one version, `Predict` alone, and no batching. It is reached
 from this machine alone. It stops when it is interrupted or terminated.
 """
 
@@ -33,9 +33,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, name: str, model: served.Served) -> None:
         self._name, self._model = name, model
 
-    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
+    def Predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
         if request.model_spec.name != self._name:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({request.model_spec.name})")
+            asked = request.model_spec.name
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({asked})")
         signature = request.model_spec.signature_name or "serving_default"
         try:
             outputs = self._model(signature, {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()})

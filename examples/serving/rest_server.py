@@ -2,7 +2,8 @@
 
     pip install 'tfpyramid[readers]'
     python examples/serving/rest_server.py served/pyramid/1 --name pyramid --port 8501
-    curl localhost:8501/v1/models/pyramid:predict -d '{"instances": [[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]]}'
+    curl localhost:8501/v1/models/pyramid:predict -H 'content-type: application/json' \\
+        -d '{"instances": [[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]]}'
 
 Requests and answers are those of TensorFlow Serving's `:predict`, by rows ("instances", "predictions"); the server is
 KServe's own, on a port that is reached from this machine alone. It stops when it is interrupted or terminated.

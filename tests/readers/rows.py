@@ -1,7 +1,8 @@
 """What the readers of an export read: a model for each row of the table, and one of all rows.
 
-Every row is a layer by default, or with `hard=True`, between the input "image" [batch, height, width, 3] and its outputs.
-A layer that takes levels takes those of a Gaussian pyramid, and one that takes vectors the means of the channels.
+Every row is a layer by default, or with an option, between the input "image" [batch, height, width, 3] and its
+outputs. A layer that takes levels takes those of a Gaussian pyramid, and one that takes vectors the means of
+the channels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The readers of an export: each a function of (folder of a SavedModel, batches of inputs by name, empty folder).
 
-Each returns the outputs by name of every batch. What a reader needs is imported in it: the table of readers is looked at
-where they are not installed.
+Each returns the outputs by name of every batch. What a reader needs is imported in it: the table of readers is looked
+at where they are not installed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def run(*command: object) -> str:
 def python(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]:
     given = {f"{n}/{name}": array for n, batch in enumerate(batches) for name, array in batch.items()}
     np.savez(folder / "inputs.npz", **given)
-    run(sys.executable, Path(__file__).with_name("in_python.py"), saved_model, folder / "inputs.npz", folder / "out.npz")
+    program = Path(__file__).with_name("in_python.py")
+    run(sys.executable, program, saved_model, folder / "inputs.npz", folder / "out.npz")
     answers = dict(np.load(folder / "out.npz", allow_pickle=False))
     found = [{k.split("/")[1]: v for k, v in answers.items() if k.startswith(f"{n}/")} for n in range(len(batches))]
     found[-1].update({name: v for name, v in answers.items() if name.startswith("gradient/")})
@@ -100,7 +101,8 @@ def grpc(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]
 
     found = []
     most = [("grpc.max_receive_message_length", 2**26)]
-    with started.server("grpc_server.py", saved_model, "rows") as (address, _), grpc.insecure_channel(address, most) as channel:
+    with started.server("grpc_server.py", saved_model, "rows") as (address, _):
+        channel = grpc.insecure_channel(address, most)
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         for batch in batches:
             request = predict_pb2.PredictRequest()
@@ -138,7 +140,8 @@ def onnx(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]
     import onnxruntime
     import tf2onnx
 
-    loaded = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    model = tf.saved_model.load(str(saved_model))  # Without it, the signature would lose its variables.
+    loaded = model.signatures["serving_default"]
     specs = list(loaded.structured_input_signature[1].values())
     function = tf.function(lambda *tensors: loaded(**dict(zip([s.name for s in specs], tensors))), autograph=False)
     proto, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=18)

@@ -35,7 +35,8 @@ def single(row: str, folder: Path) -> tuple[Path, list]:
 def errors(reader: Callable, saved_model: Path, expected: list, folder: Path) -> Errors:
     """Return the largest error of each row over all sizes; infinite if a shape is wrong."""
     found: Errors = {}
-    for answers, (_, outputs) in zip(reader(saved_model, [batch for batch, _ in expected], folder), expected, strict=True):
+    read = reader(saved_model, [batch for batch, _ in expected], folder)
+    for answers, (_, outputs) in zip(read, expected, strict=True):
         for name, y in outputs.items():
             row = rows.row_of(name)
             found[row] = max(found.get(row, 0.0), error(answers[name], y))

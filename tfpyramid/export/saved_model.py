@@ -67,8 +67,8 @@ def export_saved_model(
         sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
             random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
         overwrite: replace a SavedModel that stands in the place of the new one.
-        portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an axis
-            are then counted in float32; TensorFlow itself is faster without.
+        portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an
+            axis are then counted in float32; TensorFlow itself is faster without.
 
     Returns:
         The folder of the model: `path`, or the numbered folder in it.

@@ -1,7 +1,7 @@
 """Operations that every reader of an export knows, for those that only TensorFlow has.
 
-In a `portable()` context a model is traced for TFLite, ONNX and OpenVINO: places are counted in float32, since TFLite has
-no arithmetic of float64; a remainder is taken of what is not negative, since tf2onnx truncates that of integers; and what
+In a `portable()` context a model is traced for TFLite, ONNX and OpenVINO: places are counted in float32, since TFLite
+has no arithmetic of float64; a remainder is taken such that truncating is right, as tf2onnx does of integers; and what
 these runtimes lack is made of what they have. Gradients are the same.
 """
 

@@ -1,0 +1,83 @@
+"""The C client: TensorFlow Serving's loader answers as Keras does, for the quickstart's model and for questions."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.examples import script
+from tests.readers import runtimes
+from tfpyramid import layers, models
+from tfpyramid._compat import keras, write_saved_model
+
+if not Path(tf.sysconfig.get_lib(), "libtensorflow_cc.so.2").exists():
+    pytest.skip("this TensorFlow brings no libtensorflow_cc.so.2", allow_module_level=True)
+
+
+def quickstart():
+    sys.path.insert(0, str(script.ROOT / "examples"))
+    import quickstart
+
+    image = np.random.default_rng(0).random((2, 33, 47, 3), np.float32)
+    return quickstart.build_model(), [{"image": image}, {"image": image[:1, :24, :30]}]
+
+
+def questions():
+    rng = np.random.default_rng(0)
+    question = rng.integers(0, 9, (3, 5)).astype(np.int32)
+    image = rng.random((3, 64, 61, 3), np.float32)
+    small = {"image": image[:1, :40, :32], "question": question[:1, :2]}
+    return models.pyramid_vlm(9, 4, filters=4, units=8), [{"image": image, "question": question}, small]
+
+
+def write(made, batch, folder):
+    names = list(batch)
+    specs = [tf.TensorSpec([None] * array.ndim, array.dtype, name) for name, array in batch.items()]
+    specs[0] = tf.TensorSpec((None, None, None, 3), tf.float32, "image")
+
+    def call(*tensors):
+        answer = made(dict(zip(names, tensors)) if len(names) > 1 else tensors[0])
+        return answer if isinstance(answer, dict) else {"label": answer}
+
+    write_saved_model(made, call, specs, folder)
+
+
+@pytest.mark.parametrize("make", [quickstart, questions])
+def test_the_client_answers_as_keras(make, tmp_path):
+    made, batches = make()
+    write(made, batches[0], tmp_path / "model")
+    for batch, answers in zip(batches, runtimes.c(tmp_path / "model", batches, tmp_path), strict=True):
+        expected = made(batch if len(batch) > 1 else batch["image"])
+        expected = expected if isinstance(expected, dict) else {"label": expected}
+        assert sorted(answers) == sorted(expected)
+        for name, y in expected.items():
+            np.testing.assert_allclose(answers[name], y, atol=1e-5)
+
+
+def test_the_client_says_what_is_wrong(tmp_path):
+    image = keras.Input((None, None, 3), name="image")
+    made = keras.Model(image, layers.LearnableDownsample2D()(image))
+    batch = {"image": np.zeros((1, 4, 4, 3), np.float32)}
+    write(made, batch, tmp_path / "model")
+    runtimes.c(tmp_path / "model", [batch], tmp_path)  # Which builds it.
+    name, raw = "serving_default_image:0", tmp_path / "image.raw"
+    model, out = tmp_path / "model", ["--", "StatefulPartitionedCall:0", tmp_path / "out"]
+    for words, message in (
+        ([], "usage: predict SAVED_MODEL"),
+        ([tmp_path / "none"], "cannot load"),
+        ([model, name, "float32", "1x4x4x3", tmp_path / "none", *out], "cannot read"),
+        ([model, name, "float32", "1x4x5x3", raw, *out], f"{raw} must have 240 bytes"),
+        ([model, name, "float32", "1x-4x3", raw, *out], "shape must be like 1x33x47x3, not 1x-4x3"),
+        ([model, name, "float64", "1x4x4x3", raw, *out], "dtype must be float32 or int32, not float64"),
+        ([model, "nothing:0", "float32", "1x4x4x3", raw, *out], "no tensor nothing:0 in the model"),
+        ([model, name, "float32", "1x4x4x3", raw], "there must be an output behind --"),
+        ([model, *out], "cannot run: "),
+        ([model, name, "float32", "4x4x3", raw, *out], "cannot run: "),
+    ):
+        command = [str(word) for word in (tmp_path / "predict", *words)]
+        ended = subprocess.run(command, env=runtimes.QUIET, capture_output=True, text=True)
+        assert ended.returncode == 1
+        assert f"predict: {message}" in ended.stderr, (message, ended.stderr[-500:])
