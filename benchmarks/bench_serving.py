@@ -37,6 +37,7 @@ import started  # noqa: E402
 
 CLIENTS, SIDE = 8, 64
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
+EDGES = np.geomspace(1, 10000, 81)  # Of the histogram, in milliseconds.
 COLORS = {"gRPC": "#0072b2", "REST": "#d55e00"}
 
 Ask = Callable[[], np.ndarray]
@@ -148,7 +149,7 @@ def load(
         **{f"p{q}": round(float(np.percentile(every, q)), 2) for q in (50, 99)},
         "errors": errors,
         "memory": memory,
-        "histogram": np.histogram(every, np.geomspace(1, 1000, 61))[0].tolist(),
+        "histogram": np.histogram(every, EDGES)[0].tolist(),
     }
 
 
@@ -180,14 +181,14 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
     """Return how long requests took, and beside it the memory of the servers over time."""
     page = Figure(figsize=(10, 4), dpi=100, facecolor="white", layout="constrained")
     left, right = page.subplots(1, 2)
-    edges = np.geomspace(1, 1000, 61)
     for row in rows:
         color, name = COLORS[row["server"]], row["server"]
-        left.stairs(np.array(row["histogram"]) / row["requests"], edges, color=color, linewidth=2, label=name)
+        left.stairs(np.array(row["histogram"]) / row["requests"], EDGES, color=color, linewidth=2, label=name)
         left.axvline(row["p99"], color=color, linestyle="--", linewidth=1.2)
         right.plot(*zip(*row["memory"]), color=color, linewidth=2, label=name)
     left.set(xscale="log", xlabel="milliseconds; dashed: 99 of 100 are faster", ylabel="share of the requests")
-    right.set(ylim=(0, None), xlabel="seconds", ylabel="resident memory of the server, MiB")
+    highest = max(memory for row in rows for _, memory in row["memory"])
+    right.set(ylim=(0, 1.3 * highest), xlabel="seconds", ylabel="resident memory of the server, MiB")
     for axes in (left, right):
         axes.grid(color="#dddddd", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ import tensorflow as tf  # noqa: E402
 # tensorflow-addons lives on this TensorFlow alone; there it must be installed, since that is what the leg is for.
 collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons.py"]
 # These need converters and servers, which `make test-readers` installs and asks for.
-collect_ignore += [] if "TFPYRAMID_READERS" in os.environ else ["readers/test_readers.py"]
+collect_ignore += [] if "TFPYRAMID_READERS" in os.environ else ["readers"]
 
 # The tests run side by side in as many processes as there are processors.
 tf.config.threading.set_inter_op_parallelism_threads(1)

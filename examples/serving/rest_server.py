@@ -5,12 +5,14 @@
     curl localhost:8501/v1/models/pyramid:predict -H 'content-type: application/json' \\
         -d '{"instances": [[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]]}'
 
-Requests and answers are those of TensorFlow Serving's `:predict`, by rows ("instances", "predictions"); the server is
-KServe's own, on a port that is reached from this machine alone. It stops when it is interrupted or terminated.
+Requests and answers are those of TensorFlow Serving's `:predict`, by rows ("instances", "predictions"), with the bytes
+of files as {"b64": "..."}; the server is KServe's own, on a port that is reached from this machine alone. It stops when
+it is interrupted or terminated.
 """
 
 from __future__ import annotations
 
+import base64
 import socket
 import sys
 from typing import Any
@@ -51,12 +53,21 @@ class SavedModel(Model):
 
     def _columns(self, rows: list, signature: str) -> dict[str, np.ndarray]:
         """Return the inputs by name; the rows of a model of one input may be its values."""
-        if not isinstance(rows[0], dict):
+        if not isinstance(rows[0], dict) or _is_bytes(rows[0]):
             name = self._model.only_input(signature)
             if name is None:
                 raise ValueError("each of the instances must be an object, as the model has more than one input")
             rows = [{name: row} for row in rows]
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return {name: np.array([_value(row[name]) for row in rows]) for name in rows[0]}
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"b64"}
+
+
+def _value(value: Any) -> Any:
+    # An array of `bytes` objects would lose zeros at their ends.
+    return np.array(base64.b64decode(value["b64"]), object) if _is_bytes(value) else value
 
 
 def main() -> None:

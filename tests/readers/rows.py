@@ -137,3 +137,12 @@ def keras_answers(made: keras.Model) -> list[tuple[dict, dict]]:
     """Return (inputs, outputs) by name for each of the sizes."""
     batches = [inputs(*size) for size in SIZES]
     return [(batch, {name: np.asarray(y) for name, y in made(batch["image"]).items()}) for batch in batches]
+
+
+def keras_gradient(made: keras.Model) -> np.ndarray:
+    """Return the gradient of the last of the batches, of the sum of the mean squares of all outputs."""
+    image = tf.constant(inputs(*SIZES[-1])["image"])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        objective = tf.add_n([tf.reduce_mean(tf.square(y)) for y in made(image).values()])
+    return tape.gradient(objective, image).numpy()

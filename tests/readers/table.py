@@ -20,10 +20,10 @@ TOLERANCE = 1e-5  # Of the largest magnitude of an output, where that is over 1.
 Errors = dict[str, float]
 
 
-def whole(folder: Path) -> tuple[Path, list]:
-    """Return the export of a model of every row, and what Keras answers."""
+def whole(folder: Path) -> tuple[Path, list, np.ndarray]:
+    """Return the export of a model of every row, and what Keras answers, with the gradient of the last batch."""
     made = rows.model(*rows.ROWS)
-    return rows.write(made, folder / "whole"), rows.keras_answers(made)
+    return rows.write(made, folder / "whole"), rows.keras_answers(made), rows.keras_gradient(made)
 
 
 def single(row: str, folder: Path) -> tuple[Path, list]:
@@ -69,7 +69,7 @@ def main() -> None:
 
     found: dict[str, Errors] = {name: {} for name in (*runtimes.WHOLE, *runtimes.BY_ROW)}
     with tempfile.TemporaryDirectory() as folder:
-        saved_model, expected = whole(Path(folder))
+        saved_model, expected, _ = whole(Path(folder))
         for name, reader in runtimes.WHOLE.items():
             with tempfile.TemporaryDirectory() as empty:
                 found[name] = errors(reader, saved_model, expected, Path(empty))

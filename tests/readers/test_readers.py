@@ -16,9 +16,16 @@ def everything(tmp_path_factory):
 
 @pytest.mark.parametrize("name", runtimes.WHOLE)
 def test_a_model_of_every_row_is_answered_as_by_keras(name, everything, tmp_path):
-    found = table.errors(runtimes.WHOLE[name], *everything, tmp_path)
+    found = table.errors(runtimes.WHOLE[name], *everything[:2], tmp_path)
     assert sorted(found) == sorted(rows.ROWS)
     assert {row: error for row, error in found.items() if not error <= table.TOLERANCE} == {}
+
+
+def test_its_gradient_without_the_package_is_that_of_keras(everything, tmp_path):
+    saved_model, expected, gradient = everything
+    answers = runtimes.python(saved_model, [batch for batch, _ in expected], tmp_path)
+    assert np.any(gradient)
+    assert table.error(answers[-1]["gradient/image"], gradient) <= table.TOLERANCE
 
 
 @pytest.mark.parametrize("row", rows.ROWS)

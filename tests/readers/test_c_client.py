@@ -2,23 +2,18 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.examples import script
 from tests.readers import runtimes
 from tfpyramid import layers, models
 from tfpyramid._compat import keras, write_saved_model
 
-if not Path(tf.sysconfig.get_lib(), "libtensorflow_cc.so.2").exists():
-    pytest.skip("this TensorFlow brings no libtensorflow_cc.so.2", allow_module_level=True)
-
 
 def quickstart():
-    sys.path.insert(0, str(script.ROOT / "examples"))
+    sys.path.insert(0, str(runtimes.ROOT / "examples"))
     import quickstart
 
     image = np.random.default_rng(0).random((2, 33, 47, 3), np.float32)
@@ -42,7 +37,7 @@ def write(made, batch, folder):
         answer = made(dict(zip(names, tensors)) if len(names) > 1 else tensors[0])
         return answer if isinstance(answer, dict) else {"label": answer}
 
-    write_saved_model(made, call, specs, folder)
+    write_saved_model(made, {"serve": (call, specs)}, folder)
 
 
 @pytest.mark.parametrize("make", [quickstart, questions])

@@ -1,0 +1,34 @@
+"""The table of docs/serving.md, which `make test-readers` holds to be true, is whole."""
+
+import inspect
+from pathlib import Path
+
+from tfpyramid import layers
+
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+READERS = ["Python", "C", "saved_model_cli", "TFSMLayer", "gRPC", "REST", "TFLite", "ONNX", "OpenVINO"]
+
+
+def table():
+    """Return the header, and the cells of each row by its name."""
+    text = PAGE.read_text().split("<!-- readers -->\n")[1].split("<!-- /readers -->")[0]
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return header[1:], {name: cells for name, *cells in rows}
+
+
+def test_every_layer_has_a_row_and_what_chooses_has_one_for_hard():
+    _, rows = table()
+    expected = set()
+    for name in layers.__all__:
+        expected.add(f"`{name}`")
+        if "hard" in inspect.signature(getattr(layers, name)).parameters:
+            expected.add(f"`{name}`, hard")
+    assert expected <= set(rows)
+    # Beside those, a layer of another room, an option, and the last line.
+    assert set(rows) - expected == {"`PyramidDiversity`", "`LevelRouter`, partition=False", "largest error"}
+
+
+def test_every_reader_has_a_column_and_no_cell_is_empty():
+    readers, rows = table()
+    assert readers == READERS
+    assert all(len(cells) == len(READERS) and all(cells) for cells in rows.values())
