@@ -1,0 +1,209 @@
+"""A program that sees that models cross between the three Kerases: `make test-crossing` runs it in each of them.
+
+    python -m tests.crossing write FOLDER    # models of this Keras, what they hold, and what they answer
+    python -m tests.crossing read FOLDER     # those of the other two, here
+
+It writes each model as a file of weights and as a SavedModel, with its weights moved off where they start by numbers
+of this Keras's own. Reading, SavedModels are asked before this package can be imported, and files of weights are loaded
+into what the same builder makes here. A line is printed for each pair, and the exit status is 1 if anything is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+KERASES = ("keras-3", "tf_keras", "keras-2")
+# Of the largest magnitude of what is compared.
+TOLERANCE = 1e-5
+# Every graph here runs once, and costs more to optimise than that.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+Arrays = dict[str, np.ndarray]
+
+
+def this_keras() -> str:
+    """Return which of the three this is, without importing it."""
+    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
+        return "tf_keras"
+    return f"keras-{importlib.metadata.version('keras').split('.')[0]}"
+
+
+def segmenter() -> Any:
+    """Return a network of many of the layers, with batch normalisation."""
+    from tfpyramid import models
+
+    return models.pyramid_segmenter(3, num_levels=3, filters=4, num_convolutions=1)
+
+
+def visual_questions() -> Any:
+    """Return a network that chooses a level and runs one encoder, a model of a class of its own."""
+    from tfpyramid import models
+
+    return models.pyramid_vlm(12, 5, num_levels=3, filters=2, units=6)
+
+
+def every_layer() -> Any:
+    """Return a model with an output for each layer, and one more where the layer has a straight-through form."""
+    from tfpyramid import layers, losses
+    from tfpyramid._compat import keras
+
+    image = keras.Input((None, None, 3), name="image")
+    steps = {
+        "AntiAliasedDownsample2D": {"kernel_bits": 4},
+        "ChannelAdaptiveDownsample2D": {"reduction": 1},
+        "ContentAdaptiveDownsample2D": {"hidden": 3},
+        "LearnableDownsample2D": {"kernel_bits": 4},
+        "LearnableStrideConv2D": {"initial_strides": (1.6, 2.3)},
+        "SpatialTransformerDownsample2D": {"filters": 2, "grid_size": 2},
+        "SpectralDownsample2D": {"initial_strides": (1.5, 2.4)},
+    }
+    outputs = {}
+    for name, arguments in steps.items():
+        for hard in (False, True):
+            layer = getattr(layers, name)(**arguments, hard=hard, name=name + "_hard" * hard)
+            outputs[layer.name] = layer(image)
+    for name in ("BilinearDownsample2D", "BlurPool2D"):
+        outputs[name] = getattr(layers, name)(name=name)(image)
+    outputs["GaussianPyramid"] = layers.GaussianPyramid(2, name="GaussianPyramid")(image)[1]
+    bands = layers.LaplacianPyramid(3, name="LaplacianPyramid")(image)
+    outputs["LaplacianReconstruction"] = layers.LaplacianReconstruction(name="LaplacianReconstruction")(bands)
+    levels, gates = layers.AdaptiveDepthPyramid(3, hard=True, name="AdaptiveDepthPyramid")(image)
+    outputs["gates"] = gates
+    levels = losses.PyramidDiversity(name="PyramidDiversity")(levels)
+    levels = layers.GradientNormalization(name="GradientNormalization")(levels)
+    features = layers.FeaturePyramid(4, name="FeaturePyramid")(levels)
+    for hard in (False, True):
+        name = "WeightedFusion" + "_hard" * hard
+        outputs[name] = layers.WeightedFusion("softmax", per_channel=True, hard=hard, name=name)(features)
+    outputs["PyramidBlock"] = layers.PyramidBlock(2, name="PyramidBlock")(image)
+    pools = layers.PerLevel(keras.layers.GlobalAveragePooling2D(name="pool"), name="PerLevel")(features)
+    outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)
+    outputs["GumbelLevelSelector"] = layers.GumbelLevelSelector(name="GumbelLevelSelector")(pools[0])
+    return keras.Model(image, outputs, name="every_layer")
+
+
+BUILDERS: dict[str, Callable] = {"every_layer": every_layer, "segmenter": segmenter, "visual_questions": visual_questions}
+
+
+def inputs_of(name: str, rng: np.random.Generator) -> Arrays:
+    inputs: Arrays = {"image": rng.random([2, 15, 18, 3], np.float32)}
+    if name == "visual_questions":
+        inputs["question"] = rng.integers(0, 12, [2, 4]).astype(np.int32)
+    return inputs
+
+
+def by_position(model: Any, names: list[str]) -> Callable:
+    """Return the model as a function of tensors, its outputs in the order of their names."""
+
+    def function(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        y = model(dict(zip(names, tensors)) if len(tensors) > 1 else tensors[0])
+        return y if isinstance(y, dict) else {"output": y}
+
+    return function
+
+
+def answers(function: Callable, inputs: Arrays) -> Arrays:
+    """Return the outputs, and the gradient for the image of their sum, each element with a weight of its own."""
+    tensors = [tf.constant(x) for x in inputs.values()]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors[0])
+        outputs = dict(sorted(function(*tensors).items()))
+        shares = [tf.reshape(tf.cos(tf.range(tf.size(y), dtype=y.dtype)), tf.shape(y)) for y in outputs.values()]
+        objective = tf.add_n([tf.reduce_sum(y * share) for y, share in zip(outputs.values(), shares)])
+    gradient = tape.gradient(objective, tensors[0], unconnected_gradients="zero")
+    return {"gradient": gradient.numpy(), **{f"output {name}": y.numpy() for name, y in outputs.items()}}
+
+
+def write(folder: Path) -> int:
+    from tfpyramid import layers
+    from tfpyramid._compat import nested_layers, write_saved_model
+
+    seen = {"PyramidDiversity"}
+    folder = folder / this_keras()
+    folder.mkdir(parents=True)
+    for name, build in BUILDERS.items():
+        rng = np.random.default_rng(zlib.crc32(f"{name} {this_keras()}".encode()))
+        model = build()
+        for weight in model.weights:
+            weight.assign(weight + 0.1 * tf.cast(rng.random(weight.shape) - 0.3, weight.dtype))
+        seen.update(type(layer).__name__ for layer in nested_layers(model))
+        inputs = inputs_of(name, rng)
+        function = by_position(model, list(inputs))
+        specs = [tf.TensorSpec([None, None, None, 3][: x.ndim], x.dtype) for x in inputs.values()]
+        model.save_weights(str(folder / f"{name}.weights.h5"))
+        write_saved_model(model, {"serve": (function, specs)}, folder / name)
+        np.savez(folder / f"{name}.inputs.npz", **inputs)
+        np.savez(folder / f"{name}.answers.npz", **answers(function, inputs))
+    missing = sorted(set(layers.__all__) - seen)
+    if missing:
+        print(f"{this_keras()}: no model here has the layers {missing}; put them in tests/crossing.py")
+    return bool(missing)
+
+
+def differences(actual: Arrays, folder: Path, name: str) -> Iterator[tuple[str, float]]:
+    """Yield how far each answer is from the one that was written."""
+    expected = dict(np.load(folder / f"{name}.answers.npz", allow_pickle=False))
+    for key in sorted({*expected, *actual}):
+        if key not in expected or key not in actual:
+            yield f"{key} is missing", np.inf
+        elif expected[key].shape != actual[key].shape:
+            yield f"{key} is of shape {actual[key].shape}, not {expected[key].shape}", np.inf
+        else:
+            error = np.max(np.abs(actual[key] - expected[key])) / max(1.0, np.max(np.abs(expected[key])))
+            yield key, float(error) if np.isfinite(error) else np.inf
+
+
+def from_saved_model(folder: Path, name: str) -> Callable:
+    assert "tfpyramid" not in sys.modules
+    loaded = tf.saved_model.load(str(folder / name))
+    # Asked for here: without the model, the endpoint would lose its variables.
+    return lambda *tensors: loaded.serve(*tensors)
+
+
+def from_weights(folder: Path, name: str) -> Callable:
+    model = BUILDERS[name]()
+    model.load_weights(str(folder / f"{name}.weights.h5"))
+    return by_position(model, list(np.load(folder / f"{name}.inputs.npz", allow_pickle=False)))
+
+
+def read(folder: Path) -> int:
+    """Print a line for each way into this Keras, and what is off below it; return 1 if anything is."""
+    failed = False
+    writers = [keras for keras in KERASES if keras != this_keras()]
+    for kind, load in (("SavedModels", from_saved_model), ("weights", from_weights)):
+        for writer in writers:
+            count, worst, off = 0, 0.0, []
+            for name in BUILDERS:
+                try:
+                    inputs = dict(np.load(folder / writer / f"{name}.inputs.npz", allow_pickle=False))
+                    for what, error in differences(answers(load(folder / writer, name), inputs), folder / writer, name):
+                        count, worst = count + 1, max(worst, error)
+                        if error > TOLERANCE:
+                            off.append(f"{name}: {what}: off by {error:.2g} of the largest magnitude")
+                except Exception as error:
+                    off.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            state = "FAILED" if off else "equal"
+            print(f"{writer} -> {this_keras()}, {kind}: {state}, {count} arrays of {len(BUILDERS)} models, {worst:.1g}")
+            print("".join(f"    {line}\n" for line in off), end="", flush=True)
+            failed = failed or bool(off)
+    return failed
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["write", "read"])
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    sys.exit({"write": write, "read": read}[given.action](given.folder))
