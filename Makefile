@@ -8,7 +8,7 @@ ADDONS_VENV ?= .venv-addons
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-legacy lint bench clean
+.PHONY: demo test test-addons test-crossing test-legacy lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -24,6 +24,15 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py
+
+# Models written under each of the three Kerases answer equally under the other two.
+test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; failed=0; \
+	for action in write read; do \
+	  $(VENV)/bin/python -m tests.crossing $$action $$folder || failed=1; \
+	  TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python -m tests.crossing $$action $$folder || failed=1; \
+	  $(ADDONS_VENV)/bin/python -m tests.crossing $$action $$folder || failed=1; \
+	done; exit $$failed
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8

@@ -195,3 +195,10 @@ def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
                 f"Received: {name} of shape {shape}"
             )
     return shapes
+
+    # What was measured is no weight: with it, files of Keras 2, which saves metrics, would not cross.
+    def save_own_variables(self, store: Any) -> None:
+        pass
+
+    def load_own_variables(self, store: Any) -> None:
+        pass
