@@ -94,7 +94,7 @@ def every_layer() -> Any:
     return keras.Model(image, outputs, name="every_layer")
 
 
-BUILDERS: dict[str, Callable] = {"every_layer": every_layer, "segmenter": segmenter, "visual_questions": visual_questions}
+BUILDERS: dict[str, Callable] = {build.__name__: build for build in (every_layer, segmenter, visual_questions)}
 
 
 def inputs_of(name: str, rng: np.random.Generator) -> Arrays:
