@@ -9,7 +9,7 @@ READERS_VENV ?= .venv-readers
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-legacy test-readers lint bench clean
+.PHONY: demo test test-addons test-crossing test-legacy test-readers lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -25,6 +25,16 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py
+
+# Models written under each of the three Kerases answer equally under the other two.
+test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	for action in write read; do \
+		$(VENV)/bin/python -m tests.crossing $$action $$folder & one=$$!; \
+		TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python -m tests.crossing $$action $$folder & other=$$!; \
+		$(ADDONS_VENV)/bin/python -m tests.crossing $$action $$folder & third=$$!; \
+		wait $$one && wait $$other && wait $$third || exit 1; \
+	done
 
 # What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
 test-readers: $(READERS_VENV)/.installed-readers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,15 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import NO_AUTOCAST, keras
+
+
+def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
+    """Return the names in `dir`, which Keras goes through to save weights, less those in `second_names`.
+
+    Keras saves a layer under the first of its names, and Keras 2 and 3 begin at opposite ends: where a layer has two
+    names, one of them is left out, or files of weights would not cross.
+    """
+    return [name for name in names if name not in getattr(holder, "second_names", ())]
 
 
 class BaseLayer(keras.layers.Layer):
@@ -21,6 +31,9 @@ class BaseLayer(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+
+    def __dir__(self) -> list[str]:
+        return saved_names(self, super().__dir__())
 
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
         """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import check_layer
+from tfpyramid.layers._base import check_layer, saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 from tfpyramid.ops import borders
@@ -31,6 +31,9 @@ class PyramidVLM(keras.Model):
         input_shape: (height, width, channels) of the images; sides may be None.
         **kwargs: of `keras.Model`.
     """
+
+    # Keras saves them among the `layers`.
+    second_names = ("router", "selector", "question_encoder", "decoder")
 
     def __init__(
         self,
@@ -57,6 +60,9 @@ class PyramidVLM(keras.Model):
         self.router: LevelRouter = parts["router"]
         self.selector: QueryLevelSelector = parts["selector"]
         self.question_encoder, self.decoder = parts["question_encoder"], parts["decoder"]
+
+    def __dir__(self) -> list[str]:
+        return saved_names(self, super().__dir__())
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, tf.Tensor]:
         if not training or self.selector.objective != "value":

@@ -53,6 +53,7 @@ class PerLevel(ImageLayer):
         if self.share_weights:
             _checks.same_channels(shapes, because="`share_weights` is True")
         else:
+            self.second_names = ("layer",)
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
         for layer, shape in zip(self._layers_of(shapes), shapes):
             if not layer.built:

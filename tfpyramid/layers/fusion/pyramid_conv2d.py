@@ -12,7 +12,7 @@ from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.ops import convolution
 
 
-class _Conv2D(keras.layers.Conv2D):
+class LevelConv2D(keras.layers.Conv2D):
     """Keras's, for an empty batch too."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -63,7 +63,7 @@ class PyramidConv2D(PerLevel):
         share_weights: bool = False,
         **kwargs: Any,
     ) -> None:
-        conv = _Conv2D(
+        conv = LevelConv2D(
             _checks.integer("filters", filters, 1, "the channels of every output"),
             _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
             activation=activation,

@@ -171,6 +171,13 @@ class _MeanSeen(keras.metrics.Mean):
     def result(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
 
+    # What was measured is no weight: with it, files of Keras 2, which saves metrics, would not cross.
+    def save_own_variables(self, store: Any) -> None:
+        pass
+
+    def load_own_variables(self, store: Any) -> None:
+        pass
+
 
 def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
     values = np.asarray(costs, np.float64) if isinstance(costs, (list, tuple, np.ndarray)) else np.empty(0)
