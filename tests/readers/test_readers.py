@@ -35,6 +35,27 @@ def test_a_portable_export_is_converted_and_answered_as_by_keras(row, tmp_path):
     assert {name: each for name, each in found.items() if not each[row] <= table.TOLERANCE} == {}
 
 
+def assert_same_gradients(made, layer, tolerance):
+    """Assert that the input gradients of both are equal, by themselves and inside a branch and a map."""
+    x = tf.constant(np.random.default_rng(1).random((3, 9, 12, 3), np.float32))
+    ways = [
+        lambda model, x: model(x),
+        lambda model, x: tf.cond(tf.reduce_sum(x) > 0, lambda: model(x), lambda: -model(x)),
+        lambda model, x: tf.map_fn(lambda each: model(each[None])[0], x),
+    ]
+    for way in ways:
+        gradients = []
+        for model in (made, layer):
+
+            @tf.function(autograph=False)
+            def differentiated(x, model=model):
+                return tf.gradients(tf.reduce_sum(tf.square(way(model, x))), x)[0]
+
+            gradients.append(differentiated(x).numpy())
+        assert np.any(gradients[0])
+        np.testing.assert_allclose(gradients[1], gradients[0], atol=tolerance * np.abs(gradients[0]).max())
+
+
 @pytest.mark.parametrize("policy, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
 def test_a_tfsm_layer_is_fine_tuned_with_the_gradients_of_the_model(policy, tolerance, tmp_path):
     """The step of `fit` is that of the model before it was saved, straight-through gradients included."""
@@ -45,6 +66,7 @@ def test_a_tfsm_layer_is_fine_tuned_with_the_gradients_of_the_model(policy, tole
     spec = tf.TensorSpec((None, None, None, 3), name="image")
     write_saved_model(made, {"serve": (lambda x: made(x), [spec])}, tmp_path / "export")
     layer = keras.layers.TFSMLayer(str(tmp_path / "export"), call_endpoint="serve")
+    assert_same_gradients(made, layer, tolerance)
     again = keras.Model(image, layer(image))
     start = [w.numpy() for w in made.trainable_weights]
     assert len(again.trainable_weights) == len(start)

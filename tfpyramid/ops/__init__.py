@@ -5,6 +5,7 @@ import sys
 import tensorflow as tf
 
 from tfpyramid.ops.convolution import conv_down, depthwise_down
+from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
@@ -14,7 +15,7 @@ from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstru
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
 from tfpyramid.ops.routing import pixel_costs
-from tfpyramid.ops.sampling import affine_grid, bilinear_sample
+from tfpyramid.ops.sampling import affine_grid, bilinear_sample, warp
 from tfpyramid.ops.spectral import spectral_pool
 from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 from tfpyramid.ops.strided_convolution import strided_conv2d
@@ -28,6 +29,7 @@ __all__ = [
     "binomial",
     "box",
     "conv_down",
+    "cost_volume",
     "cumulative_gates",
     "depthwise_down",
     "fuse_logits",
@@ -51,6 +53,7 @@ __all__ = [
     "spectral_pool",
     "strided_conv2d",
     "surrogate_st",
+    "warp",
     "window_mean",
 ]
 
