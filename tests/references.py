@@ -320,6 +320,29 @@ def bilinear_sample(x, points, border="constant"):
     return y
 
 
+def warp(x, flow, border="constant"):
+    points = np.zeros(flow.shape, flow.dtype)
+    for i, j in np.ndindex(*flow.shape[1:3]):
+        points[:, i, j] = np.array([i, j]) + flow[:, i, j, ::-1]
+    return bilinear_sample(x, points, border)
+
+
+def cost_volume(first, second, max_displacement=4, step=1, kernel_size=1):
+    """Compare two patches at a time."""
+    batch, height, width, channels = first.shape
+    count, half = 2 * (max_displacement // step) + 1, kernel_size // 2
+    reach = half + max_displacement
+    pads = [(0, 0), (reach, reach), (reach, reach), (0, 0)]
+    a, b = np.pad(first, pads), np.pad(second, pads)
+    y = np.zeros([batch, height, width, count**2])
+    for i, j, k in np.ndindex(height, width, count**2):
+        dy, dx = (step * (n - count // 2) for n in divmod(k, count))
+        rows, columns = (np.arange(-half, half + 1) + n + reach for n in (i, j))
+        patch = a[:, rows][:, :, columns] * b[:, rows + dy][:, :, columns + dx]
+        y[:, i, j, k] = patch.sum(axis=(1, 2, 3)) / (kernel_size**2 * channels)
+    return y
+
+
 def affine_grid(matrices, image_size, output_size):
     (height, width), (rows, columns) = image_size, output_size
     points = np.zeros([len(matrices), rows, columns, 2], matrices.dtype)

@@ -1,8 +1,9 @@
 """The conformance table: every public layer, by default and with each of its arguments off its default."""
 
-from tests.layer_cases import downsampling, fusion, gradients, logits, pyramids, selection
+from tests.layer_cases import downsampling, fusion, gradients, logits, motion, pyramids, selection
 from tests.layer_cases.case import LayerCase, case_id, short_name, unnested
 
-CASES = [*pyramids.CASES, *downsampling.CASES, *fusion.CASES, *gradients.CASES, *logits.CASES, *selection.CASES]
+ROOMS = (pyramids, downsampling, fusion, gradients, logits, selection, motion)
+CASES = [case for room in ROOMS for case in room.CASES]
 
 __all__ = ["CASES", "LayerCase", "case_id", "short_name", "unnested"]

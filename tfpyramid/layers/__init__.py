@@ -1,4 +1,4 @@
-"""Keras layers: pyramids, learned downsampling, features of levels, their fusion and their choice."""
+"""Keras layers: pyramids, learned downsampling, features of levels, their fusion, their choice, and motion."""
 
 from tfpyramid.layers.downsampling import (
     AntiAliasedDownsample2D,
@@ -21,6 +21,7 @@ from tfpyramid.layers.fusion import (
     WeightedFusion,
 )
 from tfpyramid.layers.gradients import GradientNormalization
+from tfpyramid.layers.motion import CostVolume, Warp2D
 from tfpyramid.layers.pyramids import (
     AdaptiveDepthPyramid,
     GaussianPyramid,
@@ -37,6 +38,7 @@ __all__ = [
     "BlurPool2D",
     "ChannelAdaptiveDownsample2D",
     "ContentAdaptiveDownsample2D",
+    "CostVolume",
     "FeaturePyramid",
     "GaussianPyramid",
     "GradientNormalization",
@@ -55,5 +57,6 @@ __all__ = [
     "SpatialTransformerDownsample2D",
     "SpectralDownsample2D",
     "UpsampleConcat",
+    "Warp2D",
     "WeightedFusion",
 ]

@@ -1,52 +1,91 @@
-"""How well two images agree under every small displacement."""
+"""How alike two maps are, at every displacement up to a largest."""
+
+from typing import Any
 
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.resample import sides
+from tfpyramid.ops import borders
+from tfpyramid.ops.convolution import depthwise_down, working_dtype
 
 
-def cost_volume(first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4) -> tf.Tensor:
-    """Correlate each pixel of an image with the pixels of another about the same place.
+def cost_volume(
+    first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1
+) -> tf.Tensor:
+    """Correlate each place of one map with the places about it in another.
 
     Convention:
-        Displacements run row by row, from (-d, -d) to (d, d) in (y, x), d being `max_displacement`: channel
-        `(dy + d) (2 d + 1) + dx + d` is that of (dy, dx). Beyond its border the second image is zero.
+        With `r = max_displacement // step` and `n = 2 r + 1`, channel k is the displacement
+        `(dy, dx) = step (k // n - r, k % n - r)`, row by row: where it is largest, `second[p + (dy, dx)]` is most like
+        `first[p]`, and (dx, dy) is the flow by which `warp` brings `second` back to `first`. The middle channel is no
+        displacement. Both maps are zero beyond their borders. It is the mean, not the sum: a flow network's costs do
+        not grow with its channels.
 
     Equation:
-        `y[i, j, (dy, dx)] = mean_c first[i, j, c] second[i + dy, j + dx, c]`.
+        `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, l over the
+        kernel_size by kernel_size places about 0.
 
     Args:
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
             are summed in float32 and rounded once.
-        second: of the same shape and dtype.
-        max_displacement: d, at least 0.
+        second: the same shape and dtype.
+        max_displacement: in pixels, up, down, left and right; at least 0.
+        step: between two displacements, in pixels; at least 1.
+        kernel_size: side of the patches that are compared; odd.
 
     Returns:
-        [batch, height, width, (2 d + 1)^2] of the same dtype.
+        [batch, height, width, (2 (max_displacement // step) + 1)^2] of the same dtype.
 
     Raises:
         ValueError: if an argument breaks a rule above.
 
     References:
+        Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, 2015, section 3, equation 1.
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
-        section 3, "cost volume layer".
+        section 3, equation 3.
     """
     first, second = _checks.images(first, "first"), _checks.images(second, "second")
-    reach = _checks.integer("max_displacement", max_displacement, 0, "the pixels that a displacement is at most")
-    if first.dtype != second.dtype or not first.shape.is_compatible_with(second.shape):
+    max_displacement, step, kernel_size = check_search(max_displacement, step, kernel_size)
+    check_shapes(first.shape, second.shape)
+    if second.dtype != first.dtype:
         raise ValueError(
-            "`first` and `second` must agree in shape and dtype. Received: "
-            f"first of shape {first.shape}, {first.dtype.name}; second of shape {second.shape}, {second.dtype.name}"
+            f"`second` must have the dtype of `first`, {first.dtype.name}. Received: second of {second.dtype.name}"
         )
     work = working_dtype(first.dtype)
-    x, (height, width) = tf.cast(first, work), sides(first)
-    beyond = tf.pad(tf.cast(second, work), [[0, 0], [reach, reach], [reach, reach], [0, 0]])
-    # A product of matrices would correlate each pixel with whole rows, of which a few pixels are asked for.
-    channels = [
-        tf.reduce_mean(x * beyond[:, down : down + height, across : across + width], -1)
-        for down in range(2 * reach + 1)
-        for across in range(2 * reach + 1)
-    ]
-    return tf.cast(tf.stack(channels, -1), first.dtype)
+    x, y = tf.cast(first, work), tf.cast(second, work)
+    _, height, width, _ = borders.dimensions(x)
+    count = 2 * (max_displacement // step) + 1
+    reach = step * (count // 2)
+    y = tf.pad(y, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
+    costs = []
+    for i in range(count):
+        # By rows first: the gradients of the parts of one are added before the next row's are made.
+        rows = borders.samples(y, 1, step * i, height)
+        for j in range(count):
+            costs.append(tf.reduce_mean(x * borders.samples(rows, 2, step * j, width), axis=-1))
+    volume = tf.stack(costs, axis=-1)
+    if kernel_size > 1:
+        kernel = tf.fill([kernel_size, kernel_size, count**2, 1], tf.constant(kernel_size**-2, work))
+        volume = depthwise_down(volume, kernel, 1, border="constant")
+    return tf.cast(volume, first.dtype)
+
+
+def check_shapes(first: Any, second: Any) -> None:
+    """Raise unless two maps can have one shape."""
+    if not tf.TensorShape(second).is_compatible_with(first):
+        raise ValueError(
+            "`second` must have the shape of `first`. "
+            f"Received: first of shape {tuple(first)}, second of shape {tuple(second)}"
+        )
+
+
+def check_search(max_displacement: int, step: int, kernel_size: int) -> tuple[int, int, int]:
+    """Return the three numbers of a search."""
+    max_displacement = _checks.integer("max_displacement", max_displacement, 0, "in pixels")
+    step = _checks.integer("step", step, 1, "the pixels between two displacements")
+    kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the side of the patches that are compared")
+    if kernel_size % 2 == 0:
+        raise ValueError(
+            f"`kernel_size` must be odd, so that a patch has a middle. Received: kernel_size={kernel_size}"
+        )
+    return max_displacement, step, kernel_size

@@ -1,11 +1,13 @@
 """Images read at any points."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import borders, cells, portable
 from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.resample import Size, sides, size_pair
+from tfpyramid.ops.resample import Size, size_pair
 
 # Up to so many channels, and so many pixels for each point, laying the images out for `cells` is worth its time.
 _FEW, _SPARSE = 8, 8
@@ -47,42 +49,6 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     read = _from_cells if _many(images.shape, points.shape) else _from_rows
     y = read(images, low, tf.cast(share, working_dtype(images.dtype)), border=border)
     return tf.cast(tf.reshape(y, [*borders.dimensions(points)[:-1], images.shape[3]]), images.dtype)
-
-
-def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
-    """Read images at each pixel moved by a flow: what an image looks like from where the flow leads to it.
-
-    Convention:
-        A flow is (dx, dy) in pixels, as data sets of optical flow have it; all else here is (y, x). It says where a
-        pixel of the result is found: the flow from one frame to the next warps the next to the one.
-
-    Equation:
-        `y[p] = images(p + flow[p])`, between pixels and beyond the border as in `bilinear_sample`.
-
-    Args:
-        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        flow: [batch, height, width, 2], float32 or float64.
-        border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
-
-    Returns:
-        [batch, height, width, channels], the sides those of the flow, of the dtype of `images`.
-
-    Raises:
-        ValueError: if an argument breaks a rule above.
-
-    References:
-        Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
-        section 3, "warping layer".
-    """
-    flow = tf.convert_to_tensor(flow)
-    if flow.dtype not in (tf.float32, tf.float64) or flow.shape.rank != 4 or flow.shape[3] != 2:
-        raise ValueError(
-            "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, float32 or float64. "
-            f"Received: flow of shape {flow.shape}, {flow.dtype.name}"
-        )
-    rows, columns = (tf.cast(tf.range(n), flow.dtype) for n in sides(flow))
-    places = tf.stack(tf.meshgrid(rows, columns, indexing="ij"), -1)
-    return bilinear_sample(images, places + tf.reverse(flow, [-1]), border=border)
 
 
 def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -192,6 +158,50 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
     places = tf.stack([*tf.meshgrid(down, across, indexing="ij"), tf.ones([*output_size], matrices.dtype)], -1)
     matrices = matrices * size[:, None] / tf.concat([output, [2]], 0)
     return tf.einsum("bdk,ijk->bijd", matrices, places) + (size - 1) / 2
+
+
+def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
+    """Read images where a flow points: a backward warp.
+
+    Convention:
+        A flow is (dx, dy) in pixels, as flow fields are stored everywhere, while points are (y, x). It is added: by the
+        flow from a first image to a second, the second is brought back to the first. Beyond the border the image goes
+        on by the border rule. `tfa.image.dense_image_warp` takes (dy, dx), subtracts, and has the border "edge".
+
+    Equation:
+        `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`.
+
+    Args:
+        images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        flow: floating tensor [batch, height, width, 2]. One of half precision is added to the positions in float32.
+        border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
+
+    Returns:
+        [batch, height, width, channels] of the dtype of `images`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+
+    References:
+        Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
+        section 3, equation 2.
+    """
+    images, flow = _checks.images(images), _checks.images(flow, "flow")
+    check_flow(flow.shape, images.shape)
+    flow = tf.cast(flow, working_dtype(flow.dtype))
+    _, height, width, _ = borders.dimensions(flow)
+    places = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
+    points = tf.cast(tf.stack(places, -1), flow.dtype) + tf.reverse(flow, [-1])
+    return bilinear_sample(images, points, border=border)
+
+
+def check_flow(flow: Any, images: Any) -> None:
+    """Raise unless a flow of one shape moves images of another."""
+    if not tf.TensorShape(flow).is_compatible_with([*images[:3], 2]):
+        raise ValueError(
+            "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, of the sides of `images`. "
+            f"Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}"
+        )
 
 
 def check_points(points: tf.Tensor) -> tf.Tensor:

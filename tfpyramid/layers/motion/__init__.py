@@ -1,0 +1,6 @@
+"""Layers of two images, and of what moved between them."""
+
+from tfpyramid.layers.motion.cost_volume import CostVolume
+from tfpyramid.layers.motion.warp import Warp2D
+
+__all__ = ["CostVolume", "Warp2D"]

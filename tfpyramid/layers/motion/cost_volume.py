@@ -1,0 +1,83 @@
+"""CostVolume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import register
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers.motion._pair import pair, pair_shapes
+from tfpyramid.ops import correlation
+
+
+@register
+class CostVolume(ImageLayer):
+    """How alike two maps are at every displacement: what a flow is read from.
+
+    Equation:
+        `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, with
+        `(dy, dx) = step (k // n - r, k % n - r)`, `r = max_displacement // step`, `n = 2 r + 1`, and l over the
+        kernel_size by kernel_size places about 0.
+
+    Convention:
+        Displacements go row by row; the middle channel is none. Both maps are zero beyond their borders. See
+        `tfpyramid.ops.cost_volume`.
+
+    Args:
+        max_displacement: in pixels, up, down, left and right; at least 0.
+        step: between two displacements, in pixels; at least 1.
+        kernel_size: side of the patches that are compared; odd.
+        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
+    Input shape:
+        A list of two, [batch, height, width, channels] each; floating point, any sides of at least 1, known or not.
+
+    Output shape:
+        [batch, height, width, (2 (max_displacement // step) + 1)^2].
+
+    Raises:
+        ValueError: if an argument or the input breaks a rule above.
+
+    Example:
+        >>> first, second = tf.one_hot([[[1, 1, 0, 1, 1]]], 2), tf.one_hot([[[1, 1, 1, 0, 1]]], 2)
+        >>> costs = CostVolume(max_displacement=1)([first, second])
+        >>> int(tf.argmax(costs[0, 0, 2])), tuple(costs.shape)  # what was at column 2 is at 3: (dy, dx) = (0, 1)
+        (5, (1, 1, 5, 9))
+
+    References:
+        Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
+        section 3, equation 3.
+    """
+
+    def __init__(self, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_displacement, self.step, self.kernel_size = correlation.check_search(
+            max_displacement, step, kernel_size
+        )
+
+    def build(self, input_shape: Any) -> None:
+        self.compute_output_shape(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        first, second = pair(inputs, "[first, second]")
+        return correlation.cost_volume(
+            first, second, self.max_displacement, step=self.step, kernel_size=self.kernel_size
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        first, second = pair_shapes(input_shape, "[first, second]")
+        shape = _checks.image_shape("first", first)
+        correlation.check_shapes(shape, _checks.image_shape("second", second))
+        return (*shape[:3], (2 * (self.max_displacement // self.step) + 1) ** 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "max_displacement": self.max_displacement,
+            "step": self.step,
+            "kernel_size": self.kernel_size,
+        }
