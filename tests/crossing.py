@@ -90,6 +90,8 @@ def every_layer() -> Any:
     outputs["PyramidBlock"] = layers.PyramidBlock(2, name="PyramidBlock")(image)
     pools = layers.PerLevel(keras.layers.GlobalAveragePooling2D(name="pool"), name="PerLevel")(features)
     outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)
+    outputs["Warp2D"] = layers.Warp2D(name="Warp2D")([image, image[..., :2]])
+    outputs["CostVolume"] = layers.CostVolume(1, name="CostVolume")([image, outputs["Warp2D"]])
     outputs["GumbelLevelSelector"] = layers.GumbelLevelSelector(name="GumbelLevelSelector")(pools[0])
     return keras.Model(image, outputs, name="every_layer")
 

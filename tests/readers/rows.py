@@ -56,6 +56,14 @@ def _diversity(image: object, levels: list, query: object) -> object:
     return losses.PyramidDiversity()(levels)
 
 
+def _costs(image: object, levels: list, query: object) -> object:
+    return layers.CostVolume(1)([image, image[:, ::-1]])
+
+
+def _warp(image: object, levels: list, query: object) -> object:
+    return layers.Warp2D()([image, image[..., :2]])
+
+
 ROWS: dict[str, Callable] = {
     "AdaptiveDepthPyramid": _of_image("AdaptiveDepthPyramid", LEVELS),
     "AdaptiveDepthPyramid, hard": _of_image("AdaptiveDepthPyramid", LEVELS, hard=True),
@@ -67,6 +75,7 @@ ROWS: dict[str, Callable] = {
     "ChannelAdaptiveDownsample2D, hard": _of_image("ChannelAdaptiveDownsample2D", hard=True),
     "ContentAdaptiveDownsample2D": _of_image("ContentAdaptiveDownsample2D"),
     "ContentAdaptiveDownsample2D, hard": _of_image("ContentAdaptiveDownsample2D", hard=True),
+    "CostVolume": _costs,
     "FeaturePyramid": _of_levels("FeaturePyramid", 4, extra_levels=1),
     "GaussianPyramid": _of_image("GaussianPyramid", LEVELS),
     "GradientNormalization": _of_image("GradientNormalization"),
@@ -93,6 +102,7 @@ ROWS: dict[str, Callable] = {
     "SpectralDownsample2D": _of_image("SpectralDownsample2D"),
     "SpectralDownsample2D, hard": _of_image("SpectralDownsample2D", hard=True),
     "UpsampleConcat": _of_levels("UpsampleConcat"),
+    "Warp2D": _warp,
     "WeightedFusion": _of_levels("WeightedFusion"),
     "WeightedFusion, hard": _of_levels("WeightedFusion", "softmax", hard=True),
 }
