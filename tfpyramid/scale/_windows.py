@@ -56,11 +56,11 @@ def _along(number: int, get: Callable[[slice], np.ndarray], places: range, axis:
 def _outside(number: int, get: Callable[[slice], np.ndarray], places: np.ndarray, axis: Axis) -> np.ndarray:
     if axis.border == "constant":
         return np.repeat(np.zeros_like(get(slice(0, 1))), places.size, number)
-    folded = borders.fold(np.float64(places * axis.spacing), axis.length, axis.border) / axis.spacing
+    folded = borders.fold(places.astype(np.float64) * axis.spacing, axis.length, axis.border) / axis.spacing
     folded = np.clip(folded, 0, axis.size - 1)
     low, high = (rounded.astype(int) for rounded in (np.floor(folded), np.ceil(folded)))
-    first = low.min()
-    part = get(slice(first, high.max() + 1))
+    first = int(low.min())
+    part = get(slice(first, int(high.max()) + 1))
     below, above = (part.take(index - first, number) for index in (low, high))
     if np.array_equal(low, high):
         return below
