@@ -26,16 +26,20 @@ def whole(folder: Path) -> tuple[Path, list, np.ndarray]:
     return rows.write(made, folder / "whole"), rows.keras_answers(made), rows.keras_gradient(made)
 
 
-def single(row: str, folder: Path) -> tuple[Path, list]:
-    """Return the portable export of a model of one row, and what Keras answers."""
-    made = rows.model(row)
-    return rows.write(made, folder / "single", portable=True), rows.keras_answers(made)
+def portable(folder: Path, *names: str) -> tuple[Path, list]:
+    """Return the portable export of a model of some rows, and what Keras answers."""
+    made = rows.model(*names)
+    return rows.write(made, folder / "portable", portable=True), rows.keras_answers(made)
 
 
 def errors(reader: Callable, saved_model: Path, expected: list, folder: Path) -> Errors:
     """Return the largest error of each row over all sizes; infinite if a shape is wrong."""
+    return largest(reader(saved_model, [batch for batch, _ in expected], folder), expected)
+
+
+def largest(read: list, expected: list) -> Errors:
+    """Return the largest error of each row in what was read of all batches."""
     found: Errors = {}
-    read = reader(saved_model, [batch for batch, _ in expected], folder)
     for answers, (_, outputs) in zip(read, expected, strict=True):
         for name, y in outputs.items():
             row = rows.row_of(name)
@@ -75,7 +79,7 @@ def main() -> None:
                 found[name] = errors(reader, saved_model, expected, Path(empty))
     for row in rows.ROWS:
         with tempfile.TemporaryDirectory() as folder:
-            saved_model, expected = single(row, Path(folder))
+            saved_model, expected = portable(Path(folder), row)
             for name, reader in runtimes.BY_ROW.items():
                 found[name].update(errors(reader, saved_model, expected, Path(folder)))
     common.update_table(DOCS, "readers", markdown(found))
