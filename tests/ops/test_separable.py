@@ -14,12 +14,6 @@ BORDERS = ("reflect", "symmetric", "edge", "constant", "wrap")
 KERNELS = [[1.0], [1.0, 2.0], [1.0, 3.0, 2.0], [2.0, 1.0, 5.0, 4.0, 3.0], [2.0, 1.0, 5.0, 7.0, 4.0, 3.0, 1.0]]
 
 
-@pytest.fixture(autouse=True)
-def _shorter(monkeypatch):
-    """Let small images be large ones: their matrices are quicker to make."""
-    monkeypatch.setattr(separable, "_SHORT", 12)
-
-
 @functools.lru_cache(maxsize=None)
 def matrix(direction, size, kernel, factor, border):
     """Return the matrix of one step down from `size` samples, or of one step up to them."""

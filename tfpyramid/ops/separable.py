@@ -24,7 +24,7 @@ from tfpyramid.ops import axes, borders
 Sizes = Sequence[Union[int, tf.Tensor]]
 
 # An axis of less than so many times the samples near its ends that need care is extended: that takes fewer operations.
-_SHORT = 48
+_SHORT = 12
 
 
 def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
