@@ -8,7 +8,6 @@ from tests.readers import rows, runtimes, table
 from tfpyramid import layers
 from tfpyramid._compat import keras, write_saved_model
 
-
 # Converters take longer to start than to convert a layer more.
 PARTS = 5
 
