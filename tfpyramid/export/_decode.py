@@ -10,8 +10,6 @@ _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 # A PNG has a header of 33 bytes and an end of 12.
 _SHORTEST_PNG = 45
-_RULE = "`image_bytes` must be PNG or JPEG files, each of them whole."
-
 
 def decode_images(
     files: tf.Tensor, channels: int, sides: Sequence[int | None], size: tuple[int, int] | None
@@ -33,7 +31,11 @@ def decode_images(
     Returns:
         [batch, height, width, channels], of float32 with a `size`, else of uint8.
     """
-    size_of_each = _map(lambda index: _inspect(files, index, channels), files, tf.TensorSpec([2], tf.int32))
+
+    def inspect(index: tf.Tensor) -> tf.Tensor:
+        return _inspect(files[index], channels, "`image_bytes`", _at(index))
+
+    size_of_each = _map(inspect, files, tf.TensorSpec([2], tf.int32))
     with tf.control_dependencies([size_of_each] if size else _check_sizes(size_of_each, sides)):
         files = tf.identity(files)
     # What still fails has this name in its error: damage inside a file, which no look at its ends can tell.
@@ -51,23 +53,44 @@ def decode_images(
         )
 
 
+def decode_image(file: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
+    """Return the pixels of one file as `decode_images` does; its header must not claim more of them than `max_pixels`.
+
+    Args:
+        file: [], a string.
+        channels: 1, 3 or 4.
+        max_pixels: at least 1.
+
+    Returns:
+        [height, width, channels] of uint8.
+    """
+    size = _inspect(file, channels, "A file", "")
+    few = tf.reduce_prod(tf.cast(size, tf.int64)) <= max_pixels
+    rule = f"A file must have at most {max_pixels:,} pixels."
+    with tf.control_dependencies([_require(few, rule, " Received: ", _by(size))]):
+        return _pixels(tf.identity(file), channels)
+
+
 def _map(function: object, files: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     return tf.map_fn(function, tf.range(tf.size(files)), fn_output_signature=spec)
 
 
-def _inspect(files: tf.Tensor, index: tf.Tensor, channels: int) -> tf.Tensor:
+def _at(index: tf.Tensor) -> tf.Tensor:
+    return tf.strings.join([" at index ", tf.strings.as_string(index), " of the batch."])
+
+
+def _inspect(file: tf.Tensor, channels: int, name: str, place: tf.Tensor | str) -> tf.Tensor:
     """Return (height, width) of a file, from its header, once it is sure to be a file of an image."""
-    file = files[index]
+    rule = f"{name} must be PNG or JPEG, and whole."
     is_png, is_jpeg, is_gif = (tf.equal(tf.strings.substr(file, 0, len(m)), m) for m in (_PNG, _JPEG, _GIF))
     length = tf.strings.length(file)
     found = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
-    place = tf.strings.join([" at index ", tf.strings.as_string(index), " of the batch."])
-    with tf.control_dependencies([_require(is_png | is_jpeg, _RULE, " Received: ", found, place)]):
+    with tf.control_dependencies([_require(is_png | is_jpeg, rule, " Received: ", found, place)]):
         file = tf.identity(file)
     whole = tf.cond(
         is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END)
     )
-    with tf.control_dependencies([_require(whole, _RULE, " Received: a file that is cut short", place)]):
+    with tf.control_dependencies([_require(whole, rule, " Received: a file that is cut short", place)]):
         file = tf.identity(file)
 
     def png() -> tf.Tensor:
@@ -77,8 +100,8 @@ def _inspect(files: tf.Tensor, index: tf.Tensor, channels: int) -> tf.Tensor:
         height, width, components = tf.unstack(tf.io.extract_jpeg_shape(file), 3)
         if channels == 3:
             return tf.stack([height, width])
-        rule = f"`image_bytes` must not be JPEG files of CMYK, for a model of {channels} channels."
-        with tf.control_dependencies([_require(components < 4, rule, " Received: one", place)]):
+        colours = f"{name} must not be a JPEG of CMYK, for a model of {channels} channels."
+        with tf.control_dependencies([_require(components < 4, colours, " Received: one", place)]):
             return tf.stack([height, width])
 
     return tf.cond(is_png, png, jpeg)
@@ -93,8 +116,7 @@ def _check_sizes(sizes: tf.Tensor, sides: Sequence[int | None]) -> list[tf.Opera
     index = tf.argmax(tf.concat([wrong, [True]], axis=0), output_type=tf.int32)
     received = tf.concat([sizes, [[0, 0]]], axis=0)[index]
     rule = "`image_bytes` must be files of one size, since the model was exported without an `image_size`: "
-    place = tf.strings.join([" at index ", tf.strings.as_string(index), " of the batch."])
-    return [_require(~tf.reduce_any(wrong), rule, _by(wanted), ". Received: ", _by(received), place)]
+    return [_require(~tf.reduce_any(wrong), rule, _by(wanted), ". Received: ", _by(received), _at(index))]
 
 
 def _by(size: tf.Tensor) -> tf.Tensor:

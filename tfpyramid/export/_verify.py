@@ -100,7 +100,7 @@ def reason(error: object) -> str:
     # Colours, and where in a graph.
     said = re.sub(r"\x1b\[\d*m|\{\{function_node .*?\}\} |\[\[.*\]\]| ?\[Op:.*?\]", "", str(error))
     said, *_ = re.split(r"(?:Call a|A)rguments received", said)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in re.sub(r"assertion failed: \[(.*)\]", r"\1", said).splitlines() if line.strip()]
     return next(
         (line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else ""
     )

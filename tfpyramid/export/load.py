@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,22 +40,7 @@ def load_saved_model(
         >>> tuple(answer(image=tf.ones([33, 47, 3]))["half"].shape)
         (33, 47, 3)
     """
-    path = Path(path)
-    if not tf.saved_model.contains_saved_model(str(path)):
-        path = newest_version(path) or path
-    try:
-        model = tf.saved_model.load(str(path))
-    except Exception as error:  # Of many kinds: TensorFlow's, Python's, those of protocol buffers.
-        what, *_ = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(
-            "`path` must be a SavedModel that is whole, or a folder of numbered ones. "
-            f"Received: path={str(path)!r}, and the error: {what}"
-        ) from error
-    if signature not in model.signatures:
-        raise ValueError(
-            f"`signature` must be one of {sorted(model.signatures)} in {str(path)!r}. Received: signature={signature!r}"
-        )
-    function = model.signatures[signature]
+    model, function = load_signature(path, signature)
     specs: dict[str, tf.TensorSpec] = dict(function.structured_input_signature[1])
 
     def answer(**inputs: Any) -> dict[str, tf.Tensor]:
@@ -64,9 +50,33 @@ def load_saved_model(
             )
         return function(**{name: _fitting(name, value, specs[name]) for name, value in inputs.items()})
 
-    # The variables live as long as the model does.
     answer.model = model  # type: ignore[attr-defined]
     return answer
+
+
+def load_signature(path: str | Path, signature: str) -> tuple[Any, Any]:
+    """Return a model, whose variables live as long as it does, and one of its signatures."""
+    found = resolve(path)
+    try:
+        model = tf.saved_model.load(found)
+    except Exception as error:  # Of many kinds: TensorFlow's, Python's, those of protocol buffers.
+        what, *_ = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(
+            "`path` must be a SavedModel that is whole, or a folder of numbered ones. "
+            f"Received: path={found!r}, and the error: {what}"
+        ) from error
+    if signature not in model.signatures:
+        raise ValueError(
+            f"`signature` must be one of {sorted(model.signatures)} in {found!r}. Received: signature={signature!r}"
+        )
+    return model, model.signatures[signature]
+
+
+def resolve(path: str | Path) -> str:
+    """Return `path`, or its folder of the highest version if it is no SavedModel itself."""
+    # No `Path` of what TensorFlow opens: that takes a slash from "gs://models".
+    found = os.fspath(path)
+    return found if tf.saved_model.contains_saved_model(found) else str(newest_version(Path(path)) or found)
 
 
 def _fitting(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:

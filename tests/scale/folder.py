@@ -1,0 +1,90 @@
+"""A folder of images as people have them: of many sizes, some unusual, some that are none; and what is in them."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+SIZES = [(24, 36), (17, 9), (40, 40), (8, 31), (33, 20)]
+
+
+def pixels(number):
+    height, width = SIZES[number % len(SIZES)]
+    return np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def claiming(height, width):
+    """Return a PNG in which all is right but that it has no such pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def of_16_bits(values):
+    """Return a PNG of colours of 16 bits, uint16 [height, width, 3], which Pillow does not write."""
+    height, width, _ = values.shape
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+GOOD = Image.fromarray(pixels(0))
+# What is wrong, and what is said of it.
+BAD = {
+    "truncated.jpg": (encoded(GOOD, "JPEG")[:400], "A file must be PNG or JPEG, and whole. .* cut short"),
+    "zero.png": (b"", "A file must be PNG or JPEG, and whole. Received: no bytes"),
+    "text.png": (b"This was never an image.\n", "A file must be PNG or JPEG, and whole. Received: neither"),
+    "claims.png": (claiming(100_000, 100_000), "at most 134,217,728 pixels. Received: 100000 x 100000"),
+}
+WIDE = np.random.default_rng(1).integers(0, 2**16, (13, 21, 3), dtype=np.uint16)
+INK = Image.fromarray(np.full([16, 24, 4], (30, 200, 90, 60), np.uint8), "CMYK")
+# What is in them, as RGB; a JPEG is flat, so that it loses nothing.
+UNUSUAL = {
+    "cmyk.jpg": (encoded(INK, "JPEG", quality=95), np.asarray(INK.convert("RGB"))),
+    "wide.png": (of_16_bits(WIDE), (WIDE >> 8).astype(np.uint8)),
+    "one.png": (encoded(Image.fromarray(pixels(0)[:1, :1]), "PNG"), pixels(0)[:1, :1]),
+}
+
+
+def fill(folder, count):
+    """Write `count` files into `folder`, of which the last seven are bad or unusual; return the means of the good ones."""
+    folder.mkdir()
+    images = {f"{number:04}.png": pixels(number) for number in range(count - len(BAD) - len(UNUSUAL))}
+    for name, image in images.items():
+        (folder / name).write_bytes(encoded(Image.fromarray(image), "PNG"))
+    for name, (data, *_) in {**BAD, **UNUSUAL}.items():
+        (folder / name).write_bytes(data)
+    images.update({name: image for name, (_, image) in UNUSUAL.items()})
+    return {str(folder / name): image for name, image in images.items()}
+
+
+def save_model(path, dtype=tf.float32):
+    """Write a SavedModel of images whose outputs differ in kind and in rank."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], dtype, name="image")])
+    def answer(image):
+        x = tf.cast(image, tf.float32)
+        return {
+            "mean": tf.reduce_mean(x, axis=[1, 2]),
+            "corner": x[:, :2, :3],
+            "half": tf.cast(x[:, 0, 0, 0], tf.bfloat16),
+            "double": tf.cast(x[:, 0, 0, 0], tf.float64),
+            "count": tf.fill(tf.shape(x)[:1], tf.size(x[0])),
+            "bright": tf.reduce_mean(x, axis=[1, 2, 3]) > 0.5,
+            "word": tf.strings.as_string(tf.cast(tf.reduce_max(x, axis=[1, 2]) * 255, tf.int32)),
+        }
+
+    tf.saved_model.save(tf.Module(), str(path), signatures=answer)
+    return path

@@ -1,0 +1,191 @@
+"""A folder that many workers fill part by part, on any file system of Beam, and that is gone on with when interrupted.
+
+    results/part-00003-of-00020.parquet       what was asked for
+    dead_letters/part-00003-of-00020.parquet  the files that could not be read
+    _SUCCESS                                  when there is nothing left to do, as Hadoop and Spark have it
+    _job/                                     what was asked for, and what was begun
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+# Read by readers of folders in this order: they leave out what begins with an underscore.
+RESULTS, DEAD_LETTERS = "results", "dead_letters"
+_JOB, _SUCCESS = "_job", "_SUCCESS"
+
+log = logging.getLogger("tfpyramid")
+
+
+class Part(NamedTuple):
+    """A part of `total`; its files are listed at bytes `start` to `end` of the job's list."""
+
+    number: int
+    total: int
+    start: int
+    end: int
+
+
+class Job:
+    """A folder, and the format of the files in it: how their names end."""
+
+    def __init__(self, output: str, file_format: str) -> None:
+        self.output, self._format = output, file_format
+        self._arguments, self._files = self._join(_JOB, "arguments.json"), self._join(_JOB, "files.jsonl")
+
+    def begin(self, file_pattern: str, files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
+        """List the files, or go on with those that were listed when it was begun, with equal `arguments`.
+
+        Raises:
+            ValueError: if no file matches, or it was begun with other arguments.
+            FileExistsError: if anything else is in the folder.
+        """
+        arguments = {"file_pattern": file_pattern, "files_per_part": files_per_part, **arguments}
+        if FileSystems.exists(self._arguments):
+            self._check_begun(arguments)
+        else:
+            if _match(self._join("**")):
+                raise FileExistsError(
+                    "`output` must be a folder that is empty, or not there, or one that the same call has begun. "
+                    f"Received: output={self.output!r}"
+                )
+            names = _match(file_pattern)
+            if not names:
+                raise ValueError(f"`file_pattern` must match a file. Received: file_pattern={file_pattern!r}")
+            _write(self._files, "".join(json.dumps(name) + "\n" for name in names))
+            _write(self._arguments, json.dumps(arguments, indent=1))
+        lines = _read(self._files).splitlines(keepends=True)
+        if late := len({*_match(file_pattern)} - {*map(json.loads, lines)}):
+            log.warning(
+                "%d files match %r now that did not when %s was begun: they are left out, for an output of their own.",
+                late,
+                file_pattern,
+                self.output,
+            )
+        sizes = [sum(map(len, lines[k : k + files_per_part])) for k in range(0, len(lines), files_per_part)]
+        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+        return [Part(k, len(ends), end - size, end) for k, (size, end) in enumerate(zip(sizes, ends))]
+
+    def files(self, part: Part) -> list[str]:
+        """Return the names of the files of a part."""
+        with FileSystems.open(self._files, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            file.seek(part.start)
+            return [json.loads(line) for line in file.read(part.end - part.start).splitlines()]
+
+    def results(self, part: Part) -> str:
+        """Return the path of what is written last of a part: if it is there, the part is finished."""
+        return self._path(RESULTS, part)
+
+    @contextlib.contextmanager
+    def written(self, part: Part) -> Iterator[dict[str, str]]:
+        """Yield names of files of this machine to write to, and put what is there in its places.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
+        folder = tempfile.mkdtemp(prefix="tfpyramid-")
+        try:
+            local = {kind: os.path.join(folder, kind) for kind in (DEAD_LETTERS, RESULTS)}
+            yield local
+            for kind, path in local.items():
+                self._put(path, self._path(kind, part))
+        except (OSError, tf.errors.ResourceExhaustedError) as error:
+            raise OSError(
+                getattr(error, "errno", None),
+                f"{getattr(error, 'strerror', None) or error}. Parts that are finished are kept in {self.output}; once "
+                "the cause is mended, the same call goes on from there",
+                getattr(error, "filename", None) or self._path(RESULTS, part),
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Mark the folder as finished, and remove what killed workers have left."""
+        if left := _match(self._join(_JOB, "aside-*")):
+            FileSystems.delete(left)
+        _write(self._join(_SUCCESS), "")
+
+    def _check_begun(self, arguments: dict[str, Any]) -> None:
+        begun = json.loads(_read(self._arguments))
+        others = [name for name in arguments if begun.get(name) != arguments[name]]
+        if others:
+            raise ValueError(
+                f"`output` must be gone on with by the call that has begun it, or be another folder. Received: "
+                f"{({name: arguments[name] for name in others})}, and {self.output} was begun with "
+                f"{({name: begun.get(name) for name in others})}"
+            )
+
+    def _put(self, local: str, path: str) -> None:
+        """Copy a file aside, and rename it."""
+        aside = self._join(_JOB, f"aside-{uuid.uuid4()}")
+        with open(local, "rb") as source, _create(aside) as file:
+            shutil.copyfileobj(source, file, 2**20)
+        _rename(aside, path)
+
+    def _path(self, kind: str, part: Part) -> str:
+        return self._join(kind, f"part-{part.number:05}-of-{part.total:05}.{self._format}")
+
+    def _join(self, *names: str) -> str:
+        return FileSystems.join(self.output, *names)
+
+
+def contents(path: str, limit: int) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        ValueError: if they are more than `limit`.
+        OSError: if it cannot be read.
+    """
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"A file must have at most {limit:,} bytes. Received: more")
+    return data
+
+
+def absolute(path: str | Path) -> str:
+    """Return a path that means the same to a worker that was started elsewhere."""
+    path = os.fspath(path)
+    return path if "://" in path else os.path.abspath(path)
+
+
+def _match(pattern: str) -> list[str]:
+    (found,) = FileSystems.match([pattern])
+    return sorted(each.path for each in found.metadata_list)
+
+
+def _read(path: str) -> str:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read().decode()
+
+
+def _write(path: str, text: str) -> None:
+    aside = f"{path}.{uuid.uuid4()}"
+    with _create(aside) as file:
+        file.write(text.encode())
+    _rename(aside, path)
+
+
+def _create(path: str) -> Any:
+    return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _rename(source: str, target: str) -> None:
+    folder, _ = FileSystems.split(target)
+    # Another worker may make it too.
+    with contextlib.suppress(BeamIOError, OSError):
+        FileSystems.mkdirs(folder)
+    FileSystems.rename([source], [target])

@@ -1,0 +1,111 @@
+"""Rows as files: Parquet, or TFRecord of tf.train.Example."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import tensorflow as tf
+
+from tfpyramid.scale._predictor import Row
+
+# By name the dtype of a column, and whether a cell is an array of one axis.
+Columns = Mapping[str, tuple[tf.DType, bool]]
+Write = Callable[[Mapping[str, Any]], None]
+
+DEAD_LETTERS: Columns = {"file": (tf.string, False), "reason": (tf.string, False)}
+
+# What a row group of Parquet may hold in memory.
+_NUMBERS = 2**22
+
+_HALVES = (tf.float16, tf.bfloat16)
+
+
+def columns_of(outputs: Mapping[str, tf.DType]) -> Columns:
+    """Return the columns of answers with these outputs.
+
+    Raises:
+        ValueError: if two columns have one name.
+    """
+    columns = {"file": (tf.string, False), "height": (tf.int64, False), "width": (tf.int64, False)}
+    for name, dtype in outputs.items():
+        added = {name: (dtype, True), f"{name}/shape": (tf.int64, True)}
+        if taken := [each for each in added if each in columns]:
+            raise ValueError(
+                "`model` must have outputs of other names than 'file', 'height', 'width', and the name of an output "
+                f"with '/shape' behind it. Received: outputs {list(outputs)}, of which {name!r} takes {taken[0]!r}"
+            )
+        columns.update(added)
+    return columns
+
+
+def cells_of(row: Row) -> dict[str, Any]:
+    """Return the cells of an answer, by column."""
+    cells: dict[str, Any] = {"file": row.file, "height": row.size[0], "width": row.size[1]}
+    for name, values in row.answers.items():
+        halved = values.dtype in [dtype.as_numpy_dtype for dtype in _HALVES]
+        cells[name] = (values.astype(np.float32) if halved else values).ravel()
+        cells[f"{name}/shape"] = list(values.shape)
+    return cells
+
+
+@contextlib.contextmanager
+def parquet(path: str, columns: Columns) -> Iterator[Write]:
+    """Yield a function that adds a row to a new file, a cell for each column."""
+    schema = pyarrow.schema([(name, _arrow_type(*column)) for name, column in columns.items()])
+    rows: list[Mapping[str, Any]] = []
+    numbers = 0
+    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+
+        def flush() -> None:
+            nonlocal numbers
+            file.write_table(pyarrow.Table.from_pylist(rows, schema))
+            rows.clear()
+            numbers = 0
+
+        def write(row: Mapping[str, Any]) -> None:
+            nonlocal numbers
+            rows.append(row)
+            numbers += sum(map(np.size, row.values()))
+            if numbers > _NUMBERS:
+                flush()
+
+        yield write
+        flush()
+
+
+@contextlib.contextmanager
+def tfrecord(path: str, columns: Columns) -> Iterator[Write]:
+    """Yield a function that adds a row to a new file, as `parquet` does."""
+    with tf.io.TFRecordWriter(path) as file:
+
+        def write(row: Mapping[str, Any]) -> None:
+            features = {
+                name: _feature(row[name] if many else [row[name]], dtype) for name, (dtype, many) in columns.items()
+            }
+            file.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+        yield write
+
+
+WRITERS = {"parquet": parquet, "tfrecord": tfrecord}
+
+
+def _arrow_type(dtype: tf.DType, many: bool) -> pyarrow.DataType:
+    if dtype == tf.string:
+        # Text of ours, and whatever a model may answer.
+        return pyarrow.list_(pyarrow.binary()) if many else pyarrow.string()
+    number = pyarrow.from_numpy_dtype(np.float32 if dtype in _HALVES else dtype.as_numpy_dtype)
+    return pyarrow.list_(number) if many else number
+
+
+def _feature(values: Any, dtype: tf.DType) -> tf.train.Feature:
+    if dtype == tf.string:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(value) for value in values]))
+    if dtype.is_floating:
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

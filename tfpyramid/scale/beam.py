@@ -1,0 +1,187 @@
+"""PredictImages, a transform of Apache Beam; needs the extra `beam`."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid.export.load import resolve
+from tfpyramid.export.pixels import Pixels
+from tfpyramid.scale._predictor import DeadLetter, Predictor, Row
+
+try:
+    import apache_beam as beam
+    from apache_beam.metrics import Metrics
+    from apache_beam.utils.shared import Shared
+
+    from tfpyramid.scale import _job, _rows
+except ImportError as error:
+    raise ImportError(
+        f"tfpyramid.scale.beam needs Apache Beam, which could not be imported ({error}): pip install 'tfpyramid[beam]'"
+    ) from error
+
+__all__ = ["PredictImages"]
+
+# More than this, of a PNG of 16 bits and 4 channels, no file of a pixel has.
+_BYTES_PER_PIXEL = 16
+_HEADERS = 2**20
+
+
+class PredictImages(beam.PTransform):
+    """Answer a folder of images, of any number and of mixed sizes, by a SavedModel, on the workers of a Beam pipeline.
+
+    The files are divided into parts. A worker reads the files of a part, gives images of one size to the model together,
+    and writes two files: `results`, a row for each image, and `dead_letters`, a row for each file that could not be
+    answered, with the reason. They are written aside and renamed, so that a part is there or not, whatever is killed or
+    tried again; a pipeline that was broken off is started by the same call, and goes on with the parts that are not
+    there. Each file that matched when it was begun is in one of the two, once. When all are, `_SUCCESS` is written.
+
+    Convention:
+        Files are read as by the signature "image_bytes" of `export_saved_model`: PNG or JPEG, by their contents. Rows
+        have the columns `file`; `height` and `width` of the image in the file; and for each output of the model its
+        numbers as a list, row-major, and their shape as another, `<output>/shape`. Half precision is widened to
+        float32. TFRecord holds `tf.train.Example`, which has no float64, and no whole numbers but int64. Rows of dead
+        letters have `file` and `reason`. The order of rows in a part is that in which batches became full.
+
+        Counters in the namespace "tfpyramid" tell "images", "dead_letters" and "models_loaded"; the logger "tfpyramid"
+        tells of each part.
+
+    Args:
+        file_pattern: which files, as Beam has it: "photographs/*.jpg", or with "**" for folders within; local, or of
+            any file system that Beam knows.
+        model: path of a SavedModel, or of a folder of versions, that workers can read.
+        output: the folder to write to: empty, or not there, or what the same call has begun.
+        signature: which of the model's; it must take one input, a batch of images, of floating point or uint8.
+        pixels: the size that images are resized to, and what their bytes mean to an input of floating point. Sides of
+            the input that are both known are a size too.
+        file_format: "parquet" or "tfrecord".
+        batch_size: the images that are given to the model together, at least 1.
+        files_per_part: at least 1; what is lost if a worker is.
+        max_pixels: what an image may have, and those that wait for others of their size may have together, at least 1.
+
+    Returns:
+        When applied to a pipeline, a PCollection of the paths of `results`.
+
+    Raises:
+        ValueError: if an argument breaks a rule above, or no file matches, or the folder was begun by another call.
+        FileExistsError: if there is anything else in the folder.
+        ImportError: if Apache Beam is not installed.
+
+    Example:
+        >>> for name in ("a", "b"):
+        ...     tf.io.write_file(os.path.join(folder, name + ".png"), tf.io.encode_png(tf.ones([9, 7, 3], tf.uint8)))
+        >>> mean = tf.function(lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, autograph=False)
+        >>> taken = tf.TensorSpec([None, None, None, 3], name="image")
+        >>> tf.saved_model.save(tf.Module(), os.path.join(folder, "mean"), mean.get_concrete_function(taken))
+        >>> images, model, output = (os.path.join(folder, name) for name in ("*.png", "mean", "output"))
+        >>> with apache_beam.Pipeline() as pipeline:
+        ...     paths = pipeline | PredictImages(images, model=model, output=output)
+        >>> pyarrow.parquet.read_table(os.path.join(output, "results")).select(["height", "width", "mean"]).to_pylist()
+        []
+    """
+
+    def __init__(
+        self,
+        file_pattern: str,
+        *,
+        model: str | Path,
+        output: str | Path,
+        signature: str = "serving_default",
+        pixels: Pixels = Pixels(),
+        file_format: str = "parquet",
+        batch_size: int = 32,
+        files_per_part: int = 256,
+        max_pixels: int = 2**27,
+    ) -> None:
+        super().__init__()
+        self._file_pattern = _job.absolute(file_pattern)
+        self._files_per_part = _checks.integer("files_per_part", files_per_part, 1)
+        file_format = _checks.one_of("file_format", file_format, _rows.WRITERS)
+        batch_size = _checks.integer("batch_size", batch_size, 1)
+        max_pixels = _checks.integer("max_pixels", max_pixels, 1, "of an image")
+        if not isinstance(pixels, Pixels):
+            raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
+        path = resolve(_job.absolute(model))
+        self._predict = _PredictPart(
+            _job.Job(_job.absolute(output), file_format), (path, signature, pixels, batch_size, max_pixels), file_format
+        )
+        # Before thousands of workers do, and fail.
+        _rows.columns_of(Predictor(*self._predict.arguments).outputs)
+        # What rows depend on; images can be given together as suits the worker.
+        self._arguments = {
+            "model": path,
+            "model_checksum": _checksum(path),
+            "signature": signature,
+            "pixels": repr(pixels),
+            "max_pixels": max_pixels,
+            "file_format": file_format,
+        }
+
+    def expand(self, begin: Any) -> Any:
+        job = self._predict.job
+        parts = job.begin(self._file_pattern, self._files_per_part, self._arguments)
+        results = (
+            begin.pipeline
+            | "Parts" >> beam.Create(parts, reshuffle=False)
+            # Without it a runner may give all of them to one worker.
+            | "Share" >> beam.Reshuffle()
+            | "Predict" >> beam.ParDo(self._predict)
+        )
+        _ = results | beam.combiners.Count.Globally() | "Finish" >> beam.Map(lambda _: job.finish())
+        return results
+
+
+class _PredictPart(beam.DoFn):
+    """Writes a part of a job, if it is not there."""
+
+    def __init__(self, job: _job.Job, arguments: tuple[Any, ...], file_format: str) -> None:
+        super().__init__()
+        self.job, self.arguments, self._file_format = job, arguments, file_format
+        *_, max_pixels = arguments
+        self._limit = _BYTES_PER_PIXEL * max_pixels + _HEADERS
+        self._shared = Shared()
+
+    def process(self, part: _job.Part) -> Iterator[str]:
+        if not _job.FileSystems.exists(self.job.results(part)):
+            self._write(part)
+        yield self.job.results(part)
+
+    def _write(self, part: _job.Part) -> None:
+        # One for all threads of a process.
+        predictor = self._shared.acquire(self._load)
+        files = ((file, functools.partial(_job.contents, file, self._limit)) for file in self.job.files(part))
+        columns, new = _rows.columns_of(predictor.outputs), _rows.WRITERS[self._file_format]
+        counts = {Row: 0, DeadLetter: 0}
+        with self.job.written(part) as paths:
+            results, dead_letters = new(paths[_job.RESULTS], columns), new(paths[_job.DEAD_LETTERS], _rows.DEAD_LETTERS)
+            with results as write_row, dead_letters as write_dead_letter:
+                for answer in predictor(files):
+                    counts[type(answer)] += 1
+                    if isinstance(answer, Row):
+                        write_row(_rows.cells_of(answer))
+                    else:
+                        write_dead_letter(answer._asdict())
+        _count("images", counts[Row])
+        _count("dead_letters", counts[DeadLetter])
+        _job.log.info("Part %d of %d: %d images, %d dead letters", part.number + 1, part.total, *counts.values())
+
+    def _load(self) -> Predictor:
+        _count("models_loaded", 1)
+        return Predictor(*self.arguments)
+
+
+def _count(name: str, number: int) -> None:
+    Metrics.counter("tfpyramid", name).inc(number)
+
+
+def _checksum(path: str) -> int:
+    """Return a number that another model hardly has: of its graph, and of the checksums of its weights."""
+    names = ("saved_model.pb", "variables/variables.index")
+    parts = (tf.io.gfile.GFile(f"{path}/{name}", "rb").read() for name in names if tf.io.gfile.exists(f"{path}/{name}"))
+    return functools.reduce(lambda sum, part: zlib.crc32(part, sum), parts, 0)
