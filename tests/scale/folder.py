@@ -59,7 +59,7 @@ UNUSUAL = {
 
 
 def fill(folder, count):
-    """Write `count` files into `folder`, of which the last seven are bad or unusual; return the means of the good ones."""
+    """Write `count` files into `folder`, of which seven are bad or unusual; return what is in the good ones."""
     folder.mkdir()
     images = {f"{number:04}.png": pixels(number) for number in range(count - len(BAD) - len(UNUSUAL))}
     for name, image in images.items():

@@ -1,25 +1,381 @@
 """PredictImages: the answers, the dead letters, and each file once, whatever happens on the way."""
 
 import errno
-import json
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 
+import apache_beam
 import numpy as np
 import pyarrow.parquet
 import pytest
 import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
 from tests.examples.script import ROOT
 from tests.scale import folder
+from tfpyramid import export
+from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
 from tfpyramid.scale import _job, _predictor
+from tfpyramid.scale.beam import PredictImages
 
-beam = pytest.importorskip("apache_beam")
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder, and what the good files in it show."""
+    path = tmp_path_factory.mktemp("images") / "some"
+    return path, folder.fill(path, COUNT)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return folder.save_model(tmp_path_factory.mktemp("models") / "float")
+
+
+def run(pattern, model, output, *options, names=None, **kwargs):
+    """Run a pipeline to its end, which must return `names` in `output`, and return its counters."""
+    pipeline = apache_beam.Pipeline(options=PipelineOptions(list(options)))
+    paths = pipeline | PredictImages(str(pattern), model=model, output=output, **kwargs)
+    if names:
+        assert_that(paths, equal_to([str(output / "results" / name) for name in names]))
+    result = pipeline.run()
+    result.wait_until_finish()
+    found = result.metrics().query(apache_beam.metrics.MetricsFilter().with_namespace("tfpyramid"))["counters"]
+    return {counter.key.metric.name: counter.committed for counter in found}
+
+
+def rows(output, kind="results"):
+    return pyarrow.parquet.read_table(output / kind).to_pylist()
+
+
+def check_dead_letters(letters, path):
+    assert {letter["file"] for letter in letters} == {str(path / name) for name in folder.BAD}
+    assert len(letters) == len(folder.BAD)
+    for letter in letters:
+        assert re.search(folder.BAD[os.path.basename(letter["file"])][1], letter["reason"])
+
+
+def check_rows(rows, images):
+    """Compare with what Pillow and NumPy say."""
+    assert sorted(row["file"] for row in rows) == sorted(images)
+    for row in rows:
+        x = images[row["file"]] / 255.0
+        assert (row["height"], row["width"]) == x.shape[:2]
+        # A JPEG of one colour is off by its rounding.
+        atol = 0.01 if row["file"].endswith("jpg") else 1e-6
+        np.testing.assert_allclose(row["mean"], x.mean(axis=(0, 1)), atol=atol)
+        np.testing.assert_allclose(np.reshape(row["corner"], row["corner/shape"]), x[:2, :3], atol=atol)
+        np.testing.assert_allclose(row["double"], x[0, 0, :1], atol=max(atol, 1e-7))
+        np.testing.assert_allclose(row["half"], x[0, 0, :1], rtol=2**-8, atol=atol)
+        assert (row["count"], row["count/shape"]) == ([x.size], [])
+        if atol < 0.01:
+            assert [bool(each) for each in row["bright"]] == [x.mean() > 0.5]
+            assert row["word"] == [b"%d" % round(each * 255) for each in x.max(axis=(0, 1))]
+
+
+def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypatch):
+    path, good = images
+    batches, answer = [], _predictor.Predictor._answer
+    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+    names = [f"part-0000{k}-of-00003.parquet" for k in range(3)]
+    counters = run(path / "*", model, tmp_path / "out", names=names, files_per_part=19, batch_size=3)
+    assert counters == {"images": COUNT - 4, "dead_letters": 4, "models_loaded": 1}
+    for kind in ("results", "dead_letters"):
+        assert sorted(os.listdir(tmp_path / "out" / kind)) == names
+    assert sorted(os.listdir(tmp_path / "out")) == ["_SUCCESS", "_job", "dead_letters", "results"]
+    check_rows(rows(tmp_path / "out"), good)
+    check_dead_letters(rows(tmp_path / "out", "dead_letters"), path)
+    assert max(batches) == 3 and sum(batches) == COUNT - 4
+
+
+def test_records_of_tensorflow_hold_the_same(images, model, tmp_path):
+    path, good = images
+    run(path / "*", model, tmp_path / "out", file_format="tfrecord", files_per_part=19)
+
+    def parsed(kind):
+        for part in sorted((tmp_path / "out" / kind).iterdir()):
+            assert part.suffix == ".tfrecord"
+            for record in tf.data.TFRecordDataset(str(part)):
+                features = tf.train.Example.FromString(record.numpy()).features.feature
+                cells = {name: list(getattr(each, each.WhichOneof("kind")).value) for name, each in features.items()}
+                for name in {"file", "reason", "height", "width"} & set(cells):
+                    (cells[name],) = cells[name]
+                yield {k: v.decode() if isinstance(v, bytes) else v for k, v in cells.items()}
+
+    check_rows(list(parsed("results")), good)
+    check_dead_letters(list(parsed("dead_letters")), path)
+
+
+def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
+    threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+    counters = run(images[0] / "*", model, tmp_path / "out", *threads, files_per_part=3)
+    assert counters["models_loaded"] == 1
+    check_rows(rows(tmp_path / "out"), images[1])
+
+
+def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path):
+    path, good = images
+    image = keras.Input((None, None, 3), name="image")
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="mean")(image))
+    pixels = Pixels(image_size=(12, 10), value_range=(-1, 1))
+    exported = export.export_saved_model(model, tmp_path / "model", image_bytes=True, uint8=True, pixels=pixels)
+    answer = export.load_saved_model(exported, signature="image_bytes")
+    # Bytes of a smaller image are rounded.
+    for signature, atol in {"serving_default": 1e-6, "uint8": 1 / 255}.items():
+        run(path / "*", exported, tmp_path / signature, signature=signature, pixels=pixels)
+        found = rows(tmp_path / signature)
+        assert len(found) == len(good)
+        for row in found:
+            with open(row["file"], "rb") as file:
+                np.testing.assert_allclose(row["mean"], answer(image_bytes=[file.read()])["mean"][0], atol=atol)
+
+
+def test_five_hundred_files_killed_half_way_are_each_there_once(model, tmp_path):
+    path, output = tmp_path / "images", tmp_path / "out"
+    good = folder.fill(path, 500)
+    # Whoever opens it waits for its end.
+    stuck = path / "0246.png"
+    data = stuck.read_bytes()
+    stuck.unlink()
+    os.mkfifo(stuck)
+    script = [sys.executable, str(ROOT / "examples" / "predict_images.py"), str(path / "*"), str(model), str(output)]
+    workers = ["--files-per-part=20", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*script, *workers], start_new_session=True, **options) as running:
+        try:
+            wait_until(lambda: finished(output) >= 8 and is_read(stuck), running)
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+    before = {each.name: each.stat().st_mtime_ns for each in (output / "results").iterdir()}
+    assert 8 <= len(before) < 25 and not (output / "_SUCCESS").exists()
+    stuck.unlink()
+    stuck.write_bytes(data)
+    again = subprocess.run([*script, *workers], **options)
+    assert again.returncode == 0, again.stdout
+    check_rows(rows(output), good)
+    assert len(good) == 496
+    check_dead_letters(rows(output, "dead_letters"), path)
+    assert (output / "_SUCCESS").exists() and len(list((output / "results").iterdir())) == 25
+    assert {name: (output / "results" / name).stat().st_mtime_ns for name in before} == before
+    summary = re.search(r"(\d+) images .*, (\d+) dead .* loaded (\d+) times", again.stdout)
+    images, letters, loaded = map(int, summary.groups())
+    # Of the parts that were not there, by two workers.
+    assert images + letters == 500 - 20 * len(before) and 1 <= loaded <= 2
+
+
+@pytest.fixture
+def some(tmp_path):
+    """Five images that are good, in tmp_path/images, and the arguments to answer them."""
+    folder.fill(tmp_path / "images", 12)
+    for name in [*folder.BAD, *folder.UNUSUAL]:
+        (tmp_path / "images" / name).unlink()
+    model = folder.save_model(tmp_path / "model")
+    return {"pattern": tmp_path / "images" / "*", "model": model, "output": tmp_path / "out", "files_per_part": 2}
+
+
+def test_what_is_finished_is_not_done_again(some):
+    assert run(**some)["images"] == 5
+    assert run(**some) == {}
+
+
+def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
+    run(**some)
+    late = some["pattern"].parent / "late.png"
+    late.write_bytes(folder.encoded(folder.GOOD, "PNG"))
+    run(**some)
+    assert f"1 files match '{some['pattern']}' now that did not when {some['output']} was begun" in caplog.text
+    assert len(rows(some["output"])) == 5
+
+
+def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_removed(some):
+    run(**some)
+    (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
+    (some["output"] / "_job" / "aside-1").write_bytes(b"half of a file")
+    assert run(**some) == {"images": 2, "dead_letters": 0, "models_loaded": 1}
+    assert len({row["file"] for row in rows(some["output"])}) == len(rows(some["output"])) == 5
+    assert sorted(os.listdir(some["output"] / "_job")) == ["arguments.json", "files.jsonl"]
+
+
+def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
+    images = some["pattern"].parent
+    begin = _job.Job.begin
+    monkeypatch.setattr(_job.Job, "begin", lambda *args: [begin(*args), (images / "0000.png").unlink()][0])
+    (images / "0001.png").write_bytes(b"\0" * 2**21)
+    assert run(**some, max_pixels=17 * 9 + 700) == {"images": 2, "dead_letters": 3, "models_loaded": 1}
+    letters = {os.path.basename(each["file"]): each["reason"] for each in rows(some["output"], "dead_letters")}
+    assert "No such file" in letters["0000.png"]
+    assert letters["0001.png"] == "A file must have at most 1,062,224 bytes. Received: more"
+    assert letters["0002.png"] == "A file must have at most 853 pixels. Received: 40 x 40 (height x width)"
+
+
+def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monkeypatch):
+    batches, answer = [], _predictor.Predictor._answer
+    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+    for number in range(5, 10):
+        image = Image.fromarray(folder.pixels(number))
+        (some["pattern"].parent / f"{number:04}.png").write_bytes(folder.encoded(image, "PNG"))
+    some["files_per_part"] = 10
+    run(**some)
+    assert batches == [2, 2, 2, 2, 2]
+    batches.clear()
+    run(**{**some, "output": some["output"].with_name("other")}, max_pixels=1600)
+    # 24 x 36 + 17 x 9 + 40 x 40 are more, and so on.
+    assert batches == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert len(rows(some["output"].with_name("other"))) == 10
+
+
+def save(path, function, *specs):
+    tf.saved_model.save(tf.Module(), str(path), signatures=tf.function(function, autograph=False, input_signature=specs))
+    return path
+
+
+IMAGES = tf.TensorSpec([None, None, None, 3], name="image")
+
+
+def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
+    def wide(image):
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(image[:, 0, 0, 0] > 0.5), ["dark"])]):
+            return {"mean": tf.reduce_mean(image, axis=[1, 2])}
+
+    images = some["pattern"].parent
+    for number in range(5):
+        value = 255 * (number != 2)
+        (images / f"000{number}.png").write_bytes(
+            folder.encoded(Image.fromarray(np.full((8, 9, 3), value, np.uint8)), "PNG")
+        )
+    run(**{**some, "model": save(tmp_path / "fails", wide, IMAGES), "files_per_part": 5})
+    (letter,) = rows(some["output"], "dead_letters")
+    assert letter["file"].endswith("0002.png")
+    assert letter["reason"] == "The model failed on an image of 8 x 9 pixels: dark"
+    assert len(rows(some["output"])) == 4
+
+
+def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, tmp_path):
+    spec = tf.TensorSpec([None, 40, None, 3], name="image")
+    model = save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
+    run(**{**some, "model": model})
+    assert [each["file"][-8:] for each in rows(some["output"])] == ["0002.png"]
+    reasons = [each["reason"] for each in rows(some["output"], "dead_letters")]
+    assert "A file must be an image of (40, None, 3). Received: (17, 9, 3)" in reasons and len(reasons) == 4
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"model": "other"}, r"Received: \{'model': '.*other', 'model_checksum': \d+\}, and .* was begun with"),
+        ({"files_per_part": 3}, r"Received: \{'files_per_part': 3\}, and .*out was begun with \{'files_per_part': 2}"),
+        ({"pixels": Pixels(value_range=(-1, 1))}, r"Received: \{'pixels': 'Pixels\("),
+        ({"pattern": "*.jpg"}, r"Received: \{'file_pattern': "),
+    ],
+)
+def test_an_output_that_another_call_has_begun_is_left_alone(some, change, message, tmp_path):
+    run(**some)
+    if "model" in change:
+        change = {"model": save(tmp_path / "other", lambda image: {"x": image}, IMAGES)}
+    with pytest.raises(ValueError, match=message):
+        run(**{**some, **change})
+    assert len(rows(some["output"])) == 5
+
+
+def test_an_output_with_something_in_it_is_left_alone(some):
+    (some["output"] / "within").mkdir(parents=True)
+    (some["output"] / "within" / "letter.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty, or .* Received: output="):
+        run(**some)
+    assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
+
+
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
+    put = _job.Job._put
+
+    def fail(self, local, path):
+        if "00001" in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        put(self, local, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_job.Job, "_put", fail)
+        with pytest.raises(Exception, match="No space left on device. Parts that are finished are kept in .*same call"):
+            run(**some)
+    assert not (some["output"] / "_SUCCESS").exists()
+    run(**some)
+    assert len(rows(some["output"])) == 5 and (some["output"] / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"files_per_part": 0}, "`files_per_part` must be an integer of at least 1"),
+        ({"max_pixels": 0}, "`max_pixels` must be an integer of at least 1"),
+        ({"file_format": "csv"}, "`file_format` must be one of 'parquet', 'tfrecord'. Received: file_format='csv'"),
+        ({"pixels": (8, 8)}, r"`pixels` must be a tfpyramid.export.Pixels. Received: pixels=\(8, 8\)"),
+        ({"pixels": Pixels(input="photo")}, "`pixels` must be for the input 'image'"),
+        ({"signature": "other"}, r"`signature` must be one of \['serving_default'\]"),
+        ({"model": "nowhere"}, "`path` must be a SavedModel that is whole.*nowhere"),
+        ({"pattern": "nothing/*.png"}, "`file_pattern` must match a file. Received: file_pattern='.*nothing/\\*.png'"),
+    ],
+)
+def test_wrong_arguments_are_named(some, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(**{**some, **arguments})
+    assert not some["output"].exists()
+
+
+WORD, ONE = tf.TensorSpec([None], tf.string, name="word"), tf.TensorSpec([1, None, None, 3], name="image")
+
+
+@pytest.mark.parametrize(
+    "function, specs, message",
+    [
+        (lambda word: {"x": word}, [WORD], r"must take one input, a batch of any number of images .*string \(None,\)"),
+        (lambda image, word: {"x": image, "y": word}, [IMAGES, WORD], "must take one input"),
+        (lambda image: {"x": image}, [ONE], r"must take one input.*float32 \(1, None, None, 3\)"),
+        (lambda image: {"x": tf.reduce_mean(image)}, [IMAGES], r"answer each image.*the output 'x', float32 \(\)"),
+        (lambda image: {"x": tf.cast(image, tf.complex64)}, [IMAGES], "by no complex numbers.*complex64"),
+        (lambda image: {"width": image}, [IMAGES], "outputs of other names than .* 'width' takes 'width'"),
+        (lambda image: {"x": image, "x/shape": image}, [IMAGES], "'x/shape' takes 'x/shape'"),
+    ],
+)
+def test_models_that_do_not_answer_images_are_refused(some, function, specs, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(**{**some, "model": save(tmp_path / "wrong", function, *specs)})
+    assert not some["output"].exists()
+
+
+def test_a_model_that_answers_a_batch_as_one_is_found_out(some, tmp_path):
+    spec = tf.TensorSpec([None, None, None, 3], name="image")
+    model = save(tmp_path / "sum", lambda image: {"x": tf.reshape(image, [-1])}, spec)
+    with pytest.raises(Exception, match=r"`model` must answer each image of a batch for itself.*'x' is of shape \("):
+        run(**{**some, "model": model})
+
+
+def finished(output):
+    return len(list((output / "results").iterdir())) if (output / "results").exists() else 0
+
+
+def is_read(fifo):
+    """Tell whether a process waits to read it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        return False
+    return True
+
+
+def wait_until(true, process):
+    end = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "The pipeline does not get half-way."
+        time.sleep(0.01)

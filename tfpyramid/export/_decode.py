@@ -11,6 +11,7 @@ _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 # A PNG has a header of 33 bytes and an end of 12.
 _SHORTEST_PNG = 45
 
+
 def decode_images(
     files: tf.Tensor, channels: int, sides: Sequence[int | None], size: tuple[int, int] | None
 ) -> tf.Tensor:

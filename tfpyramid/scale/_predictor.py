@@ -81,18 +81,23 @@ class Predictor:
     def __call__(self, files: Iterable[tuple[str, Callable[[], bytes]]]) -> Answers:
         """Answer files of these names and contents, in an order that depends on nothing else."""
         waiting: dict[tuple[int, ...], list[_Image]] = {}
+        held = 0
         for file, contents in files:
             try:
                 image = self._image(file, contents())
             except (OSError, ValueError, tf.errors.OpError) as error:
                 yield DeadLetter(file, reason(error))
                 continue
-            alike = waiting.setdefault(tuple(image.pixels.shape), [])
+            height, width, _ = shape = tuple(image.pixels.shape)
+            alike = waiting.setdefault(shape, [])
             alike.append(image)
+            held += height * width
             if len(alike) == self._batch_size:
-                yield from self._answer(waiting.pop(tuple(image.pixels.shape)))
+                held -= len(alike) * height * width
+                yield from self._answer(waiting.pop(shape))
             # Where no two images have one size, none of them would ever be let go.
-            if sum(np.prod(shape[:2]) * len(images) for shape, images in waiting.items()) > self._max_pixels:
+            if held > self._max_pixels:
+                held = 0
                 yield from self._answer_all(waiting)
         yield from self._answer_all(waiting)
 

@@ -108,4 +108,4 @@ def _feature(values: Any, dtype: tf.DType) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(value) for value in values]))
     if dtype.is_floating:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=np.asarray(values, np.int64)))

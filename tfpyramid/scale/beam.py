@@ -36,11 +36,11 @@ _HEADERS = 2**20
 class PredictImages(beam.PTransform):
     """Answer a folder of images, of any number and of mixed sizes, by a SavedModel, on the workers of a Beam pipeline.
 
-    The files are divided into parts. A worker reads the files of a part, gives images of one size to the model together,
-    and writes two files: `results`, a row for each image, and `dead_letters`, a row for each file that could not be
-    answered, with the reason. They are written aside and renamed, so that a part is there or not, whatever is killed or
-    tried again; a pipeline that was broken off is started by the same call, and goes on with the parts that are not
-    there. Each file that matched when it was begun is in one of the two, once. When all are, `_SUCCESS` is written.
+    The files are divided into parts. A worker reads the files of a part, gives images of one size to the model
+    together, and writes two files: in `results` a row for each image, in `dead_letters` a row for each file that could
+    not be answered, with the reason. They are written aside and renamed, so that a part is there or not, whatever is
+    killed or tried again; the same call goes on with a pipeline that was broken off. Each file that matched when it was
+    begun is in one of the two, once. When all are, `_SUCCESS` is written.
 
     Convention:
         Files are read as by the signature "image_bytes" of `export_saved_model`: PNG or JPEG, by their contents. Rows
@@ -62,7 +62,7 @@ class PredictImages(beam.PTransform):
             the input that are both known are a size too.
         file_format: "parquet" or "tfrecord".
         batch_size: the images that are given to the model together, at least 1.
-        files_per_part: at least 1; what is lost if a worker is.
+        files_per_part: at least 1; what a worker has to do again when it was killed.
         max_pixels: what an image may have, and those that wait for others of their size may have together, at least 1.
 
     Returns:
@@ -74,16 +74,17 @@ class PredictImages(beam.PTransform):
         ImportError: if Apache Beam is not installed.
 
     Example:
-        >>> for name in ("a", "b"):
-        ...     tf.io.write_file(os.path.join(folder, name + ".png"), tf.io.encode_png(tf.ones([9, 7, 3], tf.uint8)))
-        >>> mean = tf.function(lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, autograph=False)
-        >>> taken = tf.TensorSpec([None, None, None, 3], name="image")
-        >>> tf.saved_model.save(tf.Module(), os.path.join(folder, "mean"), mean.get_concrete_function(taken))
-        >>> images, model, output = (os.path.join(folder, name) for name in ("*.png", "mean", "output"))
-        >>> with apache_beam.Pipeline() as pipeline:
-        ...     paths = pipeline | PredictImages(images, model=model, output=output)
-        >>> pyarrow.parquet.read_table(os.path.join(output, "results")).select(["height", "width", "mean"]).to_pylist()
-        []
+        >>> import pyarrow.parquet
+        >>> images, path, output = (os.path.join(folder, name) for name in ("*.png", "model", "output"))
+        >>> white = tf.fill([9, 7, 3], tf.constant(255, tf.uint8))
+        >>> tf.io.write_file(images.replace("*", "white"), tf.io.encode_png(white))
+        >>> taken = [tf.TensorSpec([None, None, None, 3], name="image")]
+        >>> mean = tf.function(lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, input_signature=taken)
+        >>> tf.saved_model.save(tf.Module(), path, signatures=mean)
+        >>> with beam.Pipeline() as pipeline:
+        ...     paths = pipeline | PredictImages(images, model=path, output=output)
+        >>> pyarrow.parquet.read_table(os.path.join(output, "results")).drop_columns("file").to_pylist()
+        [{'height': 9, 'width': 7, 'mean': [1.0, 1.0, 1.0], 'mean/shape': [3]}]
     """
 
     def __init__(
