@@ -92,6 +92,7 @@ PUBLIC = {
         "window_mean",
     },
     "tfpyramid.scale": {"pyr_down_tiles", "pyr_up_tiles", "write_ome_zarr"},
+    "tfpyramid.scale.beam": {"PredictImages"},
     "tfpyramid.training": {
         "PyramidMonitor",
         "TemperatureAnnealing",

@@ -234,7 +234,8 @@ def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monk
 
 
 def save(path, function, *specs):
-    tf.saved_model.save(tf.Module(), str(path), signatures=tf.function(function, autograph=False, input_signature=specs))
+    function = tf.function(function, autograph=False, input_signature=specs)
+    tf.saved_model.save(tf.Module(), str(path), signatures=function)
     return path
 
 
@@ -289,7 +290,7 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
 def test_an_output_with_something_in_it_is_left_alone(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty, or .* Received: output="):
+    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty, .* Received: output="):
         run(**some)
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
