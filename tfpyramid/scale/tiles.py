@@ -16,6 +16,9 @@ from tfpyramid.ops import borders, kernels, resample
 from tfpyramid.ops.separable import reach
 from tfpyramid.scale import _windows
 
+# Rows that are computed at once, which bounds memory where tiles are large, and is as fast: less leaves the caches.
+_STRIP = 256
+
 # A window of fewer numbers than this is not worth a graph of its own.
 _TRACED = 2**18
 
@@ -49,8 +52,11 @@ class Parts(NamedTuple):
     def tile(self, rows: range, columns: range, tile_size: int) -> Tile:
         """Return one tile of a grid."""
         # All of one shape, for which there is one graph.
-        full = (range(n.start, n.start + min(tile_size, size)) for n, size in zip((rows, columns), self.sizes))
-        values = self.make(*full)[: len(rows), : len(columns)]
+        high, wide = (min(tile_size, size) for size in self.sizes)
+        strip = -(-high // -(-high // _STRIP))
+        across = range(columns.start, columns.start + wide)
+        strips = [self.make(range(k, k + strip), across) for k in range(rows.start, rows.stop, strip)]
+        values = np.concatenate(strips)[: len(rows), : len(columns)]
         return Tile(slice(rows.start, rows.stop), slice(columns.start, columns.stop), values)
 
 
