@@ -55,15 +55,7 @@ class Reader:
             for k, array in enumerate(values)
         }
         np.savez(self._folder / "arrays.npz", **arrays)
-        request = {"model": str(model)}
-        request.update({name: str(self._folder / f"{name}.npz") for name in ("arrays", "answers")})
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"The reader ended: {self._log.read()[-2000:]}")
-        error = json.loads(line)["error"]
+        error = self.ask(model, self._folder / "arrays.npz", self._folder / "answers.npz")
         assert error is None, f"The model does not answer in a fresh process: {error}"
         answers = dict(np.load(self._folder / "answers.npz", allow_pickle=False))
 
@@ -71,6 +63,17 @@ class Reader:
             return [answers[f"{prefix}/{k}"] for k in range(sum(name.startswith(prefix + "/") for name in answers))]
 
         return [(numbered(f"{n}/output"), numbered(f"{n}/gradient")) for n in range(len(batches))]
+
+    def ask(self, model: Path | str, arrays: Path | str, answers: Path | str) -> str | None:
+        """Let the process read two of the files and write the third; return what went wrong."""
+        request = {"model": str(model), "arrays": str(arrays), "answers": str(answers)}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise RuntimeError(f"The reader ended: {self._log.read()[-2000:]}")
+        return json.loads(line)["error"]
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -81,7 +84,7 @@ class Reader:
 
 @pytest.fixture(scope="session")
 def readers(tmp_path_factory):
-    """The two readers by kind, started when the first test asks."""
+    """The readers by kind, started when the first test asks."""
     started = {}
 
     class Readers:
@@ -93,3 +96,14 @@ def readers(tmp_path_factory):
     yield Readers()
     for reader in started.values():
         reader.close()
+
+
+@pytest.fixture
+def one_interpreter(readers, monkeypatch):
+    """Exports are read back by one interpreter, in which there is no package either, not by a fresh one each."""
+
+    def run(*paths: str) -> subprocess.CompletedProcess:
+        error = readers["read_back"].ask(*paths)
+        return subprocess.CompletedProcess(paths, 0 if error is None else 1, stderr=error)
+
+    monkeypatch.setattr("tfpyramid.export._verify._in_a_fresh_interpreter", run)

@@ -1,26 +1,30 @@
 """A program that answers for models on disk, so that each check need not start a TensorFlow of its own.
 
-    python reader.py keras|saved_model
+    python reader.py keras|saved_model|read_back
 
 It reads requests, a JSON line each: {"model": path, "arrays": path of a .npz, "answers": path of the .npz to write},
 and answers each with a JSON line {"error": null or text}. For each batch N of the request, `N/input/K` are the inputs
 and `N/upstream/K` what each output is multiplied with; `N/output/K` and `N/gradient/K`, of the sum of those products,
 are the answers. A reader of SavedModels cannot import tfpyramid; one of `.keras` files registers its layers by
-importing it and is told of no custom objects.
+importing it and is told of no custom objects. With "read_back" it does for each request what the program of
+`tfpyramid.export._read_back` does in a process of its own, with the arrays and the answers of that.
 """
 
+import importlib.util
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 kind = sys.argv[1]
-if kind == "saved_model":
-    sys.modules["tfpyramid"] = None
-else:
+if kind == "keras":
     import tfpyramid.layers  # noqa: F401
     from tfpyramid._compat import keras
+else:
+    sys.modules["tfpyramid"] = None
 
 
 def numbered(arrays, prefix):
@@ -57,11 +61,28 @@ def answer(request):
     np.savez(request["answers"], **answers)
 
 
+def program():
+    """Return the module of the program that reads exports back."""
+    path = Path(__file__).parents[1] / "tfpyramid" / "export" / "_read_back.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if kind == "read_back":
+    read_back = program()
+
 for line in sys.stdin:
     request = json.loads(line)
     try:
-        answer(request)
+        if kind == "read_back":
+            read_back.main(request["model"], request["arrays"], request["answers"])
+        else:
+            answer(request)
         error = None
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
     print(json.dumps({"error": error}), flush=True)
+
+os._exit(0)  # TensorFlow takes seconds to let go of hundreds of models.

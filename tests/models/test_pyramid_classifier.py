@@ -115,7 +115,7 @@ def test_a_layer_can_be_the_network():
 
 
 @pytest.mark.parametrize("fusion", ["logsumexp", "attention"])
-def test_a_saved_model_answers_as_before(fusion, tmp_path):
+def test_a_saved_model_answers_as_before(fusion, tmp_path, one_interpreter):
     model = models.pyramid_classifier(3, filters=(4,), input_shape=(None, None, 1), fusion=fusion)
     rng = np.random.default_rng(1)
     for w in model.weights:

@@ -174,7 +174,7 @@ def test_an_encoder_of_questions_and_a_downsampler_of_ones_own_are_used():
     assert isinstance(again.router.pyramid.downsamplers[0], layers.BlurPool2D)
 
 
-def test_it_is_served_an_image_and_a_string(tmp_path):
+def test_it_is_served_an_image_and_a_string(tmp_path, one_interpreter):
     words = keras.layers.TextVectorization()
     words.adapt(["what color is the shape?", "is there a circle?", "is there a teal shape?"])
     model = small()

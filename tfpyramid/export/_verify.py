@@ -34,10 +34,7 @@ def difference(
             f"{key}/{name}": _read_back.as_array(tensor) for key in inputs for name, tensor in inputs[key].items()
         }
         np.savez(inputs_path, **given)
-        command = [sys.executable, _read_back.__file__, str(path), inputs_path, answers_path]
-        # No accelerator: the one here may be taken, and a server may have none.
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+        run = _in_a_fresh_interpreter(str(path), inputs_path, answers_path)
         if run.returncode != 0:
             return next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}"
         with np.load(answers_path, allow_pickle=False) as archive:
@@ -54,6 +51,14 @@ def difference(
             if not _close(array, answers[f"{key}/{name}"]):
                 return key, f"its {kind} {tensor!r} is not the same in a fresh interpreter"
     return None
+
+
+def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
+    """Run the program of `_read_back` on its three paths."""
+    # No accelerator: the one here may be taken, and a server may have none.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, _read_back.__file__, *paths]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
 
 
 def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[str, str] | None:
