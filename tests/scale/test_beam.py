@@ -121,7 +121,7 @@ def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
     check_rows(rows(tmp_path / "out"), images[1])
 
 
-def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path):
+def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path, one_interpreter):
     path, good = images
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="mean")(image))
