@@ -11,8 +11,8 @@ from tfpyramid import layers
 from tfpyramid._compat import keras
 from tfpyramid.export import _verify, export_saved_model
 
-# The module's fixture, made before, is read back by a fresh interpreter; tests/export/test_signatures.py has one that is
-# not answered there as it should be.
+# The module's fixture, made before, is read back by a fresh interpreter; tests/export/test_signatures.py has one that
+# is not answered there as it should be.
 pytestmark = pytest.mark.usefixtures("one_interpreter")
 
 
