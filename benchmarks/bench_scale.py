@@ -19,7 +19,6 @@ import itertools
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import tempfile
 import time
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import memory
 import numpy as np
 import tensorflow as tf
 import zarr
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     rounds: int
 
 
-FULL = Plan(few=1_000, many=10_000, shared=10_000, mask=(21600, 43200), rounds=3)
+FULL = Plan(few=1_000, many=10_000, shared=4_000, mask=(21600, 43200), rounds=3)
 QUICK = Plan(few=4, many=8, shared=8, mask=(50, 70), rounds=1)
 
 
@@ -61,6 +61,7 @@ class Task(NamedTuple):
     work: str
     images: int = 0
     workers: int = 1
+    threads: int = 0  # Of TensorFlow in a worker; 0 for as many as there are cores.
 
 
 class Cost(NamedTuple):
@@ -73,7 +74,7 @@ def main() -> None:
     options = common.parse_options(__doc__)
     plan = QUICK if options.quick else FULL
     tasks = [Task(work, count) for work in ("training", "inference") for count in (plan.few, plan.many)]
-    tasks += [Task("workers", plan.shared, workers) for workers in (1, 2)]
+    tasks += [Task("workers", plan.shared, workers, threads) for threads in (0, 1) for workers in (1, 2)]
     tasks += [Task("bytes"), Task("pyramid")]
     rounds = [random.Random(k).sample(tasks, len(tasks)) for k in range(plan.rounds)]
     costs: dict[Task, list[Cost]] = {task: [] for task in tasks}
@@ -152,7 +153,8 @@ def measure(task: Task, folder: Path) -> Cost:
     shutil.rmtree(output, ignore_errors=True)
     work = {"training": train, "inference": answer, "workers": answer, "bytes": copy, "pyramid": write_pyramid}
     seconds, pixels = work[task.work](task, folder, output)
-    return Cost(seconds, pixels, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Not that of `resource.getrusage`, which starts from what the parent had.
+    return Cost(seconds, pixels, memory.bytes_of(memory.PROCESS, "VmHWM"))
 
 
 def train(task: Task, folder: Path, output: Path) -> tuple[float, int]:
@@ -189,6 +191,8 @@ def answer(task: Task, folder: Path, output: Path) -> tuple[float, int]:
     options = []
     if task.work == "workers":
         options = [f"--direct_num_workers={task.workers}", "--direct_running_mode=multi_processing"]
+    if task.threads:
+        os.environ.update({f"TF_NUM_{kind}OP_THREADS": str(task.threads) for kind in ("INTRA", "INTER")})
     begun = time.perf_counter()
     with apache_beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         _ = pipeline | PredictImages(str(chosen / "*"), model=folder / "model", output=output)
@@ -235,27 +239,31 @@ def files(task: Task, folder: Path) -> list[Path]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    rows = {(row["work"], row["images"], row["workers"]): row for row in results["results"]}
-    few, many = sorted({images for work, images, _ in rows if work == "training"})
+    shared = [row for row in results["results"] if row["work"] == "workers"]
+    rows = {(row["work"], row["images"]): row for row in results["results"] if row["work"] != "workers"}
+    few, many = sorted({images for work, images in rows if work == "training"})
     costs = []
     for work, name in {"training": "training, from files", "inference": "inference, `PredictImages`"}.items():
-        found = [rows[work, count, 1] for count in (few, many)]
+        found = [rows[work, count] for count in (few, many)]
         nanoseconds = [{k: 1e9 * v / row["pixels"] for k, v in row["seconds"].items()} for row in found]
         ratio = nanoseconds[1]["median"] / nanoseconds[0]["median"]
         costs.append([name, *(between(each, 1) for each in nanoseconds), f"{ratio:.2f}"])
         costs[-1] += [between(row["peak"], 0) for row in found]
     header = ["nanoseconds a pixel", f"{few:,} images", f"{many:,} images", "ratio", "MiB at peak", "MiB, ten times"]
-    shared = [row for row in rows.values() if row["work"] == "workers"]
-    workers = [[row["workers"], between(row["seconds"], 1), ratio_of(shared[0], row)] for row in shared]
+    alone = {row["threads"]: row for row in shared if row["workers"] == 1}
+    workers = [
+        [row["workers"], row["threads"] or "all", between(row["seconds"], 1), ratio_of(alone[row["threads"]], row)]
+        for row in shared
+    ]
     tiles = [
-        [name, between(rows[work, 0, 1]["seconds"], 1), ratio_of(rows[work, 0, 1], rows["bytes", 0, 1])]
-        + [between(rows[work, 0, 1]["peak"], 0)]
+        [name, between(rows[work, 0]["seconds"], 1), ratio_of(rows[work, 0], rows["bytes", 0])]
+        + [between(rows[work, 0]["peak"], 0)]
         for work, name in {"bytes": "written and read, zarr", "pyramid": "its pyramid, `write_ome_zarr`"}.items()
     ]
     sides = " × ".join(map(str, results["mask"]))
     parts = [
         common.table(header, costs),
-        common.table([f"workers, {shared[0]['images']:,} images", "seconds", "throughput"], workers),
+        common.table([f"workers, {shared[0]['images']:,} images", "threads of each", "seconds", "throughput"], workers),
         common.table([f"mask of {sides}", "seconds", "ratio", "MiB at peak"], tiles),
     ]
     return "\n\n".join(parts)

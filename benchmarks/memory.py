@@ -50,7 +50,7 @@ def measured_here() -> bool:
 
 def available() -> int | None:
     """Return the bytes that a process could take without swapping, None where the system does not tell."""
-    return _bytes(SYSTEM, "MemAvailable") if SYSTEM.exists() else None
+    return bytes_of(SYSTEM, "MemAvailable") if SYSTEM.exists() else None
 
 
 def peaks(calls: Iterable[Call], *, fresh: bool = True) -> Iterator[Peak]:
@@ -74,9 +74,9 @@ def peak(call: Call) -> Peak:
     graph(*map(filled, call.tiny))
     arguments = [filled(shape) for shape in call.shapes]
     RESET.write_text("5")
-    before = _bytes(PROCESS, "VmHWM")
+    before = bytes_of(PROCESS, "VmHWM")
     outputs = tf.nest.flatten(traced(*arguments))
-    taken = _bytes(PROCESS, "VmHWM") - before
+    taken = bytes_of(PROCESS, "VmHWM") - before
     # A level that is the images themselves is the same buffer, which no call has to take.
     old = {_buffer(argument).ctypes.data for argument in arguments}
     new = {buffer.ctypes.data: buffer.nbytes for buffer in map(_buffer, outputs) if buffer.ctypes.data not in old}
@@ -92,7 +92,8 @@ def _buffer(tensor: tf.Tensor) -> np.ndarray:
     return np.asarray(memoryview(tensor))
 
 
-def _bytes(path: Path, name: str) -> int:
+def bytes_of(path: Path, name: str) -> int:
+    """Return what the system tells of a process, or of itself, by the name of the line."""
     for line in path.read_text().splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])

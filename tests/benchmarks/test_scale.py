@@ -26,18 +26,20 @@ def test_pixels_are_those_of_the_files(tmp_path):
     assert (bench.zarr.open_array(str(tmp_path / "write_pyramid" / "0"))[:] == mask).all()
 
 
-def cost(work, seconds, images=0, workers=1, pixels=10**9, peak=700.0):
+def cost(work, seconds, images=0, workers=1, threads=0, pixels=10**9, peak=700.0):
     values = {"low": seconds - 1, "median": seconds, "high": seconds + 1}
     peaks = {"low": peak, "median": peak, "high": peak}
-    return {"work": work, "images": images, "workers": workers, "pixels": pixels, "seconds": values, "peak": peaks}
+    task = bench.Task(work, images, workers, threads)
+    return {**task._asdict(), "pixels": pixels, "seconds": values, "peak": peaks}
 
 
 def test_tables_have_nanoseconds_and_ratios():
     rows = [cost("training", 5, 100), cost("training", 60, 1000, pixels=10**10), cost("inference", 2, 100)]
     rows += [cost("inference", 20, 1000, pixels=10**10), cost("workers", 9, 50), cost("workers", 6, 50, workers=2)]
+    rows += [cost("workers", 8, 50, workers=count, threads=1) for count in (1, 2)]
     rows += [cost("bytes", 4), cost("pyramid", 10, peak=800.0)]
     text = bench.markdown({"mask": [70, 50], "results": rows})
     assert "| training, from files | 5.0 (4.0 to 6.0) | 6.0 (5.9 to 6.1) | 1.20 | 700 (700 to 700) |" in text
     assert "| inference, `PredictImages` | 2.0 (1.0 to 3.0) | 2.0 (1.9 to 2.1) | 1.00 |" in text
-    assert "| 2 | 6.0 (5.0 to 7.0) | 1.50 |" in text
+    assert "| 2 | all | 6.0 (5.0 to 7.0) | 1.50 |" in text and "| 2 | 1 | 8.0 (7.0 to 9.0) | 1.00 |" in text
     assert "| its pyramid, `write_ome_zarr` | 10.0 (9.0 to 11.0) | 2.50 | 800 (800 to 800) |" in text

@@ -129,7 +129,8 @@ class PredictImages(beam.PTransform):
         parts = job.begin(self._file_pattern, self._files_per_part, self._arguments)
         results = (
             begin.pipeline
-            | "Parts" >> beam.Create(parts, reshuffle=False)
+            # Plain tuples: one worker makes them before all others begin, and need not import TensorFlow for that.
+            | "Parts" >> beam.Create([tuple(part) for part in parts], reshuffle=False)
             # Without it a runner may give all of them to one worker.
             | "Share" >> beam.Reshuffle()
             | "Predict" >> beam.ParDo(self._predict)
@@ -148,7 +149,8 @@ class _PredictPart(beam.DoFn):
         self._limit = _BYTES_PER_PIXEL * max_pixels + _HEADERS
         self._shared = Shared()
 
-    def process(self, part: _job.Part) -> Iterator[str]:
+    def process(self, element: tuple[int, ...]) -> Iterator[str]:
+        part = _job.Part(*element)
         if not _job.FileSystems.exists(self.job.results(part)):
             self._write(part)
         yield self.job.results(part)
