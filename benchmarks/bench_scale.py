@@ -167,9 +167,9 @@ def train(task: Task, folder: Path, output: Path) -> tuple[float, int]:
     batches = paths.map(read, num_parallel_calls=2).batch(min(BATCH, task.images), drop_remainder=True).prefetch(2)
     model = network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(batches.take(1), verbose=0)
+    model.fit(batches.take(1), shuffle=False, verbose=0)
     begun = time.perf_counter()
-    model.fit(batches, verbose=0)
+    model.fit(batches, shuffle=False, verbose=0)
     steps = int(batches.cardinality())
     return time.perf_counter() - begun, steps * min(BATCH, task.images) * CROP**2
 
