@@ -1,10 +1,13 @@
 """A folder of images as people have them: of many sizes, some unusual, some that are none; and what is in them."""
 
 import io
+import os
+import re
 import struct
 import zlib
 
 import numpy as np
+import pyarrow.parquet
 import tensorflow as tf
 from PIL import Image
 
@@ -88,3 +91,33 @@ def save_model(path, dtype=tf.float32):
 
     tf.saved_model.save(tf.Module(), str(path), signatures=answer)
     return path
+
+
+def rows(output, kind="results"):
+    """Return what Parquet files of a kind hold."""
+    return pyarrow.parquet.read_table(output / kind).to_pylist()
+
+
+def check_dead_letters(letters, path):
+    assert {letter["file"] for letter in letters} == {str(path / name) for name in BAD}
+    assert len(letters) == len(BAD)
+    for letter in letters:
+        assert re.search(BAD[os.path.basename(letter["file"])][1], letter["reason"])
+
+
+def check_rows(rows, images):
+    """Compare with what Pillow and NumPy say."""
+    assert sorted(row["file"] for row in rows) == sorted(images)
+    for row in rows:
+        x = images[row["file"]] / 255.0
+        assert (row["height"], row["width"]) == x.shape[:2]
+        # A JPEG of one colour is off by its rounding.
+        atol = 0.01 if row["file"].endswith("jpg") else 1e-6
+        np.testing.assert_allclose(row["mean"], x.mean(axis=(0, 1)), atol=atol)
+        np.testing.assert_allclose(np.reshape(row["corner"], row["corner/shape"]), x[:2, :3], atol=atol)
+        np.testing.assert_allclose(row["double"], x[0, 0, :1], atol=max(atol, 1e-7))
+        np.testing.assert_allclose(row["half"], x[0, 0, :1], rtol=2**-8, atol=atol)
+        assert (row["count"], row["count/shape"]) == ([x.size], [])
+        if atol < 0.01:
+            assert [bool(each) for each in row["bright"]] == [x.mean() > 0.5]
+            assert row["word"] == [b"%d" % round(each * 255) for each in x.max(axis=(0, 1))]

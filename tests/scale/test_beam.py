@@ -2,22 +2,15 @@
 
 import errno
 import os
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import apache_beam
 import numpy as np
-import pyarrow.parquet
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from tests.examples.script import ROOT
 from tests.scale import folder
 from tfpyramid import export
 from tfpyramid._compat import keras
@@ -52,35 +45,6 @@ def run(pattern, model, output, *options, names=None, **kwargs):
     return {counter.key.metric.name: counter.committed for counter in found}
 
 
-def rows(output, kind="results"):
-    return pyarrow.parquet.read_table(output / kind).to_pylist()
-
-
-def check_dead_letters(letters, path):
-    assert {letter["file"] for letter in letters} == {str(path / name) for name in folder.BAD}
-    assert len(letters) == len(folder.BAD)
-    for letter in letters:
-        assert re.search(folder.BAD[os.path.basename(letter["file"])][1], letter["reason"])
-
-
-def check_rows(rows, images):
-    """Compare with what Pillow and NumPy say."""
-    assert sorted(row["file"] for row in rows) == sorted(images)
-    for row in rows:
-        x = images[row["file"]] / 255.0
-        assert (row["height"], row["width"]) == x.shape[:2]
-        # A JPEG of one colour is off by its rounding.
-        atol = 0.01 if row["file"].endswith("jpg") else 1e-6
-        np.testing.assert_allclose(row["mean"], x.mean(axis=(0, 1)), atol=atol)
-        np.testing.assert_allclose(np.reshape(row["corner"], row["corner/shape"]), x[:2, :3], atol=atol)
-        np.testing.assert_allclose(row["double"], x[0, 0, :1], atol=max(atol, 1e-7))
-        np.testing.assert_allclose(row["half"], x[0, 0, :1], rtol=2**-8, atol=atol)
-        assert (row["count"], row["count/shape"]) == ([x.size], [])
-        if atol < 0.01:
-            assert [bool(each) for each in row["bright"]] == [x.mean() > 0.5]
-            assert row["word"] == [b"%d" % round(each * 255) for each in x.max(axis=(0, 1))]
-
-
 def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypatch):
     path, good = images
     batches, answer = [], _predictor.Predictor._answer
@@ -91,8 +55,8 @@ def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypat
     for kind in ("results", "dead_letters"):
         assert sorted(os.listdir(tmp_path / "out" / kind)) == names
     assert sorted(os.listdir(tmp_path / "out")) == ["_SUCCESS", "_job", "dead_letters", "results"]
-    check_rows(rows(tmp_path / "out"), good)
-    check_dead_letters(rows(tmp_path / "out", "dead_letters"), path)
+    folder.check_rows(folder.rows(tmp_path / "out"), good)
+    folder.check_dead_letters(folder.rows(tmp_path / "out", "dead_letters"), path)
     assert max(batches) == 3 and sum(batches) == COUNT - 4
 
 
@@ -110,15 +74,15 @@ def test_records_of_tensorflow_hold_the_same(images, model, tmp_path):
                     (cells[name],) = cells[name]
                 yield {k: v.decode() if isinstance(v, bytes) else v for k, v in cells.items()}
 
-    check_rows(list(parsed("results")), good)
-    check_dead_letters(list(parsed("dead_letters")), path)
+    folder.check_rows(list(parsed("results")), good)
+    folder.check_dead_letters(list(parsed("dead_letters")), path)
 
 
 def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
     threads = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
     counters = run(images[0] / "*", model, tmp_path / "out", *threads, files_per_part=3)
     assert counters["models_loaded"] == 1
-    check_rows(rows(tmp_path / "out"), images[1])
+    folder.check_rows(folder.rows(tmp_path / "out"), images[1])
 
 
 def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path, one_interpreter):
@@ -131,45 +95,11 @@ def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_pa
     # Bytes of a smaller image are rounded.
     for signature, atol in {"serving_default": 1e-6, "uint8": 1 / 255}.items():
         run(path / "*", exported, tmp_path / signature, signature=signature, pixels=pixels)
-        found = rows(tmp_path / signature)
+        found = folder.rows(tmp_path / signature)
         assert len(found) == len(good)
         for row in found:
             with open(row["file"], "rb") as file:
                 np.testing.assert_allclose(row["mean"], answer(image_bytes=[file.read()])["mean"][0], atol=atol)
-
-
-def test_five_hundred_files_killed_half_way_are_each_there_once(model, tmp_path):
-    path, output = tmp_path / "images", tmp_path / "out"
-    good = folder.fill(path, 500)
-    # Whoever opens it waits for its end.
-    stuck = path / "0246.png"
-    data = stuck.read_bytes()
-    stuck.unlink()
-    os.mkfifo(stuck)
-    script = [sys.executable, str(ROOT / "examples" / "predict_images.py"), str(path / "*"), str(model), str(output)]
-    workers = ["--files-per-part=20", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen([*script, *workers], start_new_session=True, **options) as running:
-        try:
-            wait_until(lambda: finished(output) >= 8 and is_read(stuck), running)
-        finally:
-            os.killpg(running.pid, signal.SIGKILL)
-    before = {each.name: each.stat().st_mtime_ns for each in (output / "results").iterdir()}
-    assert 8 <= len(before) < 25 and not (output / "_SUCCESS").exists()
-    stuck.unlink()
-    stuck.write_bytes(data)
-    again = subprocess.run([*script, *workers], **options)
-    assert again.returncode == 0, again.stdout
-    check_rows(rows(output), good)
-    assert len(good) == 496
-    check_dead_letters(rows(output, "dead_letters"), path)
-    assert (output / "_SUCCESS").exists() and len(list((output / "results").iterdir())) == 25
-    assert {name: (output / "results" / name).stat().st_mtime_ns for name in before} == before
-    summary = re.search(r"(\d+) images .*, (\d+) dead .* loaded (\d+) times", again.stdout)
-    images, letters, loaded = map(int, summary.groups())
-    # Of the parts that were not there, by two workers.
-    assert images + letters == 500 - 20 * len(before) and 1 <= loaded <= 2
 
 
 @pytest.fixture
@@ -193,7 +123,7 @@ def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
     late.write_bytes(folder.encoded(folder.GOOD, "PNG"))
     run(**some)
     assert f"1 files match '{some['pattern']}' now that did not when {some['output']} was begun" in caplog.text
-    assert len(rows(some["output"])) == 5
+    assert len(folder.rows(some["output"])) == 5
 
 
 def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_removed(some):
@@ -201,7 +131,7 @@ def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_remov
     (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
     (some["output"] / "_job" / "aside-1").write_bytes(b"half of a file")
     assert run(**some) == {"images": 2, "dead_letters": 0, "models_loaded": 1}
-    assert len({row["file"] for row in rows(some["output"])}) == len(rows(some["output"])) == 5
+    assert len({row["file"] for row in folder.rows(some["output"])}) == len(folder.rows(some["output"])) == 5
     assert sorted(os.listdir(some["output"] / "_job")) == ["arguments.json", "files.jsonl"]
 
 
@@ -211,7 +141,7 @@ def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
     monkeypatch.setattr(_job.Job, "begin", lambda *args: [begin(*args), (images / "0000.png").unlink()][0])
     (images / "0001.png").write_bytes(b"\0" * 2**21)
     assert run(**some, max_pixels=17 * 9 + 700) == {"images": 2, "dead_letters": 3, "models_loaded": 1}
-    letters = {os.path.basename(each["file"]): each["reason"] for each in rows(some["output"], "dead_letters")}
+    letters = {os.path.basename(each["file"]): each["reason"] for each in folder.rows(some["output"], "dead_letters")}
     assert "No such file" in letters["0000.png"]
     assert letters["0001.png"] == "A file must have at most 1,062,224 bytes. Received: more"
     assert letters["0002.png"] == "A file must have at most 853 pixels. Received: 40 x 40 (height x width)"
@@ -230,7 +160,7 @@ def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monk
     run(**{**some, "output": some["output"].with_name("other")}, max_pixels=1600)
     # 24 x 36 + 17 x 9 + 40 x 40 are more, and so on.
     assert batches == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
-    assert len(rows(some["output"].with_name("other"))) == 10
+    assert len(folder.rows(some["output"].with_name("other"))) == 10
 
 
 def save(path, function, *specs):
@@ -254,18 +184,18 @@ def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
             folder.encoded(Image.fromarray(np.full((8, 9, 3), value, np.uint8)), "PNG")
         )
     run(**{**some, "model": save(tmp_path / "fails", wide, IMAGES), "files_per_part": 5})
-    (letter,) = rows(some["output"], "dead_letters")
+    (letter,) = folder.rows(some["output"], "dead_letters")
     assert letter["file"].endswith("0002.png")
     assert letter["reason"] == "The model failed on an image of 8 x 9 pixels: dark"
-    assert len(rows(some["output"])) == 4
+    assert len(folder.rows(some["output"])) == 4
 
 
 def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, tmp_path):
     spec = tf.TensorSpec([None, 40, None, 3], name="image")
     model = save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
     run(**{**some, "model": model})
-    assert [each["file"][-8:] for each in rows(some["output"])] == ["0002.png"]
-    reasons = [each["reason"] for each in rows(some["output"], "dead_letters")]
+    assert [each["file"][-8:] for each in folder.rows(some["output"])] == ["0002.png"]
+    reasons = [each["reason"] for each in folder.rows(some["output"], "dead_letters")]
     assert "A file must be an image of (40, None, 3). Received: (17, 9, 3)" in reasons and len(reasons) == 4
 
 
@@ -284,7 +214,7 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
         change = {"model": save(tmp_path / "other", lambda image: {"x": image}, IMAGES)}
     with pytest.raises(ValueError, match=message):
         run(**{**some, **change})
-    assert len(rows(some["output"])) == 5
+    assert len(folder.rows(some["output"])) == 5
 
 
 def test_an_output_with_something_in_it_is_left_alone(some):
@@ -309,7 +239,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
             run(**some)
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)
-    assert len(rows(some["output"])) == 5 and (some["output"] / "_SUCCESS").exists()
+    assert len(folder.rows(some["output"])) == 5 and (some["output"] / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize(
@@ -358,25 +288,3 @@ def test_a_model_that_answers_a_batch_as_one_is_found_out(some, tmp_path):
     model = save(tmp_path / "sum", lambda image: {"x": tf.reshape(image, [-1])}, spec)
     with pytest.raises(Exception, match=r"`model` must answer each image of a batch for itself.*'x' is of shape \("):
         run(**{**some, "model": model})
-
-
-def finished(output):
-    return len(list((output / "results").iterdir())) if (output / "results").exists() else 0
-
-
-def is_read(fifo):
-    """Tell whether a process waits to read it."""
-    try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError as error:
-        assert error.errno == errno.ENXIO
-        return False
-    return True
-
-
-def wait_until(true, process):
-    end = time.monotonic() + 120
-    while not true():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end, "The pipeline does not get half-way."
-        time.sleep(0.01)

@@ -1,0 +1,68 @@
+"""The example of a folder of images."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from tests.examples.script import ROOT
+from tests.scale import folder
+
+
+def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
+    path, output = tmp_path / "images", tmp_path / "out"
+    good, model = folder.fill(path, 500), folder.save_model(tmp_path / "model")
+    # Whoever opens it waits for its end.
+    stuck = path / "0246.png"
+    data = stuck.read_bytes()
+    stuck.unlink()
+    os.mkfifo(stuck)
+    script = [sys.executable, str(ROOT / "examples" / "predict_images.py"), str(path / "*"), str(model), str(output)]
+    workers = ["--files-per-part=20", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*script, *workers], start_new_session=True, **options) as running:
+        try:
+            wait_until(lambda: finished(output) >= 8 and is_read(stuck), running)
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+    before = {each.name: each.stat().st_mtime_ns for each in (output / "results").iterdir()}
+    assert 8 <= len(before) < 25 and not (output / "_SUCCESS").exists()
+    stuck.unlink()
+    stuck.write_bytes(data)
+    again = subprocess.run([*script, *workers], **options)
+    assert again.returncode == 0, again.stdout
+    folder.check_rows(folder.rows(output), good)
+    assert len(good) == 496
+    folder.check_dead_letters(folder.rows(output, "dead_letters"), path)
+    assert (output / "_SUCCESS").exists() and len(list((output / "results").iterdir())) == 25
+    assert {name: (output / "results" / name).stat().st_mtime_ns for name in before} == before
+    summary = re.search(r"(\d+) images .*, (\d+) dead .* loaded (\d+) times", again.stdout)
+    images, letters, loaded = map(int, summary.groups())
+    # Of the parts that were not there, by two workers.
+    assert images + letters == 500 - 20 * len(before) and 1 <= loaded <= 2
+
+
+def finished(output):
+    return len(list((output / "results").iterdir())) if (output / "results").exists() else 0
+
+
+def is_read(fifo):
+    """Tell whether a process waits to read it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        return False
+    return True
+
+
+def wait_until(true, process):
+    end = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "The pipeline does not get half-way."
+        time.sleep(0.01)
