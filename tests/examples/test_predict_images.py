@@ -26,7 +26,8 @@ def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen([*script, *workers], start_new_session=True, **options) as running:
         try:
-            wait_until(lambda: finished(output) >= 8 and is_read(stuck), running)
+            wait_until(lambda: finished(output) >= 8, running)
+            wait_until(lambda: opened(stuck), running)
         finally:
             os.killpg(running.pid, signal.SIGKILL)
     before = {each.name: each.stat().st_mtime_ns for each in (output / "results").iterdir()}
@@ -50,10 +51,10 @@ def finished(output):
     return len(list((output / "results").iterdir())) if (output / "results").exists() else 0
 
 
-def is_read(fifo):
-    """Tell whether a process waits to read it."""
+def opened(fifo):
+    """Tell whether a process waits to read it; it goes on waiting, since the end that is opened here stays open."""
     try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         assert error.errno == errno.ENXIO
         return False
