@@ -23,8 +23,8 @@ import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-# Read by readers of folders in this order: they leave out what begins with an underscore.
 RESULTS, DEAD_LETTERS = "results", "dead_letters"
+# Readers of folders leave out what begins with an underscore.
 _JOB, _SUCCESS = "_job", "_SUCCESS"
 
 log = logging.getLogger("tfpyramid")
@@ -43,7 +43,7 @@ class Job:
     """A folder, and the format of the files in it: how their names end."""
 
     def __init__(self, output: str, file_format: str) -> None:
-        self.output, self._format = output, file_format
+        self.output, self.file_format = output, file_format
         self._arguments, self._files = self._join(_JOB, "arguments.json"), self._join(_JOB, "files.jsonl")
 
     def begin(self, file_pattern: str, files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
@@ -86,8 +86,12 @@ class Job:
             return [json.loads(line) for line in file.read(part.end - part.start).splitlines()]
 
     def results(self, part: Part) -> str:
-        """Return the path of what is written last of a part: if it is there, the part is finished."""
+        """Return the path of the results of a part."""
         return self._path(RESULTS, part)
+
+    def is_finished(self, part: Part) -> bool:
+        """Tell whether the results of a part, which are written last, are there."""
+        return FileSystems.exists(self.results(part))
 
     @contextlib.contextmanager
     def written(self, part: Part) -> Iterator[dict[str, str]]:
@@ -107,7 +111,7 @@ class Job:
                 getattr(error, "errno", None),
                 f"{getattr(error, 'strerror', None) or error}. Parts that are finished are kept in {self.output}; once "
                 "the cause is mended, the same call goes on from there",
-                getattr(error, "filename", None) or self._path(RESULTS, part),
+                getattr(error, "filename", None) or self.results(part),
             ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -136,7 +140,7 @@ class Job:
         _rename(aside, path)
 
     def _path(self, kind: str, part: Part) -> str:
-        return self._join(kind, f"part-{part.number:05}-of-{part.total:05}.{self._format}")
+        return self._join(kind, f"part-{part.number:05}-of-{part.total:05}.{self.file_format}")
 
     def _join(self, *names: str) -> str:
         return FileSystems.join(self.output, *names)

@@ -109,9 +109,8 @@ class PredictImages(beam.PTransform):
         if not isinstance(pixels, Pixels):
             raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
         path = resolve(_job.absolute(model))
-        self._predict = _PredictPart(
-            _job.Job(_job.absolute(output), file_format), (path, signature, pixels, batch_size, max_pixels), file_format
-        )
+        job = _job.Job(_job.absolute(output), file_format)
+        self._predict = _PredictPart(job, (path, signature, pixels, batch_size, max_pixels))
         # Before thousands of workers do, and fail.
         _rows.columns_of(Predictor(*self._predict.arguments).outputs)
         # What rows depend on; images can be given together as suits the worker.
@@ -142,16 +141,16 @@ class PredictImages(beam.PTransform):
 class _PredictPart(beam.DoFn):
     """Writes a part of a job, if it is not there."""
 
-    def __init__(self, job: _job.Job, arguments: tuple[Any, ...], file_format: str) -> None:
+    def __init__(self, job: _job.Job, arguments: tuple[Any, ...]) -> None:
         super().__init__()
-        self.job, self.arguments, self._file_format = job, arguments, file_format
+        self.job, self.arguments = job, arguments
         *_, max_pixels = arguments
         self._limit = _BYTES_PER_PIXEL * max_pixels + _HEADERS
         self._shared = Shared()
 
     def process(self, element: tuple[int, ...]) -> Iterator[str]:
         part = _job.Part(*element)
-        if not _job.FileSystems.exists(self.job.results(part)):
+        if not self.job.is_finished(part):
             self._write(part)
         yield self.job.results(part)
 
@@ -159,7 +158,7 @@ class _PredictPart(beam.DoFn):
         # One for all threads of a process.
         predictor = self._shared.acquire(self._load)
         files = ((file, functools.partial(_job.contents, file, self._limit)) for file in self.job.files(part))
-        columns, new = _rows.columns_of(predictor.outputs), _rows.WRITERS[self._file_format]
+        columns, new = _rows.columns_of(predictor.outputs), _rows.WRITERS[self.job.file_format]
         counts = {Row: 0, DeadLetter: 0}
         with self.job.written(part) as paths:
             results, dead_letters = new(paths[_job.RESULTS], columns), new(paths[_job.DEAD_LETTERS], _rows.DEAD_LETTERS)
