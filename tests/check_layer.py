@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tests import empty_batch
 from tests.layer_cases import LayerCase, short_name, unnested
 from tfpyramid._compat import KERAS_3, keras, write_saved_model
 
@@ -122,22 +123,18 @@ def check_saved_model(case: LayerCase, readers: object, folder: Path) -> None:
 def check_shapes(case: LayerCase, readers: object, folder: Path) -> None:
     """Shapes computed, symbolic and real agree, unknown sides included, and one trace serves many sizes."""
     layer = built(case)
-    sizes = [{}]
+    sizes = [{}, {"batch": 0}]
     sizes += [{"batch": 3, "grow": 3}] if case.unknown_sides else []
-    sizes += [{"batch": 0}] if case.empty_batch else []
     for size in sizes:
         real = [tuple(y.shape) for y in call(case, layer, tensors(case, **size))]
         if case.learned_sides:
             real = [(shape[0], None, None, shape[3]) for shape in real]
         computed = layer.compute_output_shape(case.structured(case.shapes(**size)))
         assert _flat_shapes(computed) == real, f"computed {_flat_shapes(computed)}, real {real}"
-    if case.empty_batch:
-        empty = tensors(case, batch=0)
-        _, dx, dw = gradients(case, layer, empty, upstream_like(call(case, layer, empty)))
-        assert all(
-            g is None or g.shape == x.shape for g, x in zip(dx, empty)
-        ), "an empty batch has a gradient that is not"
-        assert not any(np.any(g) for g in dw if g is not None), "an empty batch has a gradient for a weight"
+    empty = tensors(case, batch=0)
+    _, dx, _ = gradients(case, layer, empty, upstream_like(call(case, layer, empty)))
+    assert all(g is None or g.shape == x.shape for g, x in zip(dx, empty)), "an empty batch has a gradient that is not"
+    empty_batch.check_layer(case, layer, "float32")
     if not case.unknown_sides:
         return
     shapes = [(None, *shape) for shape in case.symbolic_shapes()]
@@ -172,6 +169,7 @@ def check_precision(case: LayerCase, readers: object, folder: Path) -> None:
             assert_close(tf.cast(y, tf.float64), expected, dtype, f"output {k} under {policy}")
         for g in [*dx, *dw]:
             assert g is None or np.isfinite(tf.cast(g, tf.float64)).all(), f"a gradient is not finite under {policy}"
+        empty_batch.check_layer(case, layer, dtype)
 
 
 def check_xla(case: LayerCase, readers: object, folder: Path) -> None:

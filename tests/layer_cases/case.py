@@ -33,7 +33,6 @@ class LayerCase:
         compiled: whether XLA can compile the layer.
         learned_sides: whether the sides of the output follow a weight, so that `compute_output_shape` cannot know them.
         statistics: names of weights that a step of training may change although no gradient does.
-        empty_batch: whether it works on a batch of none; Keras's own convolution, given to a layer of ours, does not.
     """
 
     make: Callable
@@ -49,7 +48,6 @@ class LayerCase:
     compiled: bool = True
     learned_sides: bool = False
     statistics: tuple[str, ...] = ()
-    empty_batch: bool = True
 
     @property
     def layer(self) -> type:

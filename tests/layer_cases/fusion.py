@@ -35,7 +35,7 @@ def _per_level(
         make=make,
         label=label,
         reference=reference,
-        **{"channels": (3, 3), "empty_batch": inner != "conv", **(case or {})},
+        **{"channels": (3, 3), **(case or {})},
     )
 
 

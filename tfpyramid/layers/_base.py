@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import NO_AUTOCAST, keras
+from tfpyramid.ops import batches
 
 
 def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
@@ -76,6 +77,11 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     if not isinstance(layer, keras.layers.Layer):
         raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. Received: {name}={layer!r}")
     return layer
+
+
+def call_layer(layer: keras.layers.Layer, x: tf.Tensor) -> tf.Tensor:
+    """Return `layer(x)` for any layer with one input and one output, also where x is an empty batch."""
+    return layer(x) if isinstance(layer, BaseLayer) else batches.call(layer, x)
 
 
 def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:

@@ -98,6 +98,6 @@ def _depthwise_kernel(taps: tf.Tensor, axis: int, channels: int | tf.Tensor) -> 
 
 
 def _with_size(y: tf.Tensor, x: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
-    """Return y in the shape of x, but for `size` on one axis: of an empty batch the convolutions do not return it."""
+    """Return y in the shape of x, with `size` samples on one axis."""
     shape = borders.dimensions(x)
     return tf.reshape(y, [*shape[:axis], size, *shape[axis + 1 :]])

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders
+from tfpyramid.ops import batches, borders
 
 
 def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
@@ -87,8 +87,9 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
     work = working_dtype(images.dtype)
     x, padding = _extended(tf.cast(images, work), kernel, strides, border)
-    y = tf.nn.depthwise_conv2d(x, tf.cast(kernel, work), [1, strides, strides, 1], padding)
-    return tf.cast(_sized(y, x, kernel, strides, images.shape[3], padding), images.dtype)
+    kernel = tf.cast(kernel, work)
+    y = batches.call(lambda x: tf.nn.depthwise_conv2d(x, kernel, [1, strides, strides, 1], padding), x)
+    return tf.cast(y, images.dtype)
 
 
 def working_dtype(dtype: tf.DType) -> tf.DType:
@@ -120,26 +121,12 @@ def _lies_same(size: int | None, taps: int, strides: int) -> bool:
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
-    """Return `tf.nn.conv2d`, of an empty batch too: there TensorFlow's CPU kernel returns the shape of its input."""
-    y = tf.nn.conv2d(x, kernel, strides, padding)
-    return _sized(y, x, kernel, strides, kernel.shape[3], padding)
-
-
-def _sized(
-    y: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor, strides: int, filters: int, padding: str = "VALID"
-) -> tf.Tensor:
-    """Return y, a convolution of x, in the shape it must have: that of an empty batch is wrong on a CPU."""
-    shape = borders.dimensions(x)
-    reach = [taps - 1 if padding == "VALID" else 0 for taps in kernel.shape[:2]]
-    sides = [(shape[axis] - lost + strides - 1) // strides for axis, lost in zip((1, 2), reach)]
-    sized = tf.reshape(y, [shape[0], *sides, filters])
-    sized.set_shape(y.shape if x.shape[0] != 0 else [0, None, None, None])
-    return sized
+    """Return `tf.nn.conv2d`, for an empty batch too."""
+    return batches.call(lambda x: tf.nn.conv2d(x, kernel, strides, padding), x)
 
 
 def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:
     """Return the largest of the `size` by `size` samples about each, those inside the image, at the same size."""
     if size == 1:
         return images
-    # An empty batch needs the same care as in `conv2d`, and gets it by the reshape.
-    return tf.reshape(tf.nn.max_pool2d(images, size, 1, "SAME"), tf.shape(images))
+    return batches.call(lambda x: tf.nn.max_pool2d(x, size, 1, "SAME"), images)

@@ -9,7 +9,7 @@ from typing import Any, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders, kernels
+from tfpyramid.ops import batches, borders, kernels
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.separable import down, level_size, up
 
@@ -64,7 +64,7 @@ def pyr_down(
     images = _checks.images(images)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = down(tf.cast(images, work), taps, scale_factor, border)
+    x = batches.call(lambda x: down(x, taps, scale_factor, border), tf.cast(images, work))
     x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
     return tf.cast(x, images.dtype)
 
@@ -114,7 +114,7 @@ def pyr_up(
     _check_fit(images, output_size, scale_factor)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = up(tf.cast(images, work), output_size, taps, scale_factor, border)
+    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border), tf.cast(images, work))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 

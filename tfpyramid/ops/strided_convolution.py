@@ -6,8 +6,8 @@ from typing import NamedTuple, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import custom_gradients, portable
-from tfpyramid.ops.convolution import check_kernel, conv2d, working_dtype
+from tfpyramid.ops import batches, custom_gradients, portable
+from tfpyramid.ops.convolution import check_kernel, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
 
 _FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
@@ -66,7 +66,7 @@ def strided_conv2d(
     def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor) -> tuple:
         return _convolve(x, kernel, strides, output_size)
 
-    y = custom_gradients.call(convolve, images, kernel, strides)
+    y = batches.call(lambda x: custom_gradients.call(convolve, x, kernel, strides), images)
     y.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), kernel.shape[3]])
     return y
 
@@ -144,7 +144,7 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequenc
     work = working_dtype(x.dtype)
     # So that z goes on to where all of the kernel is outside: to zero at position n.
     padded = tf.pad(x, [[0, 0], [0, kernel.shape[0]], [0, kernel.shape[1]], [0, 0]])
-    z = tf.cast(conv2d(padded, kernel), work)
+    z = tf.cast(tf.nn.conv2d(padded, kernel, 1, "VALID"), work)
     height, width = sides(x)
     rows = _Reads.at(strides[0], size[0], height, work)
     columns = _Reads.at(strides[1], size[1], width, work)

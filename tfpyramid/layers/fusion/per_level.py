@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer, check_layer, clone
+from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
 
 
 @register
@@ -24,8 +24,9 @@ class PerLevel(ImageLayer):
             each level has a clone with weights of its own, and the number of levels is fixed by the first call.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
-    What the layer itself cannot do, `PerLevel` cannot either: `keras.layers.Conv2D` fails on an empty batch on a CPU,
-    for example, where `PyramidConv2D` does not.
+    Convention:
+        An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
+        itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
 
     Input shape:
         A list of [batch, height, width, channels], floating point; any sides, known or not.
@@ -61,7 +62,7 @@ class PerLevel(ImageLayer):
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
-        return [layer(level) for layer, level in zip(self._layers_of(levels), levels)]
+        return [call_layer(layer, level) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         return [tuple(self.layer.compute_output_shape(shape)) for shape in _checks.level_shapes(input_shape)]

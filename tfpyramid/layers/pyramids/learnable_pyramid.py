@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import ImageLayer, check_layer, clone
+from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 
 
@@ -88,7 +88,7 @@ class LearnablePyramid(ImageLayer):
 
     def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
         """Return level k + 1 of level k."""
-        return self._steps()[k](level)
+        return call_layer(self._steps()[k], level)
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import BaseLayer, check_layer
+from tfpyramid.layers._base import BaseLayer, call_layer, check_layer
 from tfpyramid.ops import routing
 
 
@@ -104,7 +104,7 @@ class LevelRouter(BaseLayer):
         """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
         if self.pyramid is not None:
             levels = self.pyramid(*levels)
-        return [encode(level) for encode, level in zip(self.encoders, levels)]
+        return [call_layer(encode, level) for encode, level in zip(self.encoders, levels)]
 
     def _descend(self, pyramid: keras.layers.Layer, shapes: list[_checks.ImageShape]) -> list[routing.Stage]:
         """Return the steps of the pyramid from each level to the next."""
