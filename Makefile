@@ -9,7 +9,7 @@ READERS_VENV ?= .venv-readers
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-crossing test-legacy test-readers lint bench clean
+.PHONY: demo test test-addons test-crossing test-legacy test-readers test-nightly lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -39,6 +39,10 @@ test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,add
 # What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
 test-readers: $(READERS_VENV)/.installed-readers
 	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
+
+# Thousands of random shapes, factors and borders; `make test` draws a few. About an hour.
+test-nightly: $(VENV)/.installed-test
+	$(VENV)/bin/python $(PYTEST) tests/test_properties.py --hypothesis-profile=nightly
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8

@@ -68,7 +68,7 @@ def train(folder: Path, count: int) -> None:
         order = np.random.default_rng(epoch).permutation(count)
         return tf.data.Dataset.from_tensor_slices((images[order], labels[order])).batch(BATCH)
 
-    strategy = training.multi_worker_strategy(timeout=60)
+    strategy = training.multi_worker_strategy(timeout=600)
     with strategy.scope():
         model = network()
     ended = training.fit_distributed(model, batches, EPOCHS, checkpoint_folder=folder, save_every=SAVE_EVERY)

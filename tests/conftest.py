@@ -21,6 +21,7 @@ if hasattr(ctypes.CDLL(None), "mallopt"):
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # tensorflow-addons lives on this TensorFlow alone; there it must be installed, since that is what the leg is for.
 collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons.py"]
@@ -32,6 +33,11 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.config.threading.set_intra_op_parallelism_threads(1)
 # Most graphs here run once, and cost more to optimise than that; the processes that read saved models do optimise.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+# Traces take longer than Hypothesis allows by default. The same examples at each run of the suite; others every night.
+settings.register_profile("default", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("nightly", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +91,7 @@ class Reader:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=300)
         self._log.close()
         self._process.stdout.close()
 

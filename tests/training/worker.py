@@ -52,7 +52,7 @@ def two_devices():
 
 def main(folder, kill_at):
     index = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
-    strategy = training.multi_worker_strategy(60) if "TF_CONFIG" in os.environ else two_devices()
+    strategy = training.multi_worker_strategy(600) if "TF_CONFIG" in os.environ else two_devices()
     with strategy.scope():
         trained = model()
 
