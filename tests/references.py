@@ -1,11 +1,26 @@
 """What the layers compute, once more: NumPy and SciPy in float64, a sample at a time, from the equations alone."""
 
+import functools
 import math
+from fractions import Fraction
 
 import numpy as np
 import scipy.ndimage
 
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
+
+
+@functools.lru_cache(maxsize=None)
+def fraction(scale_factor):
+    """Return the fraction p / q above 1, p up to 2^15, whose inverse is nearest to that of a factor: try every p."""
+    p = np.arange(2, 2**15 + 1)
+    q = np.clip(np.round(p / scale_factor), 1, p - 1).astype(int)
+    best = np.argmin(np.abs(q / p - 1 / scale_factor))
+    return Fraction(int(p[best]), int(q[best]))
+
+
+def level_side(n, scale_factor, **_):
+    return math.ceil(n / fraction(scale_factor))
 
 
 def taps_of(kernel, scale_factor):
@@ -39,7 +54,7 @@ def down_line(line, taps, scale_factor, border):
     left = (len(taps) - 1) // 2
     padded = np.pad(line, (left, len(taps) - left), mode=border)
     blurred = np.correlate(padded, taps, "valid")
-    positions = np.arange(math.ceil(len(line) / scale_factor)) * scale_factor
+    positions = np.arange(level_side(len(line), scale_factor)) * float(fraction(scale_factor))
     return np.interp(positions, np.arange(len(blurred)), blurred)
 
 
@@ -68,6 +83,7 @@ def coarse_sample(line, i, size, scale_factor, border):
 
 def up_line(line, size, taps, scale_factor, border):
     """Sum over the inputs near each output, with the linear interpolation that brings the DC gain to 1."""
+    scale_factor = float(fraction(scale_factor))
     left = (len(taps) - 1) // 2
     offsets = np.arange(-left - 1, len(taps) - left + 1)
     padded = np.concatenate([[0], taps, [0]])
@@ -97,16 +113,12 @@ def gaussian_pyramid(x, num_levels, upsampled_levels=0, **step):
         for axis in (1, 2):
             # The largest side of which that of the level below is the next.
             side = max(n for n in range(9 * x.shape[axis]) if level_side(n, **step) == levels[0].shape[axis])
-            positions = np.arange(side) / step["scale_factor"] ** j
+            positions = np.arange(side) / float(fraction(step["scale_factor"])) ** j
             finer = along(lambda line: np.interp(positions, np.arange(line.shape[0]), line), finer, axis)
         levels.insert(0, finer)
     while len(levels) < num_levels if num_levels else min(levels[-1].shape[1:3]) > 1:
         levels.append(pyr_down(levels[-1], **step))
     return levels
-
-
-def level_side(n, scale_factor, **_):
-    return math.ceil(n / scale_factor)
 
 
 def laplacian_pyramid(x, num_levels, **step):
@@ -161,7 +173,7 @@ def bilinear_down(x, scale_factor=2.0, antialias=False):
     """Resize to the next level's size by the hat about the centre of each output's cell, a row of weights at a time."""
     for axis in (1, 2):
         length = x.shape[axis]
-        size = math.ceil(length / scale_factor)
+        size = level_side(length, scale_factor)
         ratio = length / size
         rows = []
         for centre in (np.arange(size) + 0.5) * ratio - 0.5:
@@ -235,7 +247,7 @@ def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
             if scale_factor is None:
                 positions = (np.arange(length) + 0.5) * level.shape[axis] / length - 0.5
             else:
-                positions = np.arange(length) / scale_factor ** (k - target)
+                positions = np.arange(length) / float(fraction(scale_factor)) ** (k - target)
             samples = np.arange(level.shape[axis])
             if interpolation == "bilinear":
                 level = along(lambda line: np.interp(positions, samples, line), level, axis)

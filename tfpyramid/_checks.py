@@ -12,6 +12,8 @@ from typing import Any, TypeVar, Union
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid import _sizes
+
 Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
@@ -213,7 +215,7 @@ def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float | None, na
         for n, m in zip(finer[1:3], coarser[1:3]):
             if n is None or m is None:
                 continue
-            if m > n if factor is None else m != math.ceil(n / factor):
+            if m > n if factor is None else m != _sizes.level_size(n, factor):
                 sides = [tuple(shape[1:3]) for shape in shapes]
                 raise ValueError(
                     f"`{name}` must be finest first, {rule} the level before it: {name}[{k + 1}] does not follow "

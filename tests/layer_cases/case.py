@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+
+from tests import references
 
 ODD = {"size": (7, 11)}
 ONE_PIXEL = {"size": (1, 1)}
@@ -63,7 +64,7 @@ class LayerCase:
         shapes: list[tuple[int, ...]] = []
         for channels in levels:
             shapes.append((batch, height, width, channels))
-            height, width = math.ceil(height / self.scale_factor), math.ceil(width / self.scale_factor)
+            height, width = (references.level_side(n, self.scale_factor) for n in (height, width))
         return shapes + [(batch, size) for size in self.vectors]
 
     def symbolic_shapes(self) -> list[tuple[int | None, ...]]:

@@ -19,7 +19,7 @@ def normal(shape, seed=0):
 
 
 def level_size(size, factor):
-    return tuple(int(np.ceil(n / factor)) for n in size)
+    return tuple(references.level_side(n, factor) for n in size)
 
 
 def step_matrices(size, step):
@@ -105,7 +105,8 @@ def test_other_factors_are_scipys_gaussian_read_between_samples(factor):
     for size in [(20, 17), (7, 30), (3, 1)]:
         x = normal(size, seed=2)
         blurred = scipy.ndimage.gaussian_filter(x, 2 * factor / 6, mode="mirror", truncate=4)
-        grid = np.meshgrid(*(np.arange(n) * factor for n in level_size(size, factor)), indexing="ij")
+        places = (np.arange(n) * float(references.fraction(factor)) for n in level_size(size, factor))
+        grid = np.meshgrid(*places, indexing="ij")
         expected = scipy.ndimage.map_coordinates(blurred, grid, order=1, mode="mirror")
         actual = ops.pyr_down(x[None, :, :, None], scale_factor=factor)
         np.testing.assert_allclose(actual[0, :, :, 0], expected, atol=1e-12)

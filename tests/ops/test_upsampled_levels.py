@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import layers, ops
-from tfpyramid.ops.separable import finer_size, level_size
+from tfpyramid._sizes import finer_size, level_size
 
 
 @pytest.mark.parametrize("factor", [2.0, 2**0.5, 1.1, 1.7, 3.0, 2 ** (1 / 3), 1.0001, 1.15, 1.4])

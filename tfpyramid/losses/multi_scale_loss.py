@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid._sizes import level_size
 from tfpyramid.ops import borders, kernels, resample
 from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.separable import level_size
 
 Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
 
@@ -174,7 +173,7 @@ def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[st
     """Return how many levels below `size` a level of `wanted` is; raise if there is none."""
     sizes = [size]
     while step is not None and sizes[-1] != wanted:
-        coarser = tuple(math.ceil(n / step["scale_factor"]) for n in sizes[-1])
+        coarser = tuple(level_size(n, step["scale_factor"]) for n in sizes[-1])
         if coarser == sizes[-1]:
             break
         sizes.append(coarser)

@@ -45,6 +45,11 @@ def places(count: int | tf.Tensor) -> Places:
     return tf.range(real(count)) if tf.is_tensor(count) else np.arange(count, dtype=np.float64)
 
 
+def indices(count: int | tf.Tensor) -> Places:
+    """Return 0, 1, ... count - 1 as whole numbers."""
+    return tf.range(count) if tf.is_tensor(count) else np.arange(count)
+
+
 def real(count: int | Places) -> int | Places:
     """Return whole numbers in a form that float64 places can be compared with."""
     return tf.cast(count, portable.place_dtype()) if tf.is_tensor(count) else count

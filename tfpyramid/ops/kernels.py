@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import ratio
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
 
@@ -162,14 +163,14 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
     | "bilinear" | [1 1] / 2 |
     | a vector | itself, divided by its sum; as a tensor or variable it is differentiable |
     """
-    kernel = check(kernel)
+    kernel, (p, q) = check(kernel), ratio(scale_factor)
     if kernel is None:
-        kernel = "binomial" if scale_factor == 2 else "gaussian"
+        kernel = "binomial" if (p, q) == (2, 1) else "gaussian"
     if isinstance(kernel, str):
         taps = {
             "binomial": lambda: binomial(5),
             "gaussian": lambda: gaussian(prefilter_sigma(scale_factor)),
-            "box": lambda: box(math.ceil(scale_factor)),
+            "box": lambda: box(-(-p // q)),
             "bilinear": lambda: box(2),
         }[kernel]()
     elif tf.is_tensor(kernel):

@@ -1,14 +1,13 @@
 """Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import finer_size, level_size
 from tfpyramid.ops import borders, kernels, resample
-from tfpyramid.ops.separable import finer_size
 
 
 def gaussian_pyramid(
@@ -166,6 +165,6 @@ def level_count(
             f"Received: num_levels=None, images of shape {tuple(shape)}"
         )
     side, count = min(shorter), upsampled_levels + 1
-    while math.ceil(side / scale_factor) < side:
-        side, count = math.ceil(side / scale_factor), count + 1
+    while level_size(side, scale_factor) < side:
+        side, count = level_size(side, scale_factor), count + 1
     return count

@@ -9,11 +9,16 @@ from typing import Any, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import divide, level_size, ratio
 from tfpyramid.ops import batches, borders, kernels
 from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.separable import down, level_size, up
+from tfpyramid.ops.separable import down, up
 
 INTERPOLATIONS = ("bilinear", "nearest")
+
+# A place that is no further than this beyond the middle of two samples lies in the middle, but for rounding: places are
+# fractions whose denominators are below 2^16.
+_MIDDLE = 0.5 + 2**-17
 
 Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 
@@ -150,17 +155,19 @@ def resize_by(
     output_size = size_pair(output_size)
     x = images
     for axis, size in zip((1, 2), output_size):
-        positions, available = borders.places(size), borders.dimensions(x)[axis]
+        available = borders.dimensions(x)[axis]
         if scale_factor is None:
-            positions = (positions + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
+            first, share = 0, (borders.places(size) + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
         else:
-            positions = positions / scale_factor
+            p, q = ratio(scale_factor)
+            first, rest = map(borders.real, divide(borders.indices(size), q, p))
+            share = rest / p
         if interpolation == "bilinear":
-            x = borders.read_linear(x, axis, positions)
+            x = borders.read_linear(x, axis, first + share)
         else:
-            m = borders.mathematics(positions, available)
-            nearest = m.minimum(m.maximum(m.ceil(positions - 0.5), 0), borders.real(available - 1))
-            x = borders.read(x, axis, nearest)
+            m = borders.mathematics(share, available)
+            nearest = first + m.ceil(share - _MIDDLE)
+            x = borders.read(x, axis, m.minimum(m.maximum(nearest, 0), borders.real(available - 1)))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
 

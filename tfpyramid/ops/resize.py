@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import level_size
 from tfpyramid.ops import portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import resize_by, sides
-from tfpyramid.ops.separable import level_size
 
 
 def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:

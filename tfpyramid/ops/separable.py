@@ -7,18 +7,18 @@ one step by the factor s is
     up     y[j] = sum_i g(j, i) x[i]                    j = 0 .. n - 1
            g(j, i) = s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)
 
-with x extended by the border rule. `up` is the transpose of `down` times s; its second term, a linear interpolation,
+with s = p / q in whole numbers (`_sizes.ratio`) and x extended by the border rule. `up` is the transpose of `down` times s; its second term, a linear interpolation,
 brings the DC gain to exactly 1 where the taps alone would leave a ripple or a hole, and vanishes for the binomial and
 the box at factor 2. At an integer factor both are convolutions; at any other each output has weights of its own.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Union
 
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid._sizes import divide, level_size, ratio
 from tfpyramid.ops import axes, borders
 
 Sizes = Sequence[Union[int, tf.Tensor]]
@@ -27,33 +27,11 @@ Sizes = Sequence[Union[int, tf.Tensor]]
 _SHORT = 12
 
 
-def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
-    """Return ceil(size / scale_factor), the side of the next level: an int, a tensor or None, as `size` is."""
-    if size is None:
-        return None
-    if tf.is_tensor(size):
-        return tf.cast(tf.math.ceil(borders.real(size) / scale_factor), tf.int32)
-    return math.ceil(size / scale_factor)
-
-
-def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
-    """Return the largest side whose next level has `size`, floor(size * scale_factor): an int, a tensor or None."""
-    if size is None:
-        return None
-    # The product may have been rounded to the wrong side of a whole number: `level_size` itself decides.
-    if tf.is_tensor(size):
-        finer = tf.cast(tf.floor(borders.real(size) * scale_factor), tf.int32)
-        sides = borders.real(tf.stack([finer, finer + 1]))
-        fits = tf.cast(tf.math.ceil(sides / scale_factor), tf.int32) <= size
-        return finer - 1 + tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)
-    finer = math.floor(size * scale_factor)
-    return finer - 1 + sum(math.ceil(side / scale_factor) <= size for side in (finer, finer + 1))
-
-
 def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of the height and the width of x, for taps of sum 1 and the dtype of x."""
-    if scale_factor.is_integer():
-        return _decimate(x, taps, int(scale_factor), border, along=(1, 2))
+    step, parts = ratio(scale_factor)
+    if parts == 1:
+        return _decimate(x, taps, step, border, along=(1, 2))
     for axis in (1, 2):
         x = _shrink_axis(x, axis, taps, scale_factor, border)
     return x
@@ -61,8 +39,9 @@ def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.
 
 def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x."""
-    if scale_factor.is_integer():
-        return _insert(x, sizes, taps, int(scale_factor), border)
+    step, parts = ratio(scale_factor)
+    if parts == 1:
+        return _insert(x, sizes, taps, step, border)
     for axis, size in zip((1, 2), sizes):
         x = _magnify_axis(x, axis, size, taps, scale_factor, border)
     return x
@@ -112,11 +91,10 @@ def _extended(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, along: Sequ
 def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of one axis by any factor."""
     left, right = reach(taps)
-    size = borders.dimensions(x)[axis]
-    positions = borders.places(level_size(size, scale_factor)) * scale_factor
-    m = borders.mathematics(positions)
-    first = m.minimum(m.floor(positions), borders.real(size - 1))
-    share = tf.cast(positions - first, x.dtype)[:, None]
+    p, q = ratio(scale_factor)
+    # Position i p / q is at most size - 1, as there are ceil(size q / p) outputs.
+    first, rest = divide(borders.indices(level_size(borders.dimensions(x)[axis], scale_factor)), p, q)
+    share = tf.cast(borders.real(rest) / q, x.dtype)[:, None]
     zero = tf.zeros([1], x.dtype)
     weights = (1 - share) * tf.concat([taps, zero], 0) + share * tf.concat([zero, taps], 0)
     return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
@@ -141,19 +119,18 @@ def _magnify_axis(
 ) -> tf.Tensor:
     """Return `up` of one axis by any factor, to `size` samples."""
     left, right = reach(taps)
+    p, q = ratio(scale_factor)
     # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
-    before = math.ceil((right + 1) / scale_factor)
-    after = math.ceil((left + 1) / scale_factor) + 1
-    x = borders.extend(x, axis, before, after, border, spacing=scale_factor, length=size)
-    count = before + after
-    positions = borders.places(size) / scale_factor
-    m = borders.mathematics(positions)
-    first = m.floor(positions) - (before - 1)
-    distance = positions[:, None] - (first[:, None] + np.arange(count))
-    spread = scale_factor * _interpolated_taps(taps, distance * scale_factor)
-    hat = tf.cast(m.maximum(1 - m.abs(distance), 0), x.dtype)
+    before, after = level_size(right + 1, scale_factor), level_size(left + 1, scale_factor) + 1
+    x = borders.extend(x, axis, before, after, border, spacing=p / q, length=size)
+    first, rest = divide(borders.indices(size), q, p)
+    # p times the distance j / s - i of each output to the inputs that it hears, the first of them first - before + 1.
+    distance = rest[:, None] + p * np.arange(before - 1, -after - 1, -1, dtype=np.int32)
+    m = borders.mathematics(distance)
+    spread = p / q * _interpolated_taps(taps, distance, q)
+    hat = tf.cast(m.maximum(1 - borders.real(m.abs(distance)) / p, 0), x.dtype)
     weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
-    return _weighted_reads(x, axis, first + before, weights)
+    return _weighted_reads(x, axis, first + 1, weights)
 
 
 def reach(taps: tf.Tensor) -> tuple[int, int]:
@@ -162,14 +139,14 @@ def reach(taps: tf.Tensor) -> tuple[int, int]:
     return left, taps.shape[0] - 1 - left
 
 
-def _interpolated_taps(taps: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
-    """Return h at float64 `offsets` from the centre of the taps."""
+def _interpolated_taps(taps: tf.Tensor, offsets: borders.Places, parts: int) -> tf.Tensor:
+    """Return h at whole `offsets` from the centre of the taps, in parts of a sample."""
     left, right = reach(taps)
     padded = tf.pad(taps, [[1, 2]])
     m = borders.mathematics(offsets)
-    places = m.minimum(m.maximum(offsets + (left + 1), 0), left + right + 2)
-    low = m.floor(places)
-    share, low = tf.cast(places - low, taps.dtype), tf.cast(low, tf.int32)
+    places = m.minimum(m.maximum(offsets + (left + 1) * parts, 0), (left + right + 2) * parts)
+    low, rest = divide(places, 1, parts)
+    share = tf.cast(borders.real(rest) / parts, taps.dtype)
     return (1 - share) * tf.gather(padded, low) + share * tf.gather(padded, low + 1)
 
 

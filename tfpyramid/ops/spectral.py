@@ -15,7 +15,7 @@ from typing import Any, Union
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _sizes
 from tfpyramid.ops import portable, resample, straight_through
 from tfpyramid.ops.convolution import working_dtype
 
@@ -126,9 +126,9 @@ def _axis_matrix(
     dtype: tf.DType,
 ) -> tf.Tensor:
     """Return A, [m, n], for an axis of `size` samples; m is `length`, or follows from the stride."""
-    # In the dtype of the stride: 13 / 2.6 is 5 in float32 too, where 2.6 is a little less.
+    # The mask moves with the stride as it is, however little.
     quotient = tf.cast(size, portable.place_dtype() if isinstance(stride, float) else stride.dtype) / stride
-    kept = _kept_size(size, stride, quotient, hard)
+    kept = _kept_size(size, stride, hard)
     length = kept if length is None else length
     # How many frequencies, counted from -m/2, are in the output at most.
     count = _smaller(length, kept if hard else size)
@@ -147,10 +147,11 @@ def _axis_matrix(
     return tf.matmul(there * tf.concat([gain, gain], 0)[:, None], back, transpose_a=True)
 
 
-def _kept_size(size: int | tf.Tensor, stride: float | tf.Tensor, quotient: tf.Tensor, hard: bool) -> int | tf.Tensor:
+def _kept_size(size: int | tf.Tensor, stride: float | tf.Tensor, hard: bool) -> int | tf.Tensor:
     """Return the side that the stride leaves of `size`: an int if both are known."""
-    if isinstance(size, int) and isinstance(stride, float):
-        return max(1, round(size / stride)) if hard else math.ceil(size / stride)
+    if isinstance(stride, float):
+        return _sizes.rounded_size(size, stride) if hard else _sizes.level_size(size, stride)
+    quotient = _sizes.quotient(size, stride)
     kept = tf.cast(tf.round(quotient) if hard else tf.math.ceil(quotient), tf.int32)
     return tf.clip_by_value(kept, 1, size)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Union
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _sizes
 from tfpyramid.ops import batches, custom_gradients, portable
 from tfpyramid.ops.convolution import check_kernel, working_dtype
 from tfpyramid.ops.resample import Size, sides, size_pair
@@ -97,12 +97,14 @@ def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | 
     size: list[int | tf.Tensor] = []
     check_fit(images.shape, kernel.shape[:2])
     for n, taps, stride in zip(sides(images), kernel.shape[:2], strides):
-        if isinstance(n, int) and isinstance(stride, float):
-            size.append(int((n - taps) / stride) + 1)
-            continue
-        tf.debugging.assert_greater_equal(n, taps, message=_FIT)
-        room = tf.cast(n - taps, portable.place_dtype())
-        size.append(tf.cast(tf.floor(room / tf.cast(stride, portable.place_dtype())), tf.int32) + 1)
+        if tf.is_tensor(n):
+            tf.debugging.assert_greater_equal(n, taps, message=_FIT)
+        if isinstance(stride, float):
+            p, q = _sizes.ratio(stride)
+            size.append(_sizes.divide(n - taps, q, p)[0] + 1)
+        else:
+            windows = tf.floor(_sizes.quotient(n - taps, tf.cast(stride, working_dtype(stride.dtype))))
+            size.append(tf.cast(windows, tf.int32) + 1)
     return size
 
 

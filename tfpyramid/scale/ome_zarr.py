@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras
+from tfpyramid._sizes import level_size
 from tfpyramid.ops import kernels
 from tfpyramid.ops.pyramid import level_count
 from tfpyramid.scale import tiles
@@ -114,7 +114,7 @@ def _shapes(shape: tuple[int, ...], num_levels: int | None, scale_factor: int) -
     """Return the shapes of the levels of an image, finest first."""
     shapes = [shape]
     for _ in range(level_count((1, *shape[:2], 1), num_levels, scale_factor) - 1):
-        height, width = (math.ceil(n / scale_factor) for n in shapes[-1][:2])
+        height, width = (level_size(n, scale_factor) for n in shapes[-1][:2])
         shapes.append((height, width, *shape[2:]))
     return shapes
 

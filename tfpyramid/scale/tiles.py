@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import level_size
 from tfpyramid.ops import borders, kernels, resample
 from tfpyramid.ops.separable import reach
 from tfpyramid.scale import _windows
@@ -155,14 +155,14 @@ def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str) -> 
         whole = function(_windows.read(image, tall, wide, axes))
         return whole[front : front + len(rows), front : front + len(columns)]
 
-    return Parts([math.ceil(n / step) for n in image.shape[:2]], make)
+    return Parts([level_size(n, step) for n in image.shape[:2]], make)
 
 
 def up(image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernels.Kernel, border: str) -> Parts:
     """Return `pyr_up` of an image, part by part."""
     step, taps, function = _step(_up, image, scale_factor, kernel, border)
     height, width = resample.size_pair(output_size)
-    if [math.ceil(n / step) for n in (height, width)] != list(image.shape[:2]):
+    if [level_size(n, step) for n in (height, width)] != list(image.shape[:2]):
         raise ValueError(
             "`output_size` must satisfy ceil(output_size / scale_factor) = size of `image`, on both axes. "
             f"Received: output_size={(height, width)}, image of shape {tuple(image.shape)}, scale_factor={step}"

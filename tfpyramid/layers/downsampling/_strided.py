@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tfpyramid import _checks
+from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders
-from tfpyramid.ops.separable import level_size
 
 
 class StridedLayer(ImageLayer):

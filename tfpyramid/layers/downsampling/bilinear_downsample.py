@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
+from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import resize
-from tfpyramid.ops.separable import level_size
 
 
 @register

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
 
@@ -132,7 +133,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         return points
 
     def _output_size(self, size: Any) -> tuple:
-        return self.output_size or tuple(resample.level_size(side, self.scale_factor) for side in size)
+        return self.output_size or tuple(level_size(side, self.scale_factor) for side in size)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)

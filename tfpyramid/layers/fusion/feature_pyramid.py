@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import resample
-from tfpyramid.ops.separable import level_size
 
 
 @register

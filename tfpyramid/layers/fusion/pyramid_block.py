@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, convolution, resample
-from tfpyramid.ops.separable import level_size
 
 
 @register

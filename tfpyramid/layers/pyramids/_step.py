@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _sizes
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, kernels, pyramid, separable
+from tfpyramid.ops import borders, kernels, pyramid
 
 
 class StepLayer(ImageLayer):
@@ -54,9 +54,9 @@ class PyramidLayer(StepLayer):
         count = pyramid.level_count(shape, self.num_levels, self.scale_factor, self.upsampled_levels)
         sizes: list[tuple[int | None, ...]] = [shape[1:3]]
         for _ in range(self.upsampled_levels):
-            sizes.insert(0, tuple(separable.finer_size(side, self.scale_factor) for side in sizes[0]))
+            sizes.insert(0, tuple(_sizes.finer_size(side, self.scale_factor) for side in sizes[0]))
         while len(sizes) < count:
-            sizes.append(tuple(separable.level_size(side, self.scale_factor) for side in sizes[-1]))
+            sizes.append(tuple(_sizes.level_size(side, self.scale_factor) for side in sizes[-1]))
         return [(shape[0], *size, shape[3]) for size in sizes]
 
     def get_config(self) -> dict[str, Any]:

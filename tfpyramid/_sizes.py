@@ -1,0 +1,102 @@
+"""The sides of levels, and places on them, counted in whole numbers.
+
+A factor is the fraction p / q, and n samples become ceil(n q / p). Division of floating-point numbers would not do: what
+TensorFlow makes of n / 1.4 depends on where it runs, because a graph multiplies by 1 / 1.4, and other runtimes divide in
+float32. Whole numbers give one answer in Python, in a graph, under XLA and in other runtimes.
+"""
+
+import functools
+from fractions import Fraction
+from typing import TypeVar, Union
+
+import numpy as np
+import tensorflow as tf
+
+Count = TypeVar("Count", int, np.ndarray, tf.Tensor)
+Size = Union[int, tf.Tensor, None]
+
+# Products of p and q are then below 2^30, and int32, the only integer of some runtimes, holds them.
+_LARGEST = 2**15
+
+
+@functools.lru_cache(maxsize=1024)
+def ratio(factor: float) -> tuple[int, int]:
+    """Return the whole numbers p and q of the fraction p / q that stands for a positive factor.
+
+    The inverse q / p of a factor above 1 is the nearest fraction with p up to 2^15: 1.4 is 7 / 5, the root of 2 is
+    19601 / 13860. So over n samples places move by less than n / (2^15 q) samples. A factor above 2^15 is the nearest
+    whole number; a factor other than 1 never becomes 1. Where the factor is below 1, p and q change places.
+    """
+    if factor < 1:
+        p, q = _ratio_above_one(1 / Fraction(factor))
+        return q, p
+    return _ratio_above_one(Fraction(factor))
+
+
+def _ratio_above_one(factor: Fraction) -> tuple[int, int]:
+    if factor > _LARGEST:
+        return min(round(factor), 2**31 - 1), 1
+    inverse = (1 / factor).limit_denominator(_LARGEST)
+    if inverse == 1 and factor > 1:
+        inverse = Fraction(_LARGEST - 1, _LARGEST)
+    return inverse.denominator, inverse.numerator
+
+
+def divide(count: Count, numerator: int, denominator: int) -> tuple[Count, Count]:
+    """Return floor(count numerator / denominator), and the rest: what is left of the product, below the denominator."""
+    if not tf.is_tensor(count):
+        return count * numerator // denominator, count * numerator % denominator
+    if denominator == 1:
+        return count * numerator, tf.zeros_like(count)
+    # count * numerator would overflow int32: take whole multiples of the denominator out first.
+    multiples = count // denominator
+    part = count - multiples * denominator
+    if numerator == 1:
+        return multiples, part
+    part = part * numerator
+    whole = part // denominator
+    return multiples * numerator + whole, part - whole * denominator
+
+
+def level_size(size: Size, factor: float) -> Size:
+    """Return ceil(size / factor), the side of the next level: an int, an int32 tensor or None, as `size` is."""
+    if size is None:
+        return None
+    p, q = ratio(factor)
+    if not tf.is_tensor(size):
+        return -(-size * q // p)
+    whole, rest = divide(tf.cast(size, tf.int32), q, p)
+    return whole + tf.cast(rest > 0, tf.int32)
+
+
+def finer_size(size: Size, factor: float) -> Size:
+    """Return floor(size * factor), the largest side whose next level has `size`: an int, an int32 tensor or None."""
+    if size is None:
+        return None
+    return divide(tf.cast(size, tf.int32) if tf.is_tensor(size) else size, *ratio(factor))[0]
+
+
+def rounded_size(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
+    """Return size / factor rounded to the nearest whole number, of two the even one, and at least 1."""
+    p, q = ratio(factor)
+    if not tf.is_tensor(size):
+        return max(1, round(Fraction(size * q, p)))
+    whole, rest = divide(tf.cast(size, tf.int32), q, p)
+    up = (rest > p - rest) | (tf.equal(rest, p - rest) & tf.equal(whole % 2, 1))
+    return tf.maximum(whole + tf.cast(up, tf.int32), 1)
+
+
+def quotient(size: int | tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Return size / factor for a factor that only the graph knows, to be rounded up, down or to the nearest.
+
+    A floating-point factor such as 2.7 is a little more or less than it is meant to be, and its quotients with it. So a
+    quotient that is a whole number or a half, to four units in the last place, becomes exactly that. A product decides,
+    because a product of two numbers is rounded alike wherever it is computed; how a division is rounded depends on
+    whether the factor is a constant of the graph.
+    """
+    size = tf.cast(size, factor.dtype)
+    exact = size / factor
+    half = tf.round(2 * exact) / 2
+    product, tolerance = half * factor, 4 * np.finfo(factor.dtype.as_numpy_dtype).eps
+    near = (product >= size * (1 - tolerance)) & (product <= size * (1 + tolerance))
+    return tf.where(near, half, exact)
