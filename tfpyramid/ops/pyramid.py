@@ -28,7 +28,8 @@ def gaussian_pyramid(
     Convention:
         Sample i of level k sits at i * scale_factor of level k - 1. A side of n becomes ceil(n / scale_factor); a side
         of 1 stays 1 however many levels follow. Upwards it becomes floor(n * scale_factor), the largest side of which
-        n is the next, level by level: 64 becomes 90 and then 127 at a factor of the root of 2.
+        n is the next, level by level: 64 becomes 90 and then 127 at a factor of the root of 2. The factor stands for a
+        fraction of whole numbers, as in `pyr_down`, so these sizes are the same wherever they are computed.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.

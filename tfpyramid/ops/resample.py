@@ -44,6 +44,12 @@ def pyr_down(
         Between samples the blurred image is interpolated linearly. Taps of even length reach one sample further right
         than left, so a "box" at factor 2 averages samples 2i and 2i + 1: the mipmap, half a sample later.
 
+        Sides and places are counted in whole numbers. A factor stands for a fraction p / q: its inverse is the nearest
+        fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the root of 2 is 19601 / 13860. The next side is
+        ceil(n q / p), and sample i sits at i p / q. Python, graphs with unknown sides, XLA, SavedModels and portable
+        exports thus return the same size: 21 samples become 15 at factor 1.4. Over n samples, p / q moves a place by
+        less than n / (2^15 q) samples from where the factor itself would put it.
+
     Equation:
         `y[i] = sum_k h(k - s i) x[k]` on each axis; h interpolates the taps linearly, x is extended by the border rule.
 

@@ -17,7 +17,8 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     Convention:
         Half-pixel centres, unlike `pyr_down`: output sample i lies mid-cell, at (i + 1/2) r - 1/2 of the input, with
         the ratio r of the two sizes as they are, n / ceil(n / scale_factor). So do `tf.image.resize` and OpenCV's.
-        At factor 2 that is the mean of two by two samples, the mipmap.
+        At factor 2 that is the mean of two by two samples, the mipmap. The size is that of `pyr_down`, in which the
+        factor stands for a fraction of whole numbers.
 
     Equation:
         `y[i] = sum_k h(k - p[i]) x[k] / sum_k h(k - p[i])` on each axis, with `p[i] = (i + 1/2) r - 1/2` and k inside

@@ -45,6 +45,10 @@ def spectral_pool(
         at i n / m of the input. The border is periodic by nature: what leaves at the right comes in at the left. DC
         gain is 1. Of an even number of frequencies the highest is halved between +m/2 and -m/2, so real images stay
         real, and transposing the images, with the strides exchanged, transposes the result.
+        Strides that are numbers stand for fractions in these sizes, as a factor of `pyr_down` does. Where they are a
+        tensor, n / strides counts as a whole number, or a whole number and a half, if it is one to four units in the
+        last place. So the size is the same in eager mode, in a graph and under XLA. The mask follows the strides as
+        they are.
         The gradient of `strides` is that of the mask, for the size as it is. Where a frequency is just at one end of
         the slope of the mask (at `cut`, or `smoothness` below it) the derivative is the one on the slope, so that whole
         strides, which often begin there, can move either way; where `cut` is equal to `smoothness` it is the one to

@@ -24,6 +24,9 @@ def strided_conv2d(
         The first output's window begins at the first pixel. Without `output_size` every window lies inside the image,
         as with `padding="valid"`, to which this is equal at integer strides; with it, windows may reach beyond, where
         the image is zero. A side must then be at least 1, and else at least the kernel's.
+        The number of windows, floor((n - kernel) / stride) + 1, is the same in eager mode, in a graph and under XLA. A
+        stride that is a number stands for a fraction there, as a factor of `pyr_down` does. Where it is a tensor, a
+        quotient counts as a whole number if it is one to four units in the last place.
 
     Equation:
         `y[p] = sum_k w[k] x(p s + k)` for p = (0, 0), (0, 1), ... and s = (s_y, s_x), x read bilinearly, zero outside.

@@ -22,7 +22,8 @@ class GaussianPyramid(PyramidLayer):
     Convention:
         Sample i of level k sits at i * scale_factor of level k - 1 (OpenCV's `pyrDown`, to which the default is
         equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
-        floor(n * scale_factor), the largest side of which n is the next. See `tfpyramid.ops.pyr_down`.
+        floor(n * scale_factor), the largest side of which n is the next. The factor stands for a fraction of whole
+        numbers, so that sides are the same in every export. See `tfpyramid.ops.pyr_down`.
 
     Args:
         num_levels: length of the list, at least 1; None means until the shorter side is 1, or at factors below 2 until
