@@ -14,35 +14,68 @@ import tensorflow as tf
 
 from tfpyramid import _sizes
 
+# Bounds of what an argument can make the package allocate, however small the image is.
+LARGEST = 2**10  # Of factors, strides, kernels and numbers of levels.
+MOST_CHANNELS = 2**16
+MOST_CLASSES = 2**20  # And words, and answers.
+LONGEST = 2**24  # Of the sides of an image that is to be made: float32 counts as far.
+MOST_PIXELS = 2**30
+
 Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
 
-def integer(name: str, value: object, minimum: int | None, meaning: str = "") -> int:
-    """Return `value` as an int of at least `minimum`, if that is not None; `meaning` completes the rule."""
+def integer(
+    name: str, value: object, minimum: int | None, meaning: str = "", *, maximum: int | None = None
+) -> int:
+    """Return `value` as an int between `minimum` and `maximum`, if those are not None; `meaning` completes the rule."""
     bound = "" if minimum is None else f" of at least {minimum}"
     rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
     try:
         result = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
         result = None
     if result is None or isinstance(value, bool) or (minimum is not None and result < minimum):
         raise ValueError(f"{rule} Received: {name}={value!r}")
-    return result
+    return at_most(name, result, maximum, meaning)
 
 
-def pair(name: str, value: object, minimum: int, meaning: str = "") -> tuple[int, int]:
-    """Return one or two ints of at least `minimum` as two."""
-    return both(value, lambda each: integer(name, each, minimum, meaning))
+def at_most(name: str, value: Number, maximum: int | None, meaning: str = "") -> Number:
+    """Return a number that is not above `maximum`, if that is not None."""
+    if maximum is not None and value > maximum:
+        raise ValueError(f"`{name}` must be at most {maximum}{meaning and ', ' + meaning}. Received: {name}={value!r}")
+    return value
 
 
-def number(name: str, value: object, *, above: float, meaning: str = "") -> float:
-    """Return `value` as a finite float greater than `above`."""
+def pair(
+    name: str, value: object, minimum: int, meaning: str = "", *, maximum: int | None = None
+) -> tuple[int, int]:
+    """Return one or two ints between `minimum` and `maximum` as two."""
+    return both(value, lambda each: integer(name, each, minimum, meaning, maximum=maximum))
+
+
+def output_size(value: object, name: str = "output_size") -> tuple[int, int]:
+    """Return the height and the width of an image that is to be made, of one number or two."""
+    return area(pair(name, value, 1, "(height, width)", maximum=LONGEST), name)
+
+
+def area(size: tuple[Any, Any], name: str, meaning: str = "") -> tuple[Any, Any]:
+    """Return the sides of an image that `name` asks for, which must have few enough pixels, as far as they are known."""
+    if all(isinstance(side, int) for side in size) and size[0] * size[1] > MOST_PIXELS:
+        rule = f"`{name}` must ask for at most {MOST_PIXELS} pixels{meaning and ' ' + meaning}"
+        raise ValueError(f"{rule}. Received: {name} for {size[0]} by {size[1]} pixels")
+    return size
+
+
+def number(
+    name: str, value: object, *, above: float, meaning: str = "", maximum: int | None = None
+) -> float:
+    """Return `value` as a finite float greater than `above`, and not above `maximum`, if that is not None."""
     result = _finite(value)
     if not result > above:
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} Received: {name}={value!r}")
-    return result
+    return at_most(name, result, maximum, meaning)
 
 
 def at_least(name: str, value: object, minimum: float, meaning: str = "") -> float:
@@ -58,14 +91,15 @@ def _finite(value: object) -> float:
     """Return `value` as a float, NaN where it is not one finite number."""
     try:
         result = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
     return result if math.isfinite(result) else math.nan
 
 
 def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
     """Return one thing or two, each checked, as two: for the rows and for the columns."""
-    values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) == 2 else (value, value)
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
     rows, columns = map(check, values)
     return rows, columns
 
@@ -90,19 +124,35 @@ def one_of(name: str, value: object, options: Collection[str | None]) -> str:
     return value
 
 
-def num_levels(value: object) -> int:
+def num_levels(value: object, name: str = "num_levels", meaning: str = "the length of the list that is returned") -> int:
     """Return the length of a pyramid."""
-    return integer("num_levels", value, 1, "the length of the list that is returned")
+    return integer(name, value, 1, meaning, maximum=LARGEST)
 
 
 def scale_factor(value: object) -> float:
     """Return the ratio of the sizes of two neighbouring levels."""
-    return number("scale_factor", value, above=1, meaning="the ratio of a level's sides to those of the next")
+    meaning = "the ratio of a level's sides to those of the next"
+    return number("scale_factor", value, above=1, meaning=meaning, maximum=LARGEST)
+
+
+def strides(value: object, minimum: int = 1) -> int:
+    """Return the whole ratio of the sides of input and output."""
+    return integer("strides", value, minimum, "the ratio of the sides of input and output", maximum=LARGEST)
+
+
+def kernel_size(value: object, meaning: str = "the rows and columns of the kernel") -> int:
+    """Return the side of a square kernel."""
+    return integer("kernel_size", value, 1, meaning, maximum=LARGEST)
+
+
+def channels(name: str, value: object, meaning: str) -> int:
+    """Return a number of channels, or of other units that a layer has weights for."""
+    return integer(name, value, 1, meaning, maximum=MOST_CHANNELS)
 
 
 def filters(value: object) -> int | None:
     """Return the channels of an output; None means as many as the input has."""
-    return None if value is None else integer("filters", value, 1, "the channels of the output")
+    return None if value is None else channels("filters", value, "the channels of the output")
 
 
 def temperature(value: object) -> float:

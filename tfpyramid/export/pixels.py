@@ -43,7 +43,7 @@ class Pixels:
         if self.input is not None and not isinstance(self.input, str):
             raise ValueError(f"`input` must be the name of one of the model's, or None. Received: input={self.input!r}")
         if self.image_size is not None:
-            size = _checks.pair("image_size", self.image_size, 1, "the height and the width that files are resized to")
+            size = _checks.output_size(self.image_size, "image_size")
             object.__setattr__(self, "image_size", size)
         try:
             low, high = map(float, self.value_range)

@@ -72,7 +72,8 @@ def pyramid_classifier(
         unseen scales, 2021.
     """
     if num_classes is not None:
-        _checks.integer("num_classes", num_classes, 1, "the length of the vector of logits")
+        meaning = "the length of the vector of logits"
+        num_classes = _checks.integer("num_classes", num_classes, 1, meaning, maximum=_checks.MOST_CLASSES)
     if network is not None:
         check_layer("network", network)
         _check_any_size(network)
@@ -106,7 +107,7 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
     for k, count in enumerate(filters):
         if k:
             x = keras.layers.MaxPooling2D(2, padding="same")(x)
-        count = _checks.integer(f"filters[{k}]", count, 1, "the channels of a convolution")
+        count = _checks.channels(f"filters[{k}]", count, "the channels of a convolution")
         x = keras.layers.Conv2D(count, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         # Averages that are quick enough for a few hundred steps.
         x = keras.layers.BatchNormalization(momentum=0.9)(x)

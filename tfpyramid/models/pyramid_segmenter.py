@@ -62,8 +62,9 @@ def pyramid_segmenter(
         Kirillov, Girshick, He and Dollar, Panoptic Feature Pyramid Networks, 2019, section 3 (a feature pyramid brought
         to one size for segmentation).
     """
-    num_classes = _checks.integer("num_classes", num_classes, 1, "the channels of the mask")
-    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, "those of each level")
+    num_classes = _checks.channels("num_classes", num_classes, "the channels of the mask")
+    meaning = "those of each level"
+    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.LARGEST)
     activation = keras.activations.get(classifier_activation)
     if num_classes == 1 and activation is keras.activations.softmax:
         raise ValueError(

@@ -87,11 +87,12 @@ def pyramid_vlm(
         Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh on both
         factors).
     """
-    vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it")
-    num_answers = _checks.integer("num_answers", num_answers, 1)
+    most = _checks.MOST_CLASSES
+    vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it", maximum=most)
+    num_answers = _checks.integer("num_answers", num_answers, 1, maximum=most)
     num_levels = _checks.num_levels(num_levels)
-    filters = _checks.integer("filters", filters, 1, "the channels behind the first convolution")
-    units = _checks.integer("units", units, 1, "the size of the features")
+    filters = _checks.channels("filters", filters, "the channels behind the first convolution")
+    units = _checks.channels("units", units, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
     if downsample is None:
         # The pyramid must cost little beside the encoders that it saves: each pixel is read once, and zeros are the

@@ -30,7 +30,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
         ValueError: if an argument breaks a rule above.
     """
     images = _checks.images(images)
-    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    strides = _checks.strides(strides)
     kernel = check_kernel(images, kernel)
     x, padding = _extended(images, kernel, strides, border)
     return conv2d(x, kernel, strides, padding=padding)
@@ -76,7 +76,7 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
         ValueError: if an argument breaks a rule above.
     """
     images = _checks.images(images)
-    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    strides = _checks.strides(strides)
     kernel = tf.convert_to_tensor(kernel)
     _checks.floating("kernel", kernel.dtype)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2:] != [images.shape[3], 1]:

@@ -8,6 +8,9 @@ from tfpyramid import _checks
 from tfpyramid.ops import borders
 from tfpyramid.ops.convolution import depthwise_down, working_dtype
 
+# Displacements to each side, and rows of a patch, at most. Published networks use 4 to 20.
+_MOST_STEPS = 64
+
 
 def cost_volume(
     first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1
@@ -29,9 +32,9 @@ def cost_volume(
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
             are summed in float32 and rounded once.
         second: the same shape and dtype.
-        max_displacement: in pixels, up, down, left and right; at least 0.
-        step: between two displacements, in pixels; at least 1.
-        kernel_size: side of the patches that are compared; odd.
+        max_displacement: in pixels, up, down, left and right; at least 0, and at most 64 steps and 1024 pixels.
+        step: between two displacements, in pixels; from 1 to 1024.
+        kernel_size: side of the patches that are compared; odd, at most 63.
 
     Returns:
         [batch, height, width, (2 (max_displacement // step) + 1)^2] of the same dtype.
@@ -81,9 +84,17 @@ def check_shapes(first: Any, second: Any) -> None:
 
 def check_search(max_displacement: int, step: int, kernel_size: int) -> tuple[int, int, int]:
     """Return the three numbers of a search."""
-    max_displacement = _checks.integer("max_displacement", max_displacement, 0, "in pixels")
-    step = _checks.integer("step", step, 1, "the pixels between two displacements")
-    kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the side of the patches that are compared")
+    largest = _checks.LARGEST
+    max_displacement = _checks.integer("max_displacement", max_displacement, 0, "in pixels", maximum=largest)
+    step = _checks.integer("step", step, 1, "the pixels between two displacements", maximum=largest)
+    kernel_size = _checks.integer(
+        "kernel_size", kernel_size, 1, "the side of the patches that are compared", maximum=_MOST_STEPS
+    )
+    if max_displacement // step > _MOST_STEPS:
+        raise ValueError(
+            f"`max_displacement` must be at most {_MOST_STEPS} times `step`: the output has a channel for each "
+            f"displacement. Received: max_displacement={max_displacement}, step={step}"
+        )
     if kernel_size % 2 == 0:
         raise ValueError(
             f"`kernel_size` must be odd, so that a patch has a middle. Received: kernel_size={kernel_size}"

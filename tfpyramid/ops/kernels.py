@@ -12,6 +12,8 @@ from tfpyramid._sizes import ratio
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
 
+_MOST_TAPS = 2**14
+
 Kernel = Union[None, str, Sequence[float], np.ndarray, tf.Tensor, tf.Variable]
 
 
@@ -21,14 +23,18 @@ def binomial(size: int) -> np.ndarray:
     Equation: `w[k] = C(size - 1, k) / 2^(size - 1)`.
 
     Raises:
-        ValueError: if `size` is less than 1.
+        ValueError: if `size` is not an integer from 1 to 16384.
 
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (a = 0.375).
     """
-    size = _checks.integer("size", size, 1, "the number of taps")
-    taps = np.array([math.comb(size - 1, k) for k in range(size)], np.float64)
-    return taps / taps.sum()
+    size = _tap_count(size)
+    # Whole numbers, since a float cannot hold large counts; Python rounds only their quotients.
+    count, total, taps = 1, 2 ** (size - 1), []
+    for k in range(1, size + 1):
+        taps.append(count / total)
+        count = count * (size - k) // k
+    return np.array(taps)
 
 
 def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
@@ -42,10 +48,13 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
             as SciPy and scikit-image cut it.
 
     Raises:
-        ValueError: if `sigma` is not greater than 0 or `size` is less than 1.
+        ValueError: if `sigma` is not greater than 0, `size` is not an integer from 1 to 16384, or `sigma` asks for more.
     """
     sigma = _checks.number("sigma", sigma, above=0)
-    size = 2 * int(4 * sigma + 0.5) + 1 if size is None else _checks.integer("size", size, 1, "the number of taps")
+    if size is None:
+        _checks.at_most("sigma", sigma, (_MOST_TAPS - 1) // 8, "where `size` is None")
+        size = 2 * int(4 * sigma + 0.5) + 1
+    size = _tap_count(size)
     offsets = np.arange(size) - (size - 1) / 2
     taps = np.exp(-0.5 * np.square(offsets / sigma))
     return taps / taps.sum()
@@ -55,10 +64,14 @@ def box(size: int) -> np.ndarray:
     """Return `size` equal taps: float64 [size], sum 1.
 
     Raises:
-        ValueError: if `size` is less than 1.
+        ValueError: if `size` is not an integer from 1 to 16384.
     """
-    size = _checks.integer("size", size, 1, "the number of taps")
+    size = _tap_count(size)
     return np.full(size, 1 / size)
+
+
+def _tap_count(size: object) -> int:
+    return _checks.integer("size", size, 1, "the number of taps", maximum=_MOST_TAPS)
 
 
 def normalize_kernel(
@@ -136,7 +149,7 @@ def check(kernel: Any) -> Kernel:
         return kernel
     try:
         taps = np.asarray(kernel, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. "
             f"Received: kernel={kernel!r}"

@@ -1,5 +1,6 @@
 """Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,12 +56,10 @@ def gaussian_pyramid(
     scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
     borders.check(border)
-    finer = check_upsampled_levels(upsampled_levels, num_levels)
+    finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
     levels = [images]
-    height, width = resample.sides(images)
-    for j in range(1, finer + 1):
-        height, width = finer_size(height, scale_factor), finer_size(width, scale_factor)
-        levels.insert(0, resample.resize_by(images, scale_factor**j, (height, width)))
+    for j, size in enumerate(finer_sizes(resample.sides(images), scale_factor, finer), 1):
+        levels.insert(0, resample.resize_by(images, scale_factor**j, size))
     for _ in range(level_count(images.shape, num_levels, scale_factor, finer) - finer - 1):
         levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
     return levels
@@ -142,13 +141,28 @@ def reconstruct(
     return x
 
 
-def check_upsampled_levels(upsampled_levels: object, num_levels: int | None) -> int:
+def finer_sizes(size: tuple[Any, Any], scale_factor: float, count: int) -> list[tuple[Any, Any]]:
+    """Return the sides of `count` levels finer than one of `size`, coarsest first; each an int, a tensor or None."""
+    sizes = []
+    for _ in range(count):
+        size = finer_size(size[0], scale_factor), finer_size(size[1], scale_factor)
+        sizes.append(_checks.area(size, "upsampled_levels", "of a level"))
+    return sizes
+
+
+def check_upsampled_levels(upsampled_levels: object, num_levels: int | None, scale_factor: float) -> int:
     """Return how many of `num_levels` levels are finer than the images, which are a level themselves."""
-    finer = _checks.integer("upsampled_levels", upsampled_levels, 0, "the levels finer than the images")
+    meaning = "the levels finer than the images"
+    finer = _checks.integer("upsampled_levels", upsampled_levels, 0, meaning, maximum=_checks.LARGEST)
     if num_levels is not None and finer >= _checks.num_levels(num_levels):
         raise ValueError(
             "`upsampled_levels` must be less than `num_levels`: the images themselves are a level too. "
             f"Received: upsampled_levels={finer}, num_levels={num_levels}"
+        )
+    if finer * math.log(scale_factor) > math.log(_checks.LONGEST):
+        raise ValueError(
+            f"`upsampled_levels` must magnify by at most {_checks.LONGEST} in all, scale_factor^upsampled_levels. "
+            f"Received: upsampled_levels={finer}, scale_factor={scale_factor:g}"
         )
     return finer
 
@@ -168,4 +182,9 @@ def level_count(
     side, count = min(shorter), upsampled_levels + 1
     while level_size(side, scale_factor) < side:
         side, count = level_size(side, scale_factor), count + 1
+        if count > _checks.LARGEST:
+            raise ValueError(
+                f"`num_levels` must be given where None would mean more than {_checks.LARGEST} levels. "
+                f"Received: num_levels=None, images of shape {tuple(shape)}, scale_factor={scale_factor:g}"
+            )
     return count

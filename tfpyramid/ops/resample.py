@@ -178,19 +178,28 @@ def resize_by(
     return x
 
 
-def size_pair(size: Any, name: str = "output_size") -> tuple[int | tf.Tensor, int | tf.Tensor]:
-    """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor."""
+def size_pair(
+    size: Any, name: str = "output_size", *, in_memory: bool = True
+) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+    """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor.
+
+    Sizes of images that are made in memory have upper bounds.
+    """
     if tf.is_tensor(size) and size.shape == [2]:
         size = tf.unstack(size)
-    if not isinstance(size, (list, tuple)) or len(size) != 2:
+    if isinstance(size, tf.TensorShape) and size.rank == 2:
+        size = tuple(size)
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or any(side is None for side in size):
         raise ValueError(f"`{name}` must be (height, width). Received: {name}={size!r}")
 
     def known(side: Any) -> int | tf.Tensor:
         value = tf.get_static_value(side)
-        return side if value is None else _checks.integer(name, value, 1, "the height and width")
+        if value is None:
+            return side
+        return _checks.integer(name, value, 1, "the height and width", maximum=_checks.LONGEST if in_memory else None)
 
     height, width = map(known, size)
-    return height, width
+    return _checks.area((height, width), name) if in_memory else (height, width)
 
 
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:

@@ -26,6 +26,9 @@ Sizes = Sequence[Union[int, tf.Tensor]]
 # An axis of less than so many times the samples near its ends that need care is extended: that takes fewer operations.
 _SHORT = 12
 
+# A convolution makes whole steps, of which a few are cut off: by larger factors each output is weighed by itself.
+_LARGEST_STEP = 64
+
 
 def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of the height and the width of x, for taps of sum 1 and the dtype of x."""
@@ -40,7 +43,7 @@ def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.
 def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
     """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x."""
     step, parts = ratio(scale_factor)
-    if parts == 1:
+    if parts == 1 and step <= _LARGEST_STEP:
         return _insert(x, sizes, taps, step, border)
     for axis, size in zip((1, 2), sizes):
         x = _magnify_axis(x, axis, size, taps, scale_factor, border)
@@ -156,9 +159,12 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
     widest = max(left, right, step - 1)
     spread = step * tf.pad(taps, [[widest - left, widest - right]])
     offsets = np.arange(-widest, widest + 1)
-    same_phase = tf.constant((offsets[:, None] - offsets) % step == 0, taps.dtype)
+    # The sum of the taps that are heard at each phase, that is by outputs whole steps apart.
+    steps = -(-offsets.size // step)
+    phases = tf.reduce_sum(tf.reshape(tf.pad(spread, [[0, steps * step - offsets.size]]), [steps, step]), 0)
+    sums = tf.tile(phases, [steps])[: offsets.size]
     hat = tf.constant(np.maximum(1 - np.abs(offsets) / step, 0), taps.dtype)
-    return spread + (1 - tf.linalg.matvec(same_phase, spread)) * hat, widest
+    return spread + (1 - sums) * hat, widest
 
 
 def _weighted_reads(x: tf.Tensor, axis: int, first: borders.Places, weights: tf.Tensor) -> tf.Tensor:

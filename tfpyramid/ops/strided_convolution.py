@@ -12,6 +12,9 @@ from tfpyramid.ops.resample import Size, sides, size_pair
 
 _FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
 
+# By smaller strides, images would become outputs of any size.
+_LEAST = 1 / _checks.LARGEST
+
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
 
@@ -82,9 +85,16 @@ def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | Non
         if strides.shape != [2]:
             raise ValueError(f"`strides` must be (s_y, s_x), a tensor of shape [2]. Received: shape {strides.shape}")
         return strides, None
-    meaning = "in pixels, or two of them, (s_y, s_x)"
-    known = _checks.both(strides, lambda each: _checks.number("strides", each, above=0, meaning=meaning))
+    known = _checks.both(strides, lambda each: check_stride("strides", each))
     return tf.constant(known, tf.float64), known
+
+
+def check_stride(name: str, value: object) -> float:
+    """Return a stride, or one of two."""
+    stride = _checks.number(name, value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
+    if stride < _LEAST:
+        raise ValueError(f"`{name}` must be at least {_LEAST}, in pixels. Received: {name}={value!r}")
+    return stride
 
 
 def check_fit(image_shape: Sequence[int | None], kernel_size: Sequence[int]) -> None:

@@ -35,7 +35,7 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
         Kopf, Shamir and Peers, Content-Adaptive Image Downscaling, 2013, section 3 (kernels that follow the content).
     """
     images, weights = _checks.images(images), _checks.images(weights, "weights")
-    strides = _checks.integer("strides", strides, 1, "the ratio of the sides of input and output")
+    strides = _checks.strides(strides)
     borders.check(border)
     window = round(weights.shape[3] ** 0.5)
     sides = [None if n is None else (n - 1) // strides + 1 for n in images.shape[1:3]]

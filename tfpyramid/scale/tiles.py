@@ -161,7 +161,7 @@ def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str) -> 
 def up(image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernels.Kernel, border: str) -> Parts:
     """Return `pyr_up` of an image, part by part."""
     step, taps, function = _step(_up, image, scale_factor, kernel, border)
-    height, width = resample.size_pair(output_size)
+    height, width = resample.size_pair(output_size, in_memory=False)
     if [level_size(n, step) for n in (height, width)] != list(image.shape[:2]):
         raise ValueError(
             "`output_size` must satisfy ceil(output_size / scale_factor) = size of `image`, on both axes. "
@@ -185,7 +185,8 @@ def _step(
 ) -> tuple[int, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Return the factor, the taps, and a step by them in one direction, of a window in memory."""
     check_image(image)
-    factor = _checks.integer("scale_factor", scale_factor, 2, "the ratio of a level's sides to those of the next")
+    meaning = "the ratio of a level's sides to those of the next"
+    factor = _checks.integer("scale_factor", scale_factor, 2, meaning, maximum=_checks.LARGEST)
     borders.check(border)
     dtype = working_dtype(image)
     taps = kernels.taps_of(kernel, factor, tf.as_dtype(dtype)).numpy()

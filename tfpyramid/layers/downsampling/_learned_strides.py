@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import straight_through
+from tfpyramid.ops import straight_through, strided_convolution
 
 
 class LearnedStrides(ImageLayer):
@@ -31,7 +31,7 @@ class LearnedStrides(ImageLayer):
         super().__init__(**kwargs)
         self.initial_strides = _checks.both(initial_strides, self._check_stride)
         self.output_size = (
-            None if output_size is None else _checks.pair("output_size", output_size, 1, "(height, width)")
+            None if output_size is None else _checks.output_size(output_size)
         )
         self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
         self.hard = _checks.flag("hard", hard)
@@ -40,7 +40,7 @@ class LearnedStrides(ImageLayer):
         self.supports_jit = self.output_size is not None
 
     def _check_stride(self, value: object) -> float:
-        return _checks.number("initial_strides", value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
+        return strided_convolution.check_stride("initial_strides", value)
 
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)

@@ -17,7 +17,7 @@ class StridedLayer(ImageLayer):
 
     def __init__(self, strides: int = 2, *, border: str = "reflect", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.strides = _checks.integer("strides", strides, 2, "the ratio of the sides of input and output")
+        self.strides = _checks.strides(strides, 2)
         self.border = borders.check(border)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -81,7 +81,7 @@ class AntiAliasedDownsample2D(StridedLayer):
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
         self.filters = _checks.filters(filters)
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the blur")
+        self.kernel_size = _checks.kernel_size(kernel_size, "the rows and columns of the blur")
         self.normalization = kernels.check_normalization(normalization)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)

@@ -53,8 +53,9 @@ class BlurPool2D(StridedLayer):
         self, kernel_size: int = 4, strides: int = 2, *, pool_size: int = 1, border: str = "reflect", **kwargs: Any
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the number of binomial taps on each axis")
-        self.pool_size = _checks.integer("pool_size", pool_size, 1, "the rows and columns of the maximum")
+        self.kernel_size = _checks.kernel_size(kernel_size, "the number of binomial taps on each axis")
+        meaning = "the rows and columns of the maximum"
+        self.pool_size = _checks.integer("pool_size", pool_size, 1, meaning, maximum=_checks.LARGEST)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         taps = kernels.binomial(self.kernel_size)

@@ -82,8 +82,9 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
-        self.window = _checks.integer("window", window, 1, "the rows and columns of pixels that an output is made of")
-        self.hidden = _checks.integer("hidden", hidden, 1, "the channels between the two convolutions")
+        meaning = "the rows and columns of pixels that an output is made of"
+        self.window = _checks.integer("window", window, 1, meaning, maximum=64)
+        self.hidden = _checks.channels("hidden", hidden, "the channels between the two convolutions")
         self.normalization = _checks.one_of("normalization", normalization, ("softmax", "sum"))
         self.start = _checks.one_of("start", start, STARTS)
         self.initial_temperature = _checks.temperature(temperature)

@@ -77,7 +77,7 @@ class LearnableDownsample2D(StridedLayer):
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
         self.filters = _checks.filters(filters)
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
+        self.kernel_size = _checks.kernel_size(kernel_size)
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)

@@ -84,7 +84,7 @@ class LearnableStrideConv2D(LearnedStrides):
     ) -> None:
         super().__init__(initial_strides, output_size=output_size, cost_weight=cost_weight, hard=hard, **kwargs)
         self.filters = _checks.filters(filters)
-        self.kernel_size = _checks.integer("kernel_size", kernel_size, 1, "the rows and columns of the kernel")
+        self.kernel_size = _checks.kernel_size(kernel_size)
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

@@ -34,7 +34,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
         scale_factor: ratio of the sides of input and output, greater than 1, where `output_size` is None.
         filters: channels of the localisation's convolution, at least 1.
-        grid_size: rows and columns of its summary and of the grid of offsets, at least 1.
+        grid_size: rows and columns of its summary and of the grid of offsets, from 1 to 32.
         affine: learn the affine map.
         offsets: learn the grid of offsets. One of the two at least.
         hard: read the nearest pixel in the forward pass, straight-through.
@@ -75,11 +75,11 @@ class SpatialTransformerDownsample2D(ImageLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.output_size = (
-            None if output_size is None else _checks.pair("output_size", output_size, 1, "(height, width)")
+            None if output_size is None else _checks.output_size(output_size)
         )
         self.scale_factor = _checks.scale_factor(scale_factor)
-        self.filters = _checks.integer("filters", filters, 1, "the channels of the localisation's convolution")
-        self.grid_size = _checks.integer("grid_size", grid_size, 1, "the rows and columns of the summary")
+        self.filters = _checks.channels("filters", filters, "the channels of the localisation's convolution")
+        self.grid_size = _checks.integer("grid_size", grid_size, 1, "the rows and columns of the summary", maximum=32)
         self.affine = _checks.flag("affine", affine)
         self.offsets = _checks.flag("offsets", offsets)
         if not (affine or offsets):

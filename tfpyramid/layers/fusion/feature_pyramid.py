@@ -80,8 +80,9 @@ class FeaturePyramid(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = _checks.integer("filters", filters, 1, "the channels of every output")
-        self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, "the coarse levels to add")
+        self.filters = _checks.channels("filters", filters, "the channels of every output")
+        meaning = "the coarse levels to add"
+        self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, meaning, maximum=_checks.LARGEST)
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.batch_norm = _checks.flag("batch_norm", batch_norm)

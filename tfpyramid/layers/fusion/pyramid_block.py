@@ -80,11 +80,13 @@ class PyramidBlock(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = _checks.integer("filters", filters, 1, "the channels of the output")
-        self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down")
+        largest = _checks.LARGEST
+        self.filters = _checks.channels("filters", filters, "the channels of the output")
+        self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down", maximum=largest)
         self.activation = keras.activations.get(activation)
-        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels")
-        self.strides = _checks.integer("strides", strides, 1, "those of the last convolution")
+        meaning = "the rows and columns of the kernels"
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)
+        self.strides = _checks.integer("strides", strides, 1, "those of the last convolution", maximum=largest)
         self.border = borders.check(border)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.use_bias = _checks.flag("use_bias", use_bias)

@@ -64,8 +64,8 @@ class PyramidConv2D(PerLevel):
         **kwargs: Any,
     ) -> None:
         conv = LevelConv2D(
-            _checks.integer("filters", filters, 1, "the channels of every output"),
-            _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels"),
+            _checks.channels("filters", filters, "the channels of every output"),
+            _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels", maximum=_checks.LARGEST),
             activation=activation,
             use_bias=_checks.flag("use_bias", use_bias),
             kernel_initializer=kernel_initializer,

@@ -53,8 +53,8 @@ class PyramidLayer(StepLayer):
         shape = _checks.image_shape("images", input_shape)
         count = pyramid.level_count(shape, self.num_levels, self.scale_factor, self.upsampled_levels)
         sizes: list[tuple[int | None, ...]] = [shape[1:3]]
-        for _ in range(self.upsampled_levels):
-            sizes.insert(0, tuple(_sizes.finer_size(side, self.scale_factor) for side in sizes[0]))
+        for size in pyramid.finer_sizes(shape[1:3], self.scale_factor, self.upsampled_levels):
+            sizes.insert(0, size)
         while len(sizes) < count:
             sizes.append(tuple(_sizes.level_size(side, self.scale_factor) for side in sizes[-1]))
         return [(shape[0], *size, shape[3]) for size in sizes]

@@ -86,7 +86,7 @@ class AdaptiveDepthPyramid(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.max_levels = _checks.integer("max_levels", max_levels, 1, "the length of the list that is returned")
+        self.max_levels = _checks.num_levels(max_levels, "max_levels")
         self.hard = _checks.flag("hard", hard)
         self.initial_temperature = _checks.temperature(temperature)
         self.depth_penalty = _checks.at_least("depth_penalty", depth_penalty, 0, "what an open level costs")

@@ -60,7 +60,7 @@ class GaussianPyramid(PyramidLayer):
 
     def __init__(self, num_levels: int | None = None, *, upsampled_levels: int = 0, **kwargs: Any) -> None:
         super().__init__(num_levels, **kwargs)
-        self.upsampled_levels = pyramid.check_upsampled_levels(upsampled_levels, self.num_levels)
+        self.upsampled_levels = pyramid.check_upsampled_levels(upsampled_levels, self.num_levels, self.scale_factor)
 
     def call(self, images: tf.Tensor) -> list[tf.Tensor]:
         return pyramid.gaussian_pyramid(images, self.num_levels, upsampled_levels=self.upsampled_levels, **self.step)

@@ -83,8 +83,8 @@ class QueryLevelSelector(BaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_levels = _checks.integer("num_levels", num_levels, 1, "the levels to choose from")
-        self.units = _checks.integer("units", units, 1, "the size of the hidden vector")
+        self.num_levels = _checks.num_levels(num_levels, meaning="the levels to choose from")
+        self.units = _checks.channels("units", units, "the size of the hidden vector")
         self.objective = _checks.one_of("objective", objective, OBJECTIVES)
         self.initial_cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "what a unit of cost takes")
         self.costs = None if costs is None else _check_costs(costs, self.num_levels)
