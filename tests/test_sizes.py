@@ -1,4 +1,4 @@
-"""Sides of levels, counted alike in Python, in graphs with unknown sides, under XLA, in portable graphs and SavedModels.
+"""Sides of levels are the same in Python, in graphs with unknown sides, under XLA, in portable graphs and SavedModels.
 
 The right sizes are those of Python's fractions, with the fraction that stands for a factor found by trying every one.
 """
@@ -18,6 +18,7 @@ from tfpyramid.ops.portable import portable
 DECIMALS = [1.0001, 1.05, 1.1, 1.15, 1.4, 1.7, 1.8, 1.9, 2.0, 2.3, 2.6, 2.7, 3.0, 3.3, 4.7, 5.9, 7.3]
 FACTORS = DECIMALS + [2 ** (1 / k) for k in (2, 3, 4, 5, 12)] + [4 / 3, 5 / 3, 10 / 3, math.pi]
 SIDES = np.arange(1, 201)
+RULES = _sizes.level_size, _sizes.finer_size, _sizes.rounded_size
 
 
 @pytest.fixture
@@ -63,21 +64,14 @@ def test_the_fraction_is_close():
 
 def counted(sides):
     """Return all sizes of all factors, [factors, 3, sides]."""
-    rules = _sizes.level_size, _sizes.finer_size, _sizes.rounded_size
-    return tf.stack([tf.stack([rule(sides, factor) for rule in rules]) for factor in FACTORS])
+    return tf.stack([tf.stack([rule(sides, factor) for rule in RULES]) for factor in FACTORS])
 
 
 def test_every_way_of_running_counts_alike(grappler):
     fractions = [references.fraction(factor) for factor in FACTORS]
-    expected = [
-        [[math.ceil(n / f) for n in map(int, SIDES)], [math.floor(n * f) for n in map(int, SIDES)],
-         [max(1, round(n / f)) for n in map(int, SIDES)]]
-        for f in fractions
-    ]  # fmt: skip
-    in_python = [
-        [[rule(int(n), factor) for n in SIDES] for rule in (_sizes.level_size, _sizes.finer_size, _sizes.rounded_size)]
-        for factor in FACTORS
-    ]
+    rules = (lambda n, f: math.ceil(n / f)), (lambda n, f: math.floor(n * f)), (lambda n, f: max(1, round(n / f)))
+    expected = [[[rule(int(n), f) for n in SIDES] for rule in rules] for f in fractions]
+    in_python = [[[rule(int(n), factor) for n in SIDES] for rule in RULES] for factor in FACTORS]
     assert in_python == expected
     sides = tf.constant(SIDES, tf.int32)
     with portable():

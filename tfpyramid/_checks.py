@@ -25,9 +25,7 @@ Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
 
-def integer(
-    name: str, value: object, minimum: int | None, meaning: str = "", *, maximum: int | None = None
-) -> int:
+def integer(name: str, value: object, minimum: int | None, meaning: str = "", *, maximum: int | None = None) -> int:
     """Return `value` as an int between `minimum` and `maximum`, if those are not None; `meaning` completes the rule."""
     bound = "" if minimum is None else f" of at least {minimum}"
     rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
@@ -47,9 +45,7 @@ def at_most(name: str, value: Number, maximum: int | None, meaning: str = "") ->
     return value
 
 
-def pair(
-    name: str, value: object, minimum: int, meaning: str = "", *, maximum: int | None = None
-) -> tuple[int, int]:
+def pair(name: str, value: object, minimum: int, meaning: str = "", *, maximum: int | None = None) -> tuple[int, int]:
     """Return one or two ints between `minimum` and `maximum` as two."""
     return both(value, lambda each: integer(name, each, minimum, meaning, maximum=maximum))
 
@@ -60,16 +56,14 @@ def output_size(value: object, name: str = "output_size") -> tuple[int, int]:
 
 
 def area(size: tuple[Any, Any], name: str, meaning: str = "") -> tuple[Any, Any]:
-    """Return the sides of an image that `name` asks for, which must have few enough pixels, as far as they are known."""
+    """Return the sides that an argument asks for, which must be of few enough pixels, as far as they are known."""
     if all(isinstance(side, int) for side in size) and size[0] * size[1] > MOST_PIXELS:
         rule = f"`{name}` must ask for at most {MOST_PIXELS} pixels{meaning and ' ' + meaning}"
         raise ValueError(f"{rule}. Received: {name} for {size[0]} by {size[1]} pixels")
     return size
 
 
-def number(
-    name: str, value: object, *, above: float, meaning: str = "", maximum: int | None = None
-) -> float:
+def number(name: str, value: object, *, above: float, meaning: str = "", maximum: int | None = None) -> float:
     """Return `value` as a finite float greater than `above`, and not above `maximum`, if that is not None."""
     result = _finite(value)
     if not result > above:
@@ -124,9 +118,9 @@ def one_of(name: str, value: object, options: Collection[str | None]) -> str:
     return value
 
 
-def num_levels(value: object, name: str = "num_levels", meaning: str = "the length of the list that is returned") -> int:
+def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:
     """Return the length of a pyramid."""
-    return integer(name, value, 1, meaning, maximum=LARGEST)
+    return integer(name, value, 1, meaning or "the length of the list that is returned", maximum=LARGEST)
 
 
 def scale_factor(value: object) -> float:

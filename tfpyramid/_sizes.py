@@ -1,19 +1,19 @@
 """The sides of levels, and places on them, counted in whole numbers.
 
-A factor is the fraction p / q, and n samples become ceil(n q / p). Division of floating-point numbers would not do: what
-TensorFlow makes of n / 1.4 depends on where it runs, because a graph multiplies by 1 / 1.4, and other runtimes divide in
-float32. Whole numbers give one answer in Python, in a graph, under XLA and in other runtimes.
+A factor is the fraction p / q, and n samples become ceil(n q / p). Floating-point division would give other sizes in
+other places: a graph multiplies by 1 / 1.4 instead of dividing by 1.4, and other runtimes divide in float32. Whole
+numbers give one answer in Python, in a graph, under XLA and in other runtimes.
 """
 
 import functools
 from fractions import Fraction
-from typing import TypeVar, Union
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 Count = TypeVar("Count", int, np.ndarray, tf.Tensor)
-Size = Union[int, tf.Tensor, None]
+Size = TypeVar("Size", int, tf.Tensor, None)
 
 # Products of p and q are then below 2^30, and int32, the only integer of some runtimes, holds them.
 _LARGEST = 2**15

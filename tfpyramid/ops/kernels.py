@@ -48,7 +48,7 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
             as SciPy and scikit-image cut it.
 
     Raises:
-        ValueError: if `sigma` is not greater than 0, `size` is not an integer from 1 to 16384, or `sigma` asks for more.
+        ValueError: if `sigma` is not greater than 0, or the number of taps is not an integer from 1 to 16384.
     """
     sigma = _checks.number("sigma", sigma, above=0)
     if size is None:

@@ -162,8 +162,9 @@ def resize_by(
     x = images
     for axis, size in zip((1, 2), output_size):
         available = borders.dimensions(x)[axis]
+        first: Any = 0
         if scale_factor is None:
-            first, share = 0, (borders.places(size) + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
+            share = (borders.places(size) + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
         else:
             p, q = ratio(scale_factor)
             first, rest = map(borders.real, divide(borders.indices(size), q, p))

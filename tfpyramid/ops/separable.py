@@ -7,9 +7,10 @@ one step by the factor s is
     up     y[j] = sum_i g(j, i) x[i]                    j = 0 .. n - 1
            g(j, i) = s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)
 
-with s = p / q in whole numbers (`_sizes.ratio`) and x extended by the border rule. `up` is the transpose of `down` times s; its second term, a linear interpolation,
-brings the DC gain to exactly 1 where the taps alone would leave a ripple or a hole, and vanishes for the binomial and
-the box at factor 2. At an integer factor both are convolutions; at any other each output has weights of its own.
+with x extended by the border rule, and s the fraction p / q of `_sizes.ratio`: places are counted in whole numbers.
+`up` is the transpose of `down` times s. Its second term, a linear interpolation, brings the DC gain to exactly 1 where
+the taps alone would leave a ripple or a hole; it vanishes for the binomial and the box at factor 2. At a whole factor
+both are convolutions. At any other, and up by a large one, each output has weights of its own.
 """
 
 from collections.abc import Sequence
