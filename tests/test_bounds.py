@@ -160,6 +160,12 @@ def test_many_binomial_taps_are_those_of_whole_numbers():
     assert np.dot(taps, np.square(np.arange(1031) - 515)) == pytest.approx(1030 / 4, rel=1e-12)
 
 
+def test_strides_of_a_tensor_are_bounded_when_the_graph_runs():
+    for strides in ([0.0, 1.0], [2.0, 1e-9], [-1.0, 1.0]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`strides` must be at least 0.0009765625, in pixels"):
+            ops.strided_conv2d(IMAGE, np.ones([3, 3, 3, 1]), tf.Variable(strides))
+
+
 def test_sizes_of_other_kinds():
     assert ops.pyr_up(IMAGE, tf.TensorShape([17, 18])).shape == (1, 17, 18, 3)
     assert ops.spectral_pool(IMAGE, np.array(2.0)).shape == (1, 5, 5, 3)

@@ -20,7 +20,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: at least 1.
+        strides: from 1 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
     Returns:
@@ -66,7 +66,7 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
             bfloat16 are summed in float32 and rounded once.
         kernel: floating tensor [rows, columns, channels, 1]; it need not be rounded to the dtype of half-precision
             images.
-        strides: at least 1.
+        strides: from 1 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
     Returns:

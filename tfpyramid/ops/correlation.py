@@ -32,7 +32,7 @@ def cost_volume(
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
             are summed in float32 and rounded once.
         second: the same shape and dtype.
-        max_displacement: in pixels, up, down, left and right; at least 0, and at most 64 steps and 1024 pixels.
+        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 64 steps.
         step: between two displacements, in pixels; from 1 to 1024.
         kernel_size: side of the patches that are compared; odd, at most 63.
 

@@ -56,7 +56,7 @@ def pyr_down(
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
-        scale_factor: ratio of the sides of input and output, greater than 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
         kernel: prefilter taps: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box",
             "bilinear", or a vector of taps, which is divided by its sum; a tensor or variable is differentiable.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap", as `numpy.pad` names them.
@@ -104,7 +104,7 @@ def pyr_up(
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; ceil(output / scale_factor)
             must be the input's.
-        scale_factor: ratio of the sides of output and input, greater than 1.
+        scale_factor: ratio of the sides of output and input, greater than 1 and at most 1024.
         kernel: taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 

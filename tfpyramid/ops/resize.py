@@ -28,7 +28,7 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
-        scale_factor: ratio of the sides of input and output, greater than 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
         antialias: widen the hat, so that every sample is used at any factor.
 
     Returns:

@@ -38,7 +38,7 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
 
     Args:
         num_levels: length of the pyramid, at least 1.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
 
     Returns:
         [num_levels], float64, 1 first.

@@ -14,6 +14,7 @@ _FIT = "`images` must have no side smaller than the kernel where `output_size` i
 
 # By smaller strides, images would become outputs of any size.
 _LEAST = 1 / _checks.LARGEST
+_TOO_SMALL = f"`strides` must be at least {_LEAST}, in pixels."
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
@@ -44,8 +45,8 @@ def strided_conv2d(
     Args:
         images: [batch, height, width, channels], floating point.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: (s_y, s_x) in pixels, or a number for both, greater than 0; as a tensor [2] or variable of any floating
-            dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
+        strides: (s_y, s_x) in pixels, or a number for both, at least 1 / 1024; as a tensor [2] or variable of any
+            floating dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
         output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
             where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.
 
@@ -54,7 +55,8 @@ def strided_conv2d(
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the kernel does not fit.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the kernel does not fit, or that a
+            stride is too small.
 
     References:
         The equation, and the one-sided derivative, are those of deformable convolution's position gradient: Dai, Qi,
@@ -93,7 +95,7 @@ def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
     stride = _checks.number(name, value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
     if stride < _LEAST:
-        raise ValueError(f"`{name}` must be at least {_LEAST}, in pixels. Received: {name}={value!r}")
+        raise ValueError(f"{_TOO_SMALL.replace('strides', name)} Received: {name}={value!r}")
     return stride
 
 
@@ -116,7 +118,9 @@ def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | 
             p, q = _sizes.ratio(stride)
             size.append(_sizes.divide(n - taps, q, p)[0] + 1)
         else:
-            windows = tf.floor(_sizes.quotient(n - taps, tf.cast(stride, working_dtype(stride.dtype))))
+            stride = tf.cast(stride, working_dtype(stride.dtype))
+            tf.debugging.assert_greater_equal(stride, tf.cast(_LEAST, stride.dtype), message=_TOO_SMALL)
+            windows = tf.floor(_sizes.quotient(n - taps, stride))
             size.append(tf.cast(windows, tf.int32) + 1)
     return size
 

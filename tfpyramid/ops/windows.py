@@ -22,7 +22,7 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         weights: [batch, ceil(height / strides), ceil(width / strides), window^2], of the same dtype, row by row.
-        strides: at least 1.
+        strides: from 1 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
     Returns:

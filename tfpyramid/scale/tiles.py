@@ -82,7 +82,7 @@ def pyr_down_tiles(
         image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, with `shape`,
             `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile opens by `aszarr`.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
-        scale_factor: a whole number of at least 2.
+        scale_factor: a whole number from 2 to 1024.
         kernel: prefilter taps, as in `ops.pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
@@ -128,7 +128,7 @@ def pyr_up_tiles(
         image: as in `pyr_down_tiles`.
         output_size: (height, width) of the result; ceil(output_size / scale_factor) must be the image's.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
-        scale_factor: a whole number of at least 2.
+        scale_factor: a whole number from 2 to 1024.
         kernel: prefilter taps, as in `ops.pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 

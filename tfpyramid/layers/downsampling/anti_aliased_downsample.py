@@ -35,8 +35,8 @@ class AntiAliasedDownsample2D(StridedLayer):
 
     Args:
         filters: channels of the output, at least 1; None means the input's, without the convolution.
-        kernel_size: rows and columns of the blur, at least 1; even ones keep a little more detail.
-        strides: ratio of the sides of input and output, at least 2.
+        kernel_size: rows and columns of the blur, from 1 to 1024; even ones keep a little more detail.
+        strides: ratio of the sides of input and output, from 2 to 1024.
         normalization: "sum", "softmax" or None.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         hard: quantise the kernels in the forward pass, straight-through.

@@ -26,7 +26,7 @@ class BilinearDownsample2D(ImageLayer):
         two samples are read on each axis, and factors above 2 skip some.
 
     Args:
-        scale_factor: ratio of the sides of input and output, greater than 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
         antialias: read every sample, by a hat that reaches the neighbouring outputs.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 

@@ -26,8 +26,8 @@ class BlurPool2D(StridedLayer):
         `keras.layers.MaxPooling2D(pool_size, 1, "same")` lays it, and leaves out what is beyond the border.
 
     Args:
-        kernel_size: number of binomial taps on each axis, at least 1; 1 decimates only.
-        strides: ratio of the sides of input and output, at least 2.
+        kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 decimates only.
+        strides: ratio of the sides of input and output, from 2 to 1024.
         pool_size: rows and columns of the maximum in front of the blur, at least 1; 1 means none.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".

@@ -34,7 +34,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.
-        strides: ratio of the sides of input and output, at least 2.
+        strides: ratio of the sides of input and output, from 2 to 1024.
         reduction: channels for each hidden unit behind the mean, at least 1; there is one unit at least.
         use_bias: add a learned number to each filter; it starts at 0.
         temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.

@@ -34,8 +34,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         `hard=True` it picks the pixel the taps weigh most, the first of equals.
 
     Args:
-        window: rows and columns of the pixels that an output is made of, at least 1.
-        strides: ratio of the sides of input and output, at least 2.
+        window: rows and columns of the pixels that an output is made of, from 1 to 64.
+        strides: ratio of the sides of input and output, from 2 to 1024.
         hidden: channels between the two convolutions, at least 1.
         normalization: "softmax" or "sum".
         start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.

@@ -30,8 +30,8 @@ class LearnableDownsample2D(StridedLayer):
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.
-        kernel_size: rows and columns of the kernel, at least 1.
-        strides: ratio of the sides of input and output, at least 2.
+        kernel_size: rows and columns of the kernel, from 1 to 1024.
+        strides: ratio of the sides of input and output, from 2 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         use_bias: add a learned number to each filter; it starts at 0.
         hard: quantise the kernel in the forward pass, straight-through.

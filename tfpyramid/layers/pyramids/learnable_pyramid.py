@@ -21,7 +21,7 @@ class LearnablePyramid(ImageLayer):
         `level[0] = images`, `level[k] = downsample[k](level[k - 1])`.
 
     Args:
-        num_levels: length of the list, at least 1.
+        num_levels: length of the list, from 1 to 1024.
         downsample: the layer that goes from a level to the next; each step has a clone of it, with weights of its own
             unless they are shared. None means `LearnableDownsample2D()`, which starts at the Gaussian pyramid.
         share_weights: use one clone for every step; each level must then have as many channels as the images.
