@@ -47,6 +47,14 @@ def _reproducible():
     tf.random.set_seed(0)
 
 
+@pytest.fixture
+def optimised_graphs():
+    """TensorFlow rewrites graphs, as it does for users; the options above turn that off for speed."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 class Reader:
     """A process that answers for models on disk; see reader.py."""
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.check_layer import TOLERANCE
 from tfpyramid import ops
+from tfpyramid._sizes import level_size
 from tfpyramid.ops.borders import NAMES
-from tfpyramid.ops.separable import level_size
 
 DTYPES = ("float32", "float32", "float64", "float16", "bfloat16")
 
@@ -189,14 +189,6 @@ def assert_agree(actual: tuple, expected: tuple, dtype: str, what: str) -> None:
             x, y = (np.asarray(tf.cast(z, tf.float64)) for z in (x, y))
             bound = TOLERANCE[dtype] * max(1.0, np.max(np.abs(y), initial=0))
             np.testing.assert_allclose(x, y, atol=bound, rtol=0, err_msg=f"{what}: {part} {k}")
-
-
-@pytest.fixture
-def optimised_graphs():
-    """TensorFlow rewrites graphs, as it does for users; conftest.py turns that off for speed."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -21,14 +21,6 @@ SIDES = np.arange(1, 201)
 RULES = _sizes.level_size, _sizes.finer_size, _sizes.rounded_size
 
 
-@pytest.fixture
-def grappler():
-    """Optimise graphs as TensorFlow does by default, which conftest.py forbids for speed: that is what is tested."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
 @pytest.mark.parametrize(
     "factor, fraction",
     [
@@ -67,7 +59,7 @@ def counted(sides):
     return tf.stack([tf.stack([rule(sides, factor) for rule in RULES]) for factor in FACTORS])
 
 
-def test_every_way_of_running_counts_alike(grappler):
+def test_every_way_of_running_counts_alike(optimised_graphs):
     fractions = [references.fraction(factor) for factor in FACTORS]
     rules = (lambda n, f: math.ceil(n / f)), (lambda n, f: math.floor(n * f)), (lambda n, f: max(1, round(n / f)))
     expected = [[[rule(int(n), f) for n in SIDES] for rule in rules] for f in fractions]
@@ -91,7 +83,7 @@ def test_large_sides_do_not_overflow():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_factors_that_only_the_graph_knows_count_alike(grappler, dtype):
+def test_factors_that_only_the_graph_knows_count_alike(optimised_graphs, dtype):
     def counted(sides, factors):
         quotients = [_sizes.quotient(sides, factor) for factor in tf.unstack(factors)]
         return tf.stack([tf.stack([tf.math.ceil(x), tf.floor(x), tf.round(x)]) for x in quotients])
@@ -125,7 +117,7 @@ def everything(x, factor):
 
 
 @pytest.mark.parametrize("factor, size", [(1.4, (21, 42)), (1.8, (27, 9)), (2**0.5, (20, 13))])
-def test_images_of_unknown_sides_are_answered_as_those_of_known_sides(grappler, factor, size):
+def test_images_of_unknown_sides_are_answered_as_those_of_known_sides(optimised_graphs, factor, size):
     x = np.random.default_rng(0).normal(size=(1, *size, 1))
     known = everything(tf.constant(x), factor)
     np.testing.assert_allclose(known[3], x, atol=1e-12)
