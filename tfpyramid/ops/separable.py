@@ -36,6 +36,13 @@ def level_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Te
     return math.ceil(size / scale_factor)
 
 
+def rounded_down(size: int | tf.Tensor, scale_factor: float) -> int | tf.Tensor:
+    """Return max(1, floor(size / scale_factor)), the side that a strided layer without padding makes: as `size` is."""
+    if tf.is_tensor(size):
+        return tf.maximum(tf.cast(tf.floor(borders.real(size) / scale_factor), tf.int32), 1)
+    return max(1, math.floor(size / scale_factor))
+
+
 def finer_size(size: int | tf.Tensor | None, scale_factor: float) -> int | tf.Tensor | None:
     """Return the largest side whose next level has `size`, floor(size * scale_factor): an int, a tensor or None."""
     if size is None:
