@@ -125,6 +125,10 @@ def test_whole_numbers_that_a_double_cannot_hold_are_refused(dtype, tmp_path):
         scale.write_ome_zarr(image, tmp_path / "large", 2)
     with pytest.raises(ValueError, match=rule):
         list(scale.pyr_down_tiles(image))
+    lowest = np.full((8, 8), np.iinfo(dtype).min, dtype)
+    if dtype == "int64":
+        with pytest.raises(ValueError, match=rf"Received: image of dtype int64, which holds {2**63}"):
+            list(scale.pyr_down_tiles(lowest))
     # One tap takes numbers as they are.
     (tile,) = scale.pyr_down_tiles(image, kernel=[1.0])
     np.testing.assert_array_equal(tile.values, image[::2, ::2])

@@ -190,7 +190,7 @@ def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:
 def phase(kernel: Kernel = None, scale_factor: float = 2.0) -> float:
     """Return where `pyr_down` with a kernel puts sample 0 of its output, in samples of its input.
 
-    What aligns levels takes this number as its argument `phase`.
+    Pass it as `phase` to the functions and layers that align levels.
 
     Equation: `d = sum_k k w[k] - (K - 1) // 2`, the centroid of the K taps w, from the tap that lies on a sample.
 

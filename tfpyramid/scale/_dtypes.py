@@ -45,10 +45,10 @@ def tile_dtype(image: Any, dtype: Any) -> np.dtype:
 def check_whole(image: Any, window: np.ndarray) -> None:
     """Raise if a window of an image holds whole numbers that are rounded when they are computed with."""
     if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
-        largest = max(window.max(), -window.min(), key=float) if image.dtype.kind == "i" else window.max()
-        if float(largest) >= _WHOLE:
+        largest = max(float(window.max()), -float(window.min()))
+        if largest >= _WHOLE:
             raise ValueError(
                 "`image` must hold whole numbers of less than 2**53, unless they are labels "
                 '(write_ome_zarr(kind="labels"), kernel=[1.0]), since float64 has no others to average. '
-                f"Received: image of dtype {image.dtype}, which holds {largest}"
+                f"Received: image of dtype {image.dtype}, which holds {largest:.0f}"
             )

@@ -65,7 +65,7 @@ def _outside(number: int, get: Callable[[slice], np.ndarray], places: np.ndarray
     if np.array_equal(low, high):
         return below
     # Whole numbers are interpolated as floating ones: a share of them would be cut to 0.
-    dtype = np.result_type(part.dtype, np.float16)
+    dtype = np.result_type(part.dtype, np.float32)
     share = (folded - low).astype(dtype).reshape([-1 if k == number else 1 for k in range(part.ndim)])
     # Not below * (1 - share) + above * share throughout: 0 times NaN is NaN.
     return np.where(share == 0, below, below * (1 - share) + above * share)

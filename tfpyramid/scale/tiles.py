@@ -127,7 +127,7 @@ def pyr_up_tiles(
 
     Equation:
         That of `ops.pyr_up`. The residual of a Laplacian pyramid is the finer level less this; the finer level is the
-        residual and this. Of whole numbers, take both with a floating `dtype`: their differences leave the range.
+        residual and this. For whole numbers ask for a floating `dtype`, since the difference leaves their range.
 
     Convention:
         That of `ops.pyr_up`, without the batch. Whole numbers are rounded as in `pyr_down_tiles`.

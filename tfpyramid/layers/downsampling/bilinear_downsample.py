@@ -39,7 +39,7 @@ class BilinearDownsample2D(ImageLayer):
 
     Attributes:
         phase: where output sample 0 sits in the input, in samples: (scale_factor - 1) / 2, on sides that `scale_factor`
-            divides. On any other the samples are r < scale_factor apart; what aligns levels then needs
+            divides. On other sides the samples are r < scale_factor apart: align such levels with
             `scale_factor=None`, which is right for all sides.
 
     Raises:

@@ -28,7 +28,7 @@ class WeightedFusion(AlignedLayer):
         The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
         to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
         temperature and refuse any but 1.
-        Levels are aligned, and may be of the sizes, as in `UpsampleConcat`.
+        Levels are aligned as in `UpsampleConcat`, which also says what sizes they may have.
 
     Args:
         method: "fast_normalized", "softmax" or "sum".

@@ -23,7 +23,7 @@ class GaussianPyramid(PyramidLayer):
     Convention:
         Sample i of a level sits at i * scale_factor + phase of the level before it. The phase is 0 for the default,
         which is equal to OpenCV's `pyrDown`, and 1/2 for kernels with an even number of taps: "bilinear", and "box" at
-        factor 2. Give it to what aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
+        factor 2. Pass it to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
         A side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
         floor(n * scale_factor), the largest side of which n is the next. See `tfpyramid.ops.pyr_down`.
 

@@ -22,7 +22,7 @@ class LearnablePyramid(ImageLayer):
 
     Convention:
         Sizes and positions are those of `downsample`: sample i of a level sits at i * s + phase of the level before it,
-        with s the strides of `downsample`. Give the phase to what aligns the levels:
+        with s the strides of `downsample`. Pass the phase to the layer that aligns the levels:
         `UpsampleConcat(phase=pyramid.phase)`.
 
     Args:
