@@ -49,19 +49,25 @@ def along(function, x, axis):
     return np.apply_along_axis(function, axis, x)
 
 
-def down_line(line, taps, scale_factor, border):
-    """Blur one line of samples at every position, then read it at multiples of the factor."""
-    left = (len(taps) - 1) // 2
-    padded = np.pad(line, (left, len(taps) - left), mode=border)
+def phase_of(kernel, scale_factor):
+    """Return the centroid of the taps, from the one at (K - 1) // 2."""
+    taps = taps_of(kernel, scale_factor)
+    return sum(k * tap for k, tap in enumerate(taps)) - (len(taps) - 1) // 2
+
+
+def down_line(line, taps, scale_factor, border, moved=0.0):
+    """Blur one line of samples at every position, then read it at multiples of the factor, or `moved` from there."""
+    left, beyond = (len(taps) - 1) // 2, math.ceil(abs(moved)) + 1
+    padded = np.pad(line, (left + beyond, len(taps) - left + beyond), mode=border)
     blurred = np.correlate(padded, taps, "valid")
-    positions = np.arange(level_side(len(line), scale_factor)) * float(fraction(scale_factor))
-    return np.interp(positions, np.arange(len(blurred)), blurred)
+    positions = np.arange(level_side(len(line), scale_factor)) * float(fraction(scale_factor)) + moved
+    return np.interp(positions, np.arange(len(blurred)) - beyond, blurred)
 
 
-def pyr_down(x, scale_factor=2.0, kernel=None, border="reflect"):
+def pyr_down(x, scale_factor=2.0, kernel=None, border="reflect", moved=0.0):
     taps = taps_of(kernel, scale_factor)
     for axis in (1, 2):
-        x = along(lambda line: down_line(line, taps, scale_factor, border), x, axis)
+        x = along(lambda line: down_line(line, taps, scale_factor, border, moved), x, axis)
     return x
 
 
@@ -113,7 +119,10 @@ def gaussian_pyramid(x, num_levels, upsampled_levels=0, **step):
         for axis in (1, 2):
             # The largest side of which that of the level below is the next.
             side = max(n for n in range(9 * x.shape[axis]) if level_side(n, **step) == levels[0].shape[axis])
-            positions = np.arange(side) / float(fraction(step["scale_factor"])) ** j
+            positions, factor = np.arange(side), float(fraction(step["scale_factor"]))
+            # Level by level, from the finest: each sample of a level lies at i * factor + phase of the finer one.
+            for _ in range(j):
+                positions = (positions - phase_of(step.get("kernel"), step["scale_factor"])) / factor
             finer = along(lambda line: np.interp(positions, np.arange(line.shape[0]), line), finer, axis)
         levels.insert(0, finer)
     while len(levels) < num_levels if num_levels else min(levels[-1].shape[1:3]) > 1:
@@ -233,21 +242,25 @@ def complex_step(function, arguments, upstream):
     return gradients
 
 
-def align(levels, target=0, scale_factor=2.0, interpolation="bilinear"):
+def align(levels, target=0, scale_factor=2.0, interpolation="bilinear", phase=(0.0, 0.0)):
     """Return every level at the size of the target level."""
+    phase = np.broadcast_to(phase, 2)
     target %= len(levels)
     size = levels[target].shape[1:3]
     aligned = []
     for k, level in enumerate(levels):
         for _ in range(k, target):
-            level = pyr_down(level, scale_factor)
-        for axis, length in zip((1, 2), size):
+            level = pyr_down(level, scale_factor, moved=phase[0])
+        level = level[:, : size[0], : size[1]]
+        for axis, length, offset in zip((1, 2), size, phase):
             if k <= target:
                 continue
             if scale_factor is None:
                 positions = (np.arange(length) + 0.5) * level.shape[axis] / length - 0.5
             else:
-                positions = np.arange(length) / float(fraction(scale_factor)) ** (k - target)
+                positions = np.arange(length)
+                for _ in range(target, k):
+                    positions = (positions - offset) / float(fraction(scale_factor))
             samples = np.arange(level.shape[axis])
             if interpolation == "bilinear":
                 level = along(lambda line: np.interp(positions, samples, line), level, axis)
@@ -263,26 +276,31 @@ def batch_norm(x, gamma, beta, mean, variance):
     return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
 
 
-def feature_pyramid(levels, laterals, outputs, extra_levels=0, scale_factor=2.0, interpolation="nearest"):
+def feature_pyramid(levels, laterals, outputs, extra_levels=0, scale_factor=2.0, interpolation="nearest", phase=0.0):
     """Return the published network; `laterals` and `outputs` are functions of a level, one for each."""
     top_down = [lateral(x) for lateral, x in zip(laterals, levels, strict=True)]
     for k in range(len(levels) - 2, -1, -1):
-        top_down[k] = top_down[k] + align(top_down[k : k + 2], 0, scale_factor, interpolation)[1]
+        top_down[k] = top_down[k] + align(top_down[k : k + 2], 0, scale_factor, interpolation, phase)[1]
     maps = [output(x) for output, x in zip(outputs, top_down, strict=True)]
     for _ in range(extra_levels):
-        maps.append(pyr_down(maps[-1], scale_factor or 2.0, [1.0]))
+        maps.append(pyr_down(maps[-1], scale_factor or 2.0, [1.0], moved=phase))
     return maps
 
 
-def pyramid_block(x, depth, conv, strides=1, interpolation="nearest"):
+def pyramid_block(x, depth, conv, strides=1, interpolation="nearest", kernel_size=(3, 3)):
     """Go down and back up; `conv(k, x, strides)` is convolution k, in the order they are made, and the activation."""
+    # Where the middle of a kernel lies from the tap at (K - 1) // 2.
+    middle = np.array([(size - 1) / 2 - (size - 1) // 2 for size in kernel_size])
+    back_at = 2 * middle  # The innermost kernel has stride 1.
     ladder = [x]
     for k in range(depth):
         ladder.append(conv(k, ladder[-1], 2))
     back = conv(depth, ladder.pop(), 1)
     while ladder:
         here = ladder.pop()
-        back = np.concatenate([here, align([here, back], 0, 2.0, interpolation)[1]], -1)
+        back_at = back_at + middle
+        back = np.concatenate([here, align([here, back], 0, 2.0, interpolation, back_at)[1]], -1)
+        back_at = np.zeros(2)
     return conv(depth + 1, back, strides)
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.check_layer import TOLERANCE
 from tfpyramid import ops
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_size, rounded_down
 from tfpyramid.ops.borders import NAMES
 
 DTYPES = ("float32", "float32", "float64", "float16", "bfloat16")
@@ -37,6 +37,7 @@ sides = st.one_of(st.integers(1, 6), st.integers(1, 30))
 factors = st.one_of(st.sampled_from([2.0, 3.0, 1.5, 2**0.5, 2**0.25]), st.integers(105, 420).map(lambda n: n / 100))
 kernels = st.sampled_from([None, "binomial", "gaussian", "box", "bilinear", [1.0, 2.0, 4.0]])
 borders = st.sampled_from(NAMES)
+phases = st.sampled_from([0.0, 0.5, 1.0, -0.75])
 
 
 @st.composite
@@ -62,8 +63,9 @@ def pyr_up(draw: Callable) -> Example:
 @st.composite
 def resize_by(draw: Callable) -> Example:
     size, factor = (draw(sides), draw(sides)), draw(st.one_of(st.none(), factors))
-    interpolation = draw(st.sampled_from(["bilinear", "nearest"]))
-    return Example(lambda x: ops.resize_by(x, factor, size, interpolation=interpolation), [draw(images())])
+    interpolation, phase = draw(st.sampled_from(["bilinear", "nearest"])), draw(phases) if factor else 0.0
+    options = {"interpolation": interpolation, "phase": phase}
+    return Example(lambda x: ops.resize_by(x, factor, size, **options), [draw(images())])
 
 
 @st.composite
@@ -88,9 +90,10 @@ def reconstruct(draw: Callable) -> Example:
 @st.composite
 def align_levels(draw: Callable) -> Example:
     factor, target, shape = draw(factors), draw(st.integers(0, 1)), draw(images())
-    coarser = (shape[0], *(level_size(n, factor) for n in shape[1:3]), shape[3])
+    rounded = draw(st.sampled_from([level_size, rounded_down]))
+    coarser = (shape[0], *(rounded(n, factor) for n in shape[1:3]), shape[3])
     interpolation = draw(st.sampled_from(["bilinear", "nearest"]))
-    options = {"scale_factor": factor, "interpolation": interpolation}
+    options = {"scale_factor": factor, "interpolation": interpolation, "phase": draw(phases)}
     return Example(lambda *x: ops.align_levels(x, target, **options), [shape, coarser])
 
 

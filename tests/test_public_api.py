@@ -77,6 +77,7 @@ PUBLIC = {
         "normalize_gradient",
         "normalize_kernel",
         "one_hot_st",
+        "phase",
         "pixel_costs",
         "pyr_down",
         "pyr_up",

@@ -144,6 +144,22 @@ def channels(name: str, value: object, meaning: str) -> int:
     return integer(name, value, 1, meaning, maximum=MOST_CHANNELS)
 
 
+def phase(value: object, scale_factor: float | None = 1.0) -> float:
+    """Return where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None."""
+    result = _finite(value)
+    if math.isnan(result):
+        raise ValueError(
+            "`phase` must be a finite number, where sample 0 of a level sits in samples of the level before it. "
+            f"Received: phase={value!r}"
+        )
+    if scale_factor is None and result:
+        raise ValueError(
+            "`phase` must be 0 where `scale_factor` is None: samples then lie mid-cell, where the sizes put them. "
+            f"Received: phase={value!r}, scale_factor=None"
+        )
+    return result
+
+
 def filters(value: object) -> int | None:
     """Return the channels of an output; None means as many as the input has."""
     return None if value is None else channels("filters", value, "the channels of the output")
@@ -213,14 +229,17 @@ def images(value: Any, name: str = "images") -> tf.Tensor:
     return tensor
 
 
-def levels(values: object, scale_factor: float | None) -> list[tf.Tensor]:
-    """Return levels as tensors; raise unless their dtypes are one and, for a `scale_factor`, their sizes follow it."""
+def levels(values: object, scale_factor: float | None, *, exact: bool = False) -> list[tf.Tensor]:
+    """Return levels as tensors; raise unless their dtypes are one and, for a `scale_factor`, their sizes follow it.
+
+    With `exact`, sides are rounded up, as those of `pyr_down`.
+    """
     tensors = [images(level, f"levels[{k}]") for k, level in enumerate(level_list(values))]
     dtypes = [level.dtype.name for level in tensors]
     if len(set(dtypes)) > 1:
         raise ValueError(f"`levels` must be of one dtype. Received: dtypes {dtypes}, finest first")
     if scale_factor is not None:
-        level_sizes([level.shape for level in tensors], scale_factor)
+        level_sizes([level.shape for level in tensors], scale_factor, exact=exact)
     return tensors
 
 
@@ -249,19 +268,34 @@ def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", 
         raise ValueError(f"{rule} Received: channels {channels}, finest first")
 
 
-def level_sizes(shapes: Sequence[Sequence[int | None]], factor: float | None, name: str = "levels") -> None:
-    """Raise unless each level's sides are ceil(n / factor) of the ones before, as far as they are known.
+def level_sizes(
+    shapes: Sequence[Sequence[int | None]], factor: float | None, *, exact: bool = False, cure: str = ""
+) -> None:
+    """Raise unless each known side is ceil(n / factor) or, unless `exact`, floor(n / factor) of the side n before it.
 
-    Where the factor is None, no side may be larger than the one before.
+    Where the factor is None, no side may be larger than the one before. `cure` says what takes levels of other sizes.
     """
-    rule = "no side larger than that of" if factor is None else "each side ceil(n / scale_factor) of the side n of"
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
         for n, m in zip(finer[1:3], coarser[1:3]):
-            if n is None or m is None:
+            if n is None or m is None or _follows(n, m, factor, exact):
                 continue
-            if m > n if factor is None else m != _sizes.level_size(n, factor):
-                sides = [tuple(shape[1:3]) for shape in shapes]
-                raise ValueError(
-                    f"`{name}` must be finest first, {rule} the level before it: {name}[{k + 1}] does not follow "
-                    f"{name}[{k}]. Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
-                )
+            sides = [tuple(shape[1:3]) for shape in shapes]
+            raise ValueError(
+                f"{level_rule(factor, exact)}: levels[{k + 1}] does not follow levels[{k}]."
+                f"{cure if m <= n and factor is not None else ''} "
+                f"Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
+            )
+
+
+def level_rule(factor: float | None, exact: bool = False) -> str:
+    """Return what `level_sizes` asks for, as an error says it."""
+    rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
+    if factor is None:
+        return "`levels` must be finest first, no side larger than that of the level before it"
+    return f"`levels` must be finest first, each side {rounded}, for the side n of the level before it"
+
+
+def _follows(n: int, m: int, factor: float | None, exact: bool) -> bool:
+    if factor is None:
+        return m <= n
+    return m == _sizes.level_size(n, factor) or (not exact and m == _sizes.rounded_down(n, factor))

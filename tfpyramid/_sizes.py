@@ -69,6 +69,14 @@ def level_size(size: Size, factor: float) -> Size:
     return whole + tf.cast(rest > 0, tf.int32)
 
 
+def rounded_down(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
+    """Return max(1, floor(size / factor)), the side that a strided layer without padding makes."""
+    p, q = ratio(factor)
+    if not tf.is_tensor(size):
+        return max(1, size * q // p)
+    return tf.maximum(divide(tf.cast(size, tf.int32), q, p)[0], 1)
+
+
 def finer_size(size: Size, factor: float) -> Size:
     """Return floor(size * factor), the largest side whose next level has `size`: an int, an int32 tensor or None."""
     if size is None:

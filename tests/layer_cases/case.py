@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests import references
 
 ODD = {"size": (7, 11)}
 ONE_PIXEL = {"size": (1, 1)}
+ROUNDED_DOWN = {"size": (7, 11), "rounded": math.floor}  # As a backbone without padding makes them.
 LARGE = {"size": (50, 49), "channels": 1}  # From about here on `ops.pyr_down` no longer extends.
 
 
@@ -27,6 +29,7 @@ class LayerCase:
         vectors: sizes of the vectors that the layer takes behind the images or levels, each of shape [batch, size].
         arguments: of the call, beside the inputs.
         scale_factor: between the levels of a list.
+        rounded: turns the quotient of a side and the factor into the next side.
         reference: the layer's result from the layer (for its weights) and NumPy inputs, independently.
         closed_form: for straight-through cases, in which the output is no smooth function: the gradients of
             sum(upstream * y), as {"inputs": [...], weight name: ...}, from (layer, inputs, upstream).
@@ -44,6 +47,7 @@ class LayerCase:
     vectors: tuple[int, ...] = ()
     arguments: dict = dataclasses.field(default_factory=dict)
     scale_factor: float = 2.0
+    rounded: Callable = math.ceil
     closed_form: Callable | None = None
     unknown_sides: bool = True
     compiled: bool = True
@@ -64,7 +68,7 @@ class LayerCase:
         shapes: list[tuple[int, ...]] = []
         for channels in levels:
             shapes.append((batch, height, width, channels))
-            height, width = (references.level_side(n, self.scale_factor) for n in (height, width))
+            height, width = (max(1, self.rounded(n / references.fraction(self.scale_factor))) for n in (height, width))
         return shapes + [(batch, size) for size in self.vectors]
 
     def symbolic_shapes(self) -> list[tuple[int | None, ...]]:

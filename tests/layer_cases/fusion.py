@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests import references
-from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase, weight
+from tests.layer_cases.case import ODD, ONE_PIXEL, ROUNDED_DOWN, LayerCase, weight
 from tfpyramid import layers
 from tfpyramid._compat import keras
 
@@ -66,7 +66,7 @@ def _concat(label: str, *, case: dict | None = None, **arguments: object) -> Lay
 
 
 def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = None, **arguments: object) -> LayerCase:
-    names = {"target_level": "target", "scale_factor": "scale_factor", "interpolation": "interpolation"}
+    names = {name: name for name in ("scale_factor", "interpolation", "phase")} | {"target_level": "target"}
     aligned = {names[name]: value for name, value in arguments.items() if name in names}
     hard, epsilon = arguments.get("hard", False), arguments.get("epsilon", 1e-4)
 
@@ -101,7 +101,7 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
 
 
 def _features(label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
-    names = ("extra_levels", "scale_factor", "interpolation")
+    names = ("extra_levels", "scale_factor", "interpolation", "phase")
 
     def parts(convolutions: layers.PyramidConv2D, norms: layers.PerLevel | None) -> list[Callable]:
         """Return what each level goes through."""
@@ -144,7 +144,8 @@ def _block(label: str, filters: int = 2, *, case: dict | None = None, **argument
             y = references.conv_down(x, kernels[k], strides, arguments.get("border", "reflect"))
             return activation(y + biases[k])
 
-        settings = {name: value for name, value in arguments.items() if name in ("strides", "interpolation")}
+        names = ("strides", "interpolation", "kernel_size")
+        settings = {name: value for name, value in arguments.items() if name in names}
         return references.pyramid_block(x, arguments.get("depth", 2), conv, **settings)
 
     return LayerCase(
@@ -171,11 +172,14 @@ CASES = [
     _concat("middle-nearest", target_level=1, interpolation="nearest", case=ODD),
     _concat("third", scale_factor=3.0, case=ODD),
     _concat("stretched", scale_factor=None, case=ODD),
+    _concat("half-phase-middle", target_level=1, phase=0.5, case=ROUNDED_DOWN),
+    _concat("asymmetric-phase", phase=-0.75, scale_factor=1.5, case=ODD),
     _fusion("default"),
     _fusion("odd", case=ODD),
     _fusion("one-pixel", case=ONE_PIXEL),
     _fusion("softmax-coarsest", "softmax", target_level=-1, temperature=0.5, case={"channels": (2, 2, 2)}),
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
+    _fusion("half-phase-coarsest", phase=0.5, target_level=-1, case=ODD),
     _fusion("per-channel", per_channel=True, case={"channels": (2, 2, 2)}),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion(
@@ -194,6 +198,8 @@ CASES = [
         "normalised", batch_norm=True, case={"channels": (3, 2), "statistics": ("moving_mean", "moving_variance")}
     ),
     _features("third-bilinear", scale_factor=3.0, interpolation="bilinear", extra_levels=1, case={"channels": (2, 3)}),
+    _features("padded-behind", phase=1.0, extra_levels=1, case={**ROUNDED_DOWN, "channels": (2, 2, 1)}),
+    _features("half-phase", phase=0.5, interpolation="bilinear", extra_levels=1, case={**ODD, "channels": (2, 2)}),
     _features("stretched", scale_factor=None, extra_levels=1, case={**ODD, "channels": (2, 2)}),
     _block("default"),
     _block("odd", 3, depth=1, strides=2, use_bias=False, case={**ODD, "channels": 1}),

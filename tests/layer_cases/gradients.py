@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.layer_cases.case import ODD, ONE_PIXEL, LayerCase
+from tests.layer_cases.case import ODD, ONE_PIXEL, ROUNDED_DOWN, LayerCase
 from tfpyramid import layers, losses
 
 
@@ -39,5 +39,6 @@ CASES = [
     _normalization("one-pixel", norm=2.0, case=ONE_PIXEL),
     _diversity("default", case={**ODD, "channels": (3, 3, 3)}),
     _diversity("third", weight=0.1, scale_factor=3.0),
+    _diversity("half-phase", phase=0.5, case=ROUNDED_DOWN),
     _diversity("one-pixel", case=ONE_PIXEL),
 ]

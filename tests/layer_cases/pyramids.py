@@ -118,6 +118,7 @@ CASES = [
     ),
     _pyramid("one-row", "GaussianPyramid", case={"size": (1, 9), "channels": 1}),
     _pyramid("third-box", "GaussianPyramid", 2, scale_factor=3.0, kernel="box", border="edge", case=ODD),
+    _pyramid("upsampled-box", "GaussianPyramid", scale_factor=2.0, kernel="box", upsampled_levels=1, case=ODD),
     _pyramid("upsampled", "GaussianPyramid", 4, scale_factor=2**0.5, upsampled_levels=2, case={**ODD, "channels": 2}),
     _pyramid("taps", "GaussianPyramid", 2, kernel=[0.2, 1.0, 0.5], border="wrap", case={"channels": 4}),
     _pyramid("zero-border", "LaplacianPyramid", 2, kernel="gaussian", border="constant", scale_factor=1.5),

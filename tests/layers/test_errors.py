@@ -122,7 +122,7 @@ def test_all_levels_need_known_sides():
 @pytest.mark.parametrize("layer", [layers.LaplacianReconstruction, layers.UpsampleConcat, layers.WeightedFusion])
 @pytest.mark.parametrize("sides", [(4, 8), (8, 4, 3), (8, 8), (8, 5)])
 def test_levels_in_the_wrong_order_or_of_inconsistent_sizes_are_refused(layer, sides):
-    message = r"`levels` must be finest first, each side ceil\(n / scale_factor\).* Received: sides .*, scale_factor=2"
+    message = r"`levels` must be finest first, each side .*n / scale_factor.* Received: sides .*, scale_factor=2"
     with pytest.raises(ValueError, match=message):
         layer()(zeros(*sides))
     with pytest.raises(ValueError, match=message):

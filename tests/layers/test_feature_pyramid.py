@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests import references
-from tfpyramid import layers
+from tfpyramid import layers, ops
 from tfpyramid._compat import keras
 
 
@@ -99,6 +99,74 @@ def test_one_feature_pyramid_serves_images_of_many_sizes():
         assert [tuple(shape) for shape in shapes] == expected
 
 
+def padded_behind(image, filters=(4, 6, 8)):
+    """Return levels as a backbone of Keras makes them on sides that it does not know: padded behind, rounded down."""
+    levels, x = [], image
+    for count in filters:
+        x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+        x = keras.layers.Conv2D(count, 3, strides=2, padding="valid")(x)
+        levels.append(x)
+    return levels
+
+
+@pytest.mark.parametrize("sides", [(38, 76), (33, 47), (9, 30), (64, 64)])
+def test_levels_that_are_rounded_down_are_levels_too(sides):
+    image = keras.Input((None, None, 3))
+    features = layers.FeaturePyramid(4, extra_levels=1, phase=1.0)(padded_behind(image))
+    both = [features, layers.UpsampleConcat(target_level=1, phase=1.0)(features[:3])]
+    model = keras.Model(image, tf.nest.flatten(both))
+    graph = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, 3])], autograph=False)
+    x = photograph(1, *sides, 3)
+    answers = model(x)
+    for found, expected in zip(graph(x), answers, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    down = [tuple(max(1, n // 2**k) for n in sides) for k in (1, 2, 3)]
+    extra = tuple(-(-n // 2) for n in down[2])
+    assert [tuple(y.shape[1:3]) for y in answers] == [*down, extra, down[1]]
+
+
+@pytest.mark.parametrize("n", [19, 20, 21, 7, 2, 3, 1])
+def test_samples_do_not_move_when_a_side_is_rounded_down(n):
+    fine, half = np.zeros([1, n, 1, 1], np.float32), max(1, n // 2)
+    coarse = np.arange(float(half), dtype=np.float32).reshape(1, -1, 1, 1)
+    for phase in (0.0, 0.5):
+        found = np.ravel(ops.align_levels([fine, coarse], interpolation="nearest", phase=phase)[1])
+        # The published repetition. The last sample is repeated where a side that is rounded down has one too few.
+        np.testing.assert_array_equal(found, np.minimum(np.arange(n) // 2, half - 1))
+    if n % 2 and n > 1:
+        # torch.nn.functional.interpolate(mode="nearest"), which published code uses, reads floor(p m / n).
+        found = np.ravel(ops.align_levels([fine, coarse], interpolation="nearest", phase=1.0)[1])
+        np.testing.assert_array_equal(found, np.arange(n) * half // n)
+
+
+def test_a_backbone_of_keras_takes_images_of_any_size():
+    image = keras.Input((None, None, 3))
+    backbone = keras.applications.MobileNetV2(input_tensor=image, include_top=False, weights=None, alpha=0.35)
+    names = ("block_5_add", "block_12_add", "out_relu")
+    features = layers.FeaturePyramid(4, phase=1.0)([backbone.get_layer(name).output for name in names])
+    model = keras.Model(image, features)
+    graph = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, 3])], autograph=False)
+    for sides, expected in [((96, 152), [(12, 19), (6, 9), (3, 4)]), ((135, 240), [(17, 30), (8, 15), (4, 7)])]:
+        x = photograph(1, *sides, 3)
+        answers = model(x)
+        assert [tuple(y.shape[1:3]) for y in answers] == expected
+        for found, wanted in zip(graph(x), answers, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_graph_refuses_sizes_that_python_refuses():
+    layer, stretched = layers.FeaturePyramid(2), layers.FeaturePyramid(2, scale_factor=None)
+    calls = [layer, stretched, layers.UpsampleConcat(), ops.align_levels]
+    spec = tf.TensorSpec([None, None, None, 3])
+    for call, sides in zip(calls, [((12, 12), (8, 6)), ((4, 4), (8, 4)), ((4, 4), (8, 8)), ((8, 8), (8, 4))]):
+        graph = tf.function(call, input_signature=[[spec, spec]], autograph=False)
+        graph(levels_of((7, 8), (3, 4)))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`levels` must be finest first"):
+            graph([tf.constant(level) for level in levels_of(*sides)])
+        with pytest.raises(ValueError, match="`levels` must be finest first"):
+            call(levels_of(*sides))
+
+
 def seed_block(x, layer):
     """The block of the notebook it comes from: 32 by 32 images come out 16 by 16."""
     weights = [np.float64(w.numpy()) for pair in zip(layer.kernels, layer.biases) for w in pair]
@@ -182,11 +250,19 @@ def test_arguments_of_a_block_are_checked_when_it_is_made(arguments, rule):
 
 @pytest.mark.parametrize("sides", [[(4, 4), (8, 8)], [(8, 8), (8, 8)], [(8, 8), (4, 5)]])
 def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolically(sides):
-    message = r"`levels` must be finest first, each side ceil\(n / scale_factor\).* Received: sides .*, scale_factor=2"
+    message = r"`levels` must be finest first, each side n / scale_factor, rounded up or down.*Received: sides .*=2"
     with pytest.raises(ValueError, match=message):
         layers.FeaturePyramid(4)(levels_of(*sides))
     with pytest.raises(ValueError, match=message):
         layers.FeaturePyramid(4)([keras.Input((*side, 3)) for side in sides])
+
+
+@pytest.mark.parametrize("layer", [layers.FeaturePyramid(4), layers.UpsampleConcat(), layers.WeightedFusion()])
+def test_levels_of_other_sizes_are_told_what_takes_them(layer):
+    with pytest.raises(ValueError, match=r"Levels of other sizes need scale_factor=None. Received: sides .*\(8, 8\)"):
+        layer(levels_of((12, 12), (8, 8)))
+    with pytest.raises(ValueError, match=r"does not follow levels\[0\]. Received: sides"):  # Of a wrong order no word.
+        layer(levels_of((4, 4), (8, 8)))
 
 
 def test_levels_of_no_factor_must_be_finest_first_too():

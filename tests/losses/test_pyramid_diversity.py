@@ -106,8 +106,8 @@ def test_no_weight_adds_nothing_and_an_empty_batch_adds_zero():
     [
         (levels_of(3), "`levels` must be at least two, to be compared. Received: 1 level"),
         (levels_of(3, 2), r"`levels` must have equal numbers of channels. Received: channels \[3, 2\]"),
-        (levels_of(3, 3)[::-1], "`levels` must be finest first, each side ceil"),
-        (levels_of(3, 3, factor=3.0), "`levels` must be finest first, each side ceil"),
+        (levels_of(3, 3)[::-1], "`levels` must be finest first, each side n / scale_factor"),
+        (levels_of(3, 3, factor=3.0), "`levels` must be finest first, each side n / scale_factor"),
     ],
 )
 def test_levels_that_cannot_be_compared_are_refused(apply, levels, message):

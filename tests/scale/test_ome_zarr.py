@@ -12,7 +12,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from tfpyramid import ops, scale
-from tfpyramid.scale import _store
+from tfpyramid.scale import _dtypes, _store
 
 GREY = np.random.default_rng(0).random((150, 133), dtype=np.float32)
 COLOUR = np.random.default_rng(1).integers(0, 256, (75, 90, 3)).astype(np.uint8)
@@ -43,9 +43,10 @@ def test_the_store_holds_the_pyramid_and_its_scales(image, laplacian, tmp_path):
     assert sorted(os.listdir(path)) == ["0", "1", "2", "3", "zarr.json"]
     levels, scales = opened(path)
     assert scales == [[1.0] * (image.ndim - 2) + [0.5 * 2**k] * 2 for k in range(4)]
-    for k, (level, whole) in enumerate(zip(levels, expected(image, laplacian, 4), strict=True)):
-        assert level.dtype == (image.dtype if k == 0 and not laplacian else np.float32)
-        np.testing.assert_allclose(level, whole, rtol=1e-6, atol=1e-6 * image.max())
+    for level, whole in zip(levels, expected(image, laplacian, 4), strict=True):
+        assert level.dtype == (np.float32 if laplacian else image.dtype)
+        rounded = 0 if laplacian or image.dtype == np.float32 else 1  # Half a number at each level, and its blur.
+        np.testing.assert_allclose(level, whole, rtol=1e-6, atol=max(rounded, 1e-6 * image.max()))
 
 
 def test_every_option_of_a_step_reaches_it(tmp_path):
@@ -103,7 +104,7 @@ def test_a_killed_call_leaves_no_store_and_is_gone_on_with(tmp_path, monkeypatch
         np.testing.assert_allclose(level, whole, atol=1e-6)
 
 
-def interrupted(path, monkeypatch, **arguments):
+def interrupted(path, monkeypatch, image=GREY, **arguments):
     """Leave half a store, as a full disk does."""
 
     def fail(level, *tile):
@@ -112,7 +113,7 @@ def interrupted(path, monkeypatch, **arguments):
     with monkeypatch.context() as patched:
         patched.setattr(_store.Level, "__setitem__", fail)
         with pytest.raises(OSError, match="No space left on device. What is finished is kept .*same call") as full:
-            scale.write_ome_zarr(GREY, path, 3, **arguments)
+            scale.write_ome_zarr(image, path, 3, **arguments)
     assert full.value.errno == errno.ENOSPC
 
 
@@ -129,6 +130,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
         (GREY, {"border": "wrap"}, r"Received: \{'border': 'wrap'\}, and it was begun with \{'border': 'reflect'\}"),
         (GREY[::-1], {}, r"Received: \{'image': 'float32 \(150, 133\), checksum"),
         (np.float64(GREY), {}, r"Received: \{'image': 'float64"),
+        (GREY, {"kind": "labels"}, r"Received: \{'kernel': \[1.0\]\}, and it was begun with \{'kernel': None\}"),
     ],
 )
 def test_what_was_begun_with_other_arguments_is_not_gone_on_with(image, arguments, received, tmp_path, monkeypatch):
@@ -137,6 +139,17 @@ def test_what_was_begun_with_other_arguments_is_not_gone_on_with(image, argument
     rule = r"`path` must be given with the arguments that .*f.ome.zarr.unfinished.*"
     with pytest.raises(ValueError, match=rule + received):
         scale.write_ome_zarr(image, path, 3, **arguments)
+
+
+def test_what_was_begun_with_levels_of_another_dtype_is_not_gone_on_with(tmp_path, monkeypatch):
+    path = tmp_path / "f.ome.zarr"
+    image = np.zeros([40, 40], np.uint8)
+    with monkeypatch.context() as patched:  # Coarser levels of an integer image were once float32.
+        patched.setattr(_dtypes, "native", lambda dtype: np.dtype(np.float32))
+        interrupted(path, monkeypatch, image=image)
+    rule = "Received: {'dtype of the levels': 'uint8'}, and it was begun with {'dtype of the levels': 'float32'}"
+    with pytest.raises(ValueError, match=rule):
+        scale.write_ome_zarr(image, path, 3)
 
 
 def test_what_exists_is_not_touched(tmp_path):

@@ -71,10 +71,10 @@ def test_a_tiled_laplacian_pyramid_of_an_odd_colour_image_is_that_of_the_whole(b
 def test_integers_and_booleans_are_not_scaled():
     image = np.random.default_rng(2).integers(0, 256, (20, 31))
     for dtype in (np.uint8, np.int32, np.float16):
-        (tile,) = scale.pyr_down_tiles(image.astype(dtype))
+        (tile,) = scale.pyr_down_tiles(image.astype(dtype), dtype="float32")
         assert tile.values.dtype == np.float32
         np.testing.assert_allclose(tile.values, ops.pyr_down(image[None, ..., None] * 1.0)[0, ..., 0], rtol=1e-6)
-    (tile,) = scale.pyr_down_tiles(image > 100)
+    (tile,) = scale.pyr_down_tiles(image > 100, dtype="float32")
     np.testing.assert_allclose(tile.values, ops.pyr_down((image > 100)[None, ..., None] * 1.0)[0, ..., 0], rtol=1e-6)
 
 

@@ -29,6 +29,7 @@ def multi_scale_loss(
     scale_factor: float = 2.0,
     kernel: kernels.Kernel = None,
     border: str = "reflect",
+    phase: float | None = None,
 ) -> tf.Tensor:
     """Compare predictions of several sizes with a target at full size, which the pyramid brings to each of them.
 
@@ -39,6 +40,9 @@ def multi_scale_loss(
     Convention:
         Of a single prediction k is the number of `pyr_down` that bring the target to its size. Levels of one pixel
         that follow a level of one pixel count as that level then; in a list each has its own place.
+        Target and prediction are compared sample by sample, so both must lie at the same points of the image. With the
+        phase of the pyramid that the predictions come from, `phase=pyramid.phase`, they do; the default is right for
+        pyramids whose phase is that of `kernel`.
 
     Args:
         targets: [batch, height, width, channels], floating point: classes one-hot, a mask as 0 and 1, which become the
@@ -52,6 +56,8 @@ def multi_scale_loss(
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
+            None means where the kernel puts it.
 
     Returns:
         [batch], as the losses of Keras.
@@ -71,7 +77,7 @@ def multi_scale_loss(
     """
     compare = _loss_function(loss)
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
-    step = _step(scale_factor, kernel, border)
+    step = _step(scale_factor, kernel, border, phase)
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
@@ -106,10 +112,13 @@ def _loss_function(loss: Any) -> Callable:
     return found
 
 
-def _step(scale_factor: Any, kernel: Any, border: Any) -> dict[str, Any]:
-    """Return the arguments of `pyr_down`, checked."""
+def _step(scale_factor: Any, kernel: Any, border: Any, phase: Any) -> dict[str, Any]:
+    """Return the arguments of `pyr_down`, checked, with the kernel moved to a phase."""
+    scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
-    return {"scale_factor": _checks.scale_factor(scale_factor), "kernel": kernel, "border": borders.check(border)}
+    if phase is not None:
+        kernel = kernels.at_phase(kernel, scale_factor, _checks.phase(phase))
+    return {"scale_factor": scale_factor, "kernel": kernel, "border": borders.check(border)}
 
 
 def _weights(weights: Any, decay: float, count: int) -> list[float]:
@@ -179,7 +188,9 @@ def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[st
         sizes.append(coarser)
     if sizes[-1] != wanted:
         has = "the target has" if len(sizes) == 1 else "levels of the targets have"
-        raise ValueError(f"{_RULE} Received: a prediction of sides {wanted}; {has} sides {', '.join(map(str, sizes))}")
+        cure = "" if step is None else " Predictions of other sizes need a target of their own size each."
+        received = f"a prediction of sides {wanted}; {has} sides {', '.join(map(str, sizes))}"
+        raise ValueError(f"{_RULE}{cure} Received: {received}")
     return len(sizes) - 1
 
 
@@ -196,7 +207,8 @@ class MultiScaleLoss(keras.losses.Loss):
         that returns levels, and each output finds its weight by its size: every output is given the target at *full*
         size, `model.fit(x, [y] * num_levels)`. (Keras 2 takes `model.fit(x, y)` too; Keras 3 wants one for each.)
         Targets that are at the outputs' sizes already weigh 1 each: `compile(loss_weights=...)` weighs those.
-        Called by hand, it takes lists, as `multi_scale_loss` does.
+        Called by hand, it takes lists, as `multi_scale_loss` does. Targets are brought to the points where the samples
+        of an output lie by `phase`, as in `multi_scale_loss`.
 
     Args:
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
@@ -205,6 +217,8 @@ class MultiScaleLoss(keras.losses.Loss):
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
+            None means where the kernel puts it.
         name: as in `keras.losses.Loss`.
         **kwargs: of `keras.losses.Loss`, such as `reduction`.
 
@@ -231,6 +245,7 @@ class MultiScaleLoss(keras.losses.Loss):
         scale_factor: float = 2.0,
         kernel: kernels.Kernel = None,
         border: str = "reflect",
+        phase: float | None = None,
         name: str | None = "multi_scale_loss",
         **kwargs: Any,
     ) -> None:
@@ -238,7 +253,9 @@ class MultiScaleLoss(keras.losses.Loss):
         self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
         _loss_function(self.loss)
         self.decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
-        self.step = _step(scale_factor, kernel, border)
+        checked = _step(scale_factor, kernel, border, phase)
+        # The kernel as given: the configuration holds it and the phase.
+        self.step = {**checked, "kernel": kernel, "phase": None if phase is None else _checks.phase(phase)}
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         dtype = tf.nest.flatten(y_pred)[0].dtype

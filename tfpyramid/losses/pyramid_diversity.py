@@ -10,15 +10,17 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import resample
+from tfpyramid.ops import fusion, kernels, resample
 
 
-def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0) -> tf.Tensor:
+def pyramid_diversity_loss(
+    levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, phase: float = 0.0
+) -> tf.Tensor:
     """Say how alike neighbouring levels are: 1 if each is a scaled copy of the level before it, smaller if not.
 
     Equation:
-        `loss = mean_k <a, b> / (||a|| ||b||)` with `a = pyr_down(level[k])` and `b = level[k + 1]`, each flattened; 0
-        for a pair of which one is zero everywhere, with a finite gradient.
+        `loss = mean_k <a, b> / (||a|| ||b||)` with `a = pyr_down(level[k])`, its kernel moved to `phase`, and
+        `b = level[k + 1]`, each flattened; 0 for a pair of which one is zero everywhere, with a finite gradient.
 
     Convention:
         A Gaussian pyramid is as alike as can be, 1, and there the gradient is zero: a `LearnablePyramid`, which starts
@@ -26,8 +28,10 @@ def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float =
 
     Args:
         levels: at least two tensors [batch, height, width, channels] of one floating dtype, finest first, each side
-            ceil(n / scale_factor) of the side before it, equal channels. float16 and bfloat16 are summed in float32.
+            n / scale_factor of the side n before it, rounded up or down, equal channels. float16 and bfloat16 are
+            summed in float32.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        phase: where sample 0 of a level sits, in samples of the level before it, as in `ops.align_levels`.
 
     Returns:
         [batch], from -1 to 1.
@@ -41,10 +45,14 @@ def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float =
         >>> bool(tf.reduce_all(tf.abs(loss - 1) < 1e-5))  # the next level is what each is brought to
         True
     """
-    levels = _checks.levels(levels, _checks.scale_factor(scale_factor))
+    scale_factor = _checks.scale_factor(scale_factor)
+    kernel = kernels.at_phase(None, scale_factor, _checks.phase(phase))
+    levels = fusion.following(levels, scale_factor, cure="")
     _check_pairs([level.shape for level in levels])
-    pairs = zip(levels[:-1], levels[1:])
-    alike = [_cosine(resample.pyr_down(finer, scale_factor=scale_factor), coarser) for finer, coarser in pairs]
+    alike = []
+    for finer, coarser in zip(levels[:-1], levels[1:]):
+        next_level = resample.pyr_down(finer, scale_factor=scale_factor, kernel=kernel)
+        alike.append(_cosine(resample.cropped(next_level, resample.sides(coarser)), coarser))
     return tf.add_n(alike) / len(alike)
 
 
@@ -79,11 +87,12 @@ class PyramidDiversity(ImageLayer):
     Args:
         weight: of the added loss, at least 0; 0.01 to 0.1 is what it was made for.
         scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        phase: where sample 0 of a level sits, in samples of the level before it: that of the pyramid.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of at least two [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the
-        side before it, equal channels; sides known or not.
+        A list of at least two [batch, height, width, channels], finest first, each side n / scale_factor of the side n
+        before it, rounded up or down, equal channels; sides known or not.
 
     Output shape:
         The same.
@@ -98,10 +107,13 @@ class PyramidDiversity(ImageLayer):
         [0.5]
     """
 
-    def __init__(self, weight: float = 0.01, *, scale_factor: float = 2.0, **kwargs: Any) -> None:
+    def __init__(
+        self, weight: float = 0.01, *, scale_factor: float = 2.0, phase: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.weight = _checks.at_least("weight", weight, 0, "of the added loss")
         self.scale_factor = _checks.scale_factor(scale_factor)
+        self.phase = _checks.phase(phase)
 
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)
@@ -109,7 +121,7 @@ class PyramidDiversity(ImageLayer):
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
         if self.weight:
-            alike = pyramid_diversity_loss(levels, scale_factor=self.scale_factor)
+            alike = pyramid_diversity_loss(levels, scale_factor=self.scale_factor, phase=self.phase)
             self.add_loss(
                 self.weight * tf.math.divide_no_nan(tf.reduce_sum(alike), tf.cast(tf.size(alike), alike.dtype))
             )
@@ -117,9 +129,10 @@ class PyramidDiversity(ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes = _checks.level_shapes(input_shape)
-        _checks.level_sizes(shapes, self.scale_factor)
+        fusion.check_follow(shapes, self.scale_factor, cure="")
         _check_pairs(shapes)
         return list(shapes)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, "scale_factor": self.scale_factor}
+        config = {"weight": self.weight, "scale_factor": self.scale_factor, "phase": self.phase}
+        return {**super().get_config(), **config}

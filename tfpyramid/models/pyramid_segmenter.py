@@ -17,6 +17,7 @@ def pyramid_segmenter(
     num_convolutions: int = 2,
     downsample: keras.layers.Layer | None = None,
     scale_factor: float | None = 2.0,
+    phase: float | None = None,
     classifier_activation: Any = "softmax",
     name: str = "pyramid_segmenter",
 ) -> keras.Model:
@@ -42,6 +43,8 @@ def pyramid_segmenter(
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
         scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes
             follow no factor.
+        phase: of `downsample`, where sample 0 of a level sits in samples of the level before it; None means what
+            `downsample` states (`LearnablePyramid.phase`), or 0 where `scale_factor` is None.
         classifier_activation: Keras activation of the mask: "softmax" for one class a pixel, "sigmoid" for one class
             against the rest and for classes that overlap, None for logits.
         name: of the model.
@@ -72,14 +75,18 @@ def pyramid_segmenter(
             f"one class is 1 everywhere. Received: classifier_activation={classifier_activation!r}"
         )
     images = keras.Input(_checks.input_shape(input_shape), name="image")
-    x = layers.LearnablePyramid(num_levels, downsample, name="pyramid")(images)
+    pyramid = layers.LearnablePyramid(num_levels, downsample, name="pyramid")
+    if phase is None:
+        phase = 0.0 if scale_factor is None else pyramid.phase
+    x = pyramid(images)
     for k in range(num_convolutions):
         x = layers.PyramidConv2D(filters, use_bias=False, name=f"features_{k}")(x)
         x = _per_level(keras.layers.BatchNormalization(momentum=0.9), f"features_norm_{k}", share_weights=False)(x)
         x = _per_level(keras.layers.ReLU(), f"features_relu_{k}")(x)
-    x = layers.FeaturePyramid(filters, scale_factor=scale_factor, batch_norm=True, name="top_down")(x)
+    levels_at: dict[str, Any] = {"scale_factor": scale_factor, "phase": phase}
+    x = layers.FeaturePyramid(filters, **levels_at, batch_norm=True, name="top_down")(x)
     x = _per_level(keras.layers.ReLU(), "top_down_relu")(x)
-    x = layers.UpsampleConcat(scale_factor=scale_factor, name="all_levels")(x)
+    x = layers.UpsampleConcat(**levels_at, name="all_levels")(x)
     x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="head")(x)
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
     x = keras.layers.ReLU(name="head_relu")(x)

@@ -9,7 +9,7 @@ from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
-from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel
+from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel, phase
 from tfpyramid.ops.logits import fuse_logits
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
@@ -42,6 +42,7 @@ __all__ = [
     "normalize_gradient",
     "normalize_kernel",
     "one_hot_st",
+    "phase",
     "pixel_costs",
     "pyr_down",
     "pyr_up",

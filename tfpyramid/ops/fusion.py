@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import resample, straight_through
+from tfpyramid._sizes import level_size, rounded_down
+from tfpyramid.ops import kernels, portable, resample, straight_through
+
+_STRETCH = " Levels of other sizes need scale_factor=None."
 
 METHODS = ("fast_normalized", "softmax", "sum")
 
@@ -16,42 +19,84 @@ def align_levels(
     *,
     scale_factor: float | None = 2.0,
     interpolation: str = "bilinear",
+    phase: float = 0.0,
 ) -> list[tf.Tensor]:
     """Bring every level to the size that the target level actually has.
 
     Convention:
-        With a `scale_factor` s, sample i of level k sits at i * s^k of level 0: coarser levels are magnified by
-        `resize_by`, finer ones go down by `pyr_down`, and what was one point of the image stays one point, on odd sides
-        too. `scale_factor=None` is for levels whose sizes follow no factor: cells of equal size, as `tf.image.resize`
-        has them, and the target must then be the largest.
+        With a `scale_factor` s and a `phase` d, sample i of a level sits at i * s + d of the level before it, so sample
+        i of level k at `i s^k + d (s^k - 1) / (s - 1)` of level 0. Coarser levels are magnified by `resize_by`. Finer
+        ones go down by `pyr_down` with its default kernel moved to the phase d. One point of the image stays one point:
+        levels of a ramp come back as the ramp, away from the borders, on odd sides too. A side of n becomes
+        n / scale_factor, rounded up (as `pyr_down` rounds) or down (as a backbone without padding does), which moves no
+        sample: beyond its last one a level is constant.
+
+        The phase is that of the layer or kernel that made the levels: `GaussianPyramid.phase`,
+        `LearnablePyramid.phase`, `ops.phase(kernel, scale_factor)`. It is 0 for the defaults, and 1/2 for kernels of
+        even size. `scale_factor=None` is for levels whose sizes follow no factor, and for `BilinearDownsample2D`: cells
+        of equal size, as `tf.image.resize` has them, and the target must then be the largest.
 
     Args:
         levels: tensors [batch, height, width, channels] of one floating dtype, finest first.
         target_level: index of the level whose size all get; negative counts from the end.
         scale_factor: ratio of a level's sides to those of the next, greater than 1, or None.
         interpolation: "bilinear" or "nearest", for the levels that are magnified.
+        phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
 
     Returns:
         A list of tensors [batch, target height, target width, channels], channels as they were.
 
     Raises:
         ValueError: if an argument breaks a rule above, such as levels in the wrong order.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes do not follow the factor.
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+    phase = _checks.phase(phase, scale_factor)
     levels = _checks.levels(levels, None)
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
     size = resample.sides(levels[target])
     if scale_factor is None:
         return [resample.resize_by(level, None, size, interpolation=interpolation) for level in levels]
+    _assert_follow(levels, scale_factor)
+    kernel = kernels.at_phase(None, scale_factor, phase) if target else None
     aligned = []
     for k, level in enumerate(levels):
         if k > target:
-            level = resample.resize_by(level, scale_factor ** (k - target), size, interpolation=interpolation)
+            factor, offset = scale_factor ** (k - target), kernels.phase_after(phase, scale_factor, k - target)
+            level = resample.resize_by(level, factor, size, interpolation=interpolation, phase=offset)
         for _ in range(target - k):
-            level = resample.pyr_down(level, scale_factor=scale_factor)
-        aligned.append(level)
+            level = resample.pyr_down(level, scale_factor=scale_factor, kernel=kernel)
+        aligned.append(resample.cropped(level, size) if k < target else level)
     return aligned
+
+
+def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str = _STRETCH) -> list[tf.Tensor]:
+    """Return levels whose sizes follow a factor: checked by Python where they are known, and else by the graph."""
+    levels = _checks.levels(levels, None)
+    check_follow([level.shape for level in levels], scale_factor, cure)
+    _assert_follow(levels, scale_factor)
+    return levels
+
+
+def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, cure: str = _STRETCH) -> None:
+    """Raise `ValueError` unless levels of these shapes follow the factor; `cure` says what takes others."""
+    _checks.level_sizes(shapes, scale_factor, cure=cure)
+
+
+def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> None:
+    """Put what `check_follow` checks into the graph, if some sides are known only when it runs."""
+    known = all(None not in level.shape[1:3].as_list() for level in levels)
+    if known or len(levels) == 1 or portable.is_portable():  # Other runtimes have no assertions.
+        return
+    sides = tf.stack([tf.shape(level)[1:3] for level in levels])
+    finer, coarser = sides[:-1], sides[1:]
+    if scale_factor is None:
+        follow = coarser <= finer
+    else:
+        up, down = level_size(finer, scale_factor), rounded_down(finer, scale_factor)
+        follow = (coarser == up) | (coarser == down)
+    tf.debugging.Assert(tf.reduce_all(follow), [_checks.level_rule(scale_factor) + ". Received: sides", sides])
 
 
 def check_target_level(target_level: object, num_levels: int) -> int:
@@ -68,7 +113,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
 def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_factor: float | None) -> None:
     """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
     if scale_factor is not None:
-        _checks.level_sizes(shapes, _checks.scale_factor(scale_factor))
+        check_follow(shapes, _checks.scale_factor(scale_factor))
         return
     largest = [max((shape[axis] or 0 for shape in shapes), default=0) for axis in (1, 2)]
     if any(n is not None and n < most for n, most in zip(shapes[target][1:3], largest)):

@@ -14,6 +14,9 @@ NAMES = ("binomial", "gaussian", "box", "bilinear")
 
 _MOST_TAPS = 2**14
 
+# A kernel moves by its own length at most, unless a phase was mistaken for something else.
+_FARTHEST = 1024
+
 Kernel = Union[None, str, Sequence[float], np.ndarray, tf.Tensor, tf.Variable]
 
 
@@ -176,20 +179,96 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
     | "bilinear" | [1 1] / 2 |
     | a vector | itself, divided by its sum; as a tensor or variable it is differentiable |
     """
-    kernel, (p, q) = check(kernel), ratio(scale_factor)
+    kernel = check(kernel)
+    if tf.is_tensor(kernel):
+        taps = tf.cast(kernel, dtype)
+        return taps / tf.reduce_sum(taps)
+    return tf.constant(_known_taps(kernel, scale_factor), dtype)
+
+
+def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:
+    """Return the taps of None, a name or numbers: float64, of sum 1."""
+    p, q = ratio(scale_factor)
     if kernel is None:
         kernel = "binomial" if (p, q) == (2, 1) else "gaussian"
     if isinstance(kernel, str):
-        taps = {
+        return {
             "binomial": lambda: binomial(5),
             "gaussian": lambda: gaussian(prefilter_sigma(scale_factor)),
             "box": lambda: box(-(-p // q)),
             "bilinear": lambda: box(2),
         }[kernel]()
-    elif tf.is_tensor(kernel):
-        taps = tf.cast(kernel, dtype)
-        return taps / tf.reduce_sum(taps)
-    else:
-        taps = np.asarray(kernel, np.float64)
-        taps = taps / taps.sum()
-    return tf.constant(taps, dtype)
+    taps = np.asarray(kernel, np.float64)
+    return taps / taps.sum()
+
+
+def phase(kernel: Kernel = None, scale_factor: float = 2.0) -> float:
+    """Return where `pyr_down` with a kernel puts sample 0 of its output, in samples of its input.
+
+    Pass it as `phase` to the functions and layers that align levels.
+
+    Equation: `d = sum_k k w[k] - (K - 1) // 2`, the centroid of the K taps w, from the tap that lies on a sample.
+
+    Convention:
+        Output sample i of one step by the factor s sits at i * s + d of the input, so sample i of level k sits at
+        `i s^k + d (s^k - 1) / (s - 1)` of level 0. The phase is 0 for an odd number of symmetric taps, such as the
+        default, and 1/2 for an even number, such as "bilinear", or "box" at factor 2 (the mipmap):
+
+            level 0   0   1   2   3   4   5   6   7
+            level 1     0       1       2       3           "box": at 2 i + 1/2
+            level 2         0               1               "box": at 4 i + 3/2
+
+    Args:
+        kernel: prefilter taps, as in `pyr_down`. The values of a tensor or variable may change: it has the phase of
+            symmetric taps of its length, 0 or 1/2.
+        scale_factor: ratio of the sides of input and output, greater than 1.
+
+    Returns:
+        A float, in samples.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+    """
+    kernel, scale_factor = check(kernel), _checks.scale_factor(scale_factor)
+    if isinstance(kernel, tf.Tensor):
+        return symmetric_phase(kernel.shape[0])
+    taps = _known_taps(kernel, scale_factor)
+    if np.array_equal(taps, taps[::-1]):  # The sum below would round.
+        return symmetric_phase(taps.size)
+    return float(np.dot(np.arange(taps.size), taps)) - (taps.size - 1) // 2
+
+
+def symmetric_phase(size: int) -> float:
+    """Return the phase of `size` symmetric taps, or of the centre of a window that lies as they do."""
+    return (size - 1) % 2 / 2
+
+
+def phase_after(phase: float, scale_factor: float, steps: int) -> float:
+    """Return where sample 0 sits after several steps of one phase, in samples of the level that they start from."""
+    return phase * (scale_factor**steps - 1) / (scale_factor - 1)
+
+
+def at_phase(kernel: Kernel, scale_factor: float, wanted: float) -> Kernel:
+    """Return the taps of a kernel moved to another phase, linearly between samples; the kernel itself if it has it."""
+    shift = wanted - phase(kernel, scale_factor)
+    if shift == 0:
+        return kernel
+    if abs(shift) > _FARTHEST:  # The vector of taps is as long as the shift.
+        raise ValueError(
+            f"`phase` must be at most {_FARTHEST} samples from that of the kernel that goes down, {wanted - shift:g}. "
+            f"Received: phase={wanted:g}"
+        )
+    learned = _checks.is_tensor(kernel)
+    taps = tf.convert_to_tensor(kernel) if learned else _known_taps(kernel, scale_factor)
+    pad = tf.pad if learned else np.pad
+    whole = math.floor(shift)
+    share = shift - whole
+    # The moved taps reach from `first` to `last`, in samples from the one that they are centred at.
+    first = whole - (taps.shape[0] - 1) // 2
+    last = first + taps.shape[0] - (share == 0)
+    # Zeros in front or behind make the tap at 0 the central one of the vector.
+    left = max(-first, last - 1, 0)
+    before, after = left + first, max(last, left) - last
+    if share == 0:
+        return pad(taps, [[before, after]])
+    return (1 - share) * pad(taps, [[before, after + 1]]) + share * pad(taps, [[before + 1, after]])

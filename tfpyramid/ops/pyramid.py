@@ -23,14 +23,17 @@ def gaussian_pyramid(
     """Return the images and ever coarser copies of them, and finer ones in front if they are asked for.
 
     Equation:
-        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` behind it, u being `upsampled_levels`; in front of
-        it `level[u - j]` at p is the images at p / scale_factor^j, interpolated linearly.
+        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` after it, u being `upsampled_levels`. Before it,
+        `level[u - j]` at p is the images at `(p - d (s^j - 1) / (s - 1)) / s^j`, interpolated linearly, with the factor
+        s and d the phase of the kernel, `ops.phase(kernel, s)`.
 
     Convention:
-        Sample i of level k sits at i * scale_factor of level k - 1. A side of n becomes ceil(n / scale_factor); a side
-        of 1 stays 1 however many levels follow. Upwards it becomes floor(n * scale_factor), the largest side of which
-        n is the next, level by level: 64 becomes 90 and then 127 at a factor of the root of 2. The factor stands for a
-        fraction of whole numbers, as in `pyr_down`, so these sizes are the same wherever they are computed.
+        Sample i of level k sits at i * scale_factor + d of level k - 1, for every k: d is 0 for the default kernel, and
+        1/2 for an even number of taps. Functions and layers that align levels take d as `phase`.
+        A side of n becomes ceil(n / scale_factor); a side of 1 stays 1 however many levels follow. Upwards it becomes
+        floor(n * scale_factor), the largest side of which n is the next, level by level: 64 becomes 90 and then 127 at
+        a factor of the root of 2. The factor stands for a fraction of whole numbers, as in `pyr_down`, so these sizes
+        are the same wherever they are computed.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
@@ -59,7 +62,8 @@ def gaussian_pyramid(
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
     levels = [images]
     for j, size in enumerate(finer_sizes(resample.sides(images), scale_factor, finer), 1):
-        levels.insert(0, resample.resize_by(images, scale_factor**j, size))
+        offset = kernels.phase_after(kernels.phase(kernel, scale_factor), scale_factor, j)
+        levels.insert(0, resample.resize_by(images, scale_factor**j, size, phase=offset))
     for _ in range(level_count(images.shape, num_levels, scale_factor, finer) - finer - 1):
         levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
     return levels
@@ -115,7 +119,7 @@ def reconstruct(
 
     Args:
         levels: residuals finest first, then the low-pass: tensors [batch, height, width, channels] of one floating
-            dtype, each side ceil(n / scale_factor) of the side before it.
+            dtype, each side ceil(n / scale_factor) of the side n before it: sides that are rounded down are refused.
         scale_factor: as given to `laplacian_pyramid`.
         kernel: as given to `laplacian_pyramid`.
         border: as given to `laplacian_pyramid`.
@@ -132,7 +136,7 @@ def reconstruct(
     scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
     borders.check(border)
-    levels = _checks.levels(levels, scale_factor)
+    levels = _checks.levels(levels, scale_factor, exact=True)
     _checks.same_channels([level.shape for level in levels])
     x = levels[-1]
     for residual in reversed(levels[:-1]):

@@ -39,10 +39,13 @@ def pyr_down(
         default is equal), and a side of n becomes ceil(n / scale_factor):
 
             input    0   1   2   3   4   5   6
-            output   0       1       2       3
+            output   0       1       2       3           the default: at 2 i
+            output     0       1       2       3         "box": at 2 i + 1/2
 
-        Between samples the blurred image is interpolated linearly. Taps of even length reach one sample further right
-        than left, so a "box" at factor 2 averages samples 2i and 2i + 1: the mipmap, half a sample later.
+        Between samples the blurred image is interpolated linearly. An even number of taps reaches one sample further
+        right than left, so "bilinear", and "box" at factor 2 (the mipmap, the mean of samples 2i and 2i + 1), put the
+        output half a sample later. In general output sample i sits at i * scale_factor + `ops.phase(kernel,
+        scale_factor)`, which the functions and layers that align levels take as `phase`.
 
         Sides and places are counted in whole numbers. A factor stands for a fraction p / q: its inverse is the nearest
         fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the root of 2 is 19601 / 13860. The next side is
@@ -91,7 +94,8 @@ def pyr_up(
     """Insert and blur: bring a level to the size of the one before it.
 
     Convention:
-        Input sample i sits at i * scale_factor of the output, as in `pyr_down`. `output_size` is the size to return:
+        Input sample i sits at i * scale_factor of the output, and at the phase of an even number of taps later, as in
+        `pyr_down` with the same kernel. `output_size` is the size to return:
         an input of m samples has two possible outputs at factor 2, 2m - 1 and 2m. Even outputs are equal to OpenCV's
         `pyrUp`; odd ones mirror truly, where OpenCV's last sample does not. DC gain is 1 (not so near a "constant"
         border, where the image fades to zero).
@@ -131,22 +135,35 @@ def pyr_up(
 
 
 def resize_by(
-    images: tf.Tensor, scale_factor: float | None, output_size: Size, *, interpolation: str = "bilinear"
+    images: tf.Tensor,
+    scale_factor: float | None,
+    output_size: Size,
+    *,
+    interpolation: str = "bilinear",
+    phase: float | tuple[float, float] = 0.0,
 ) -> tf.Tensor:
-    """Magnify: read the images at p / scale_factor for every p of the output, without a filter.
+    """Magnify without a filter: read the images between their samples, at every sample of the output.
+
+    Equation:
+        `y[p] = x((p - phase) / scale_factor)` on each axis; with `scale_factor=None`,
+        `y[p] = x((p + 1/2) size / output_size - 1/2)`.
 
     Convention:
-        Input sample i sits at i * scale_factor of the output, as in every pyramid here; beyond the first and the last
-        sample the image is constant. "nearest" takes the nearer sample, of two equally near the first; at factor 2
-        that is `keras.layers.UpSampling2D`, at other factors it is not, since there the samples sit mid-cell.
-        With `scale_factor=None` the samples are mid-cell: p is read at (p + 1/2) size / output_size - 1/2, as
-        `tf.image.resize` does, whatever the two sizes.
+        Input sample i sits at i * scale_factor + phase of the output. Beyond the first and the last sample the image is
+        constant. "nearest" takes the nearer sample, and the first of two equally near ones; at factor 2 and the phases
+        0 and 1/2 that is `keras.layers.UpSampling2D`.
+        A level of `pyr_down` has the phase of its kernel, `ops.phase`: 0 for the default, and 1/2 for an even number of
+        taps. `scale_factor=None` is for samples that lie mid-cell: those of `bilinear_down`, `tf.image.resize` and
+        OpenCV's `resize`, whatever the two sizes. For an even number of taps at factor 2 it is right on even sides
+        alone; the phase 1/2 is right on odd sides too.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         scale_factor: distance of two input samples in the output, at least 1, or None.
         output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; at least 1.
         interpolation: "bilinear" or "nearest".
+        phase: where input sample 0 sits in the output, in samples of the output: a number, or (y, x). 0 where
+            `scale_factor` is None.
 
     Returns:
         [batch, *output_size, channels] of the same dtype.
@@ -159,8 +176,9 @@ def resize_by(
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = size_pair(output_size)
+    offsets = _checks.both(phase, lambda each: _checks.phase(each, scale_factor))
     x = images
-    for axis, size in zip((1, 2), output_size):
+    for axis, size, offset in zip((1, 2), output_size, offsets):
         available = borders.dimensions(x)[axis]
         first: Any = 0
         if scale_factor is None:
@@ -168,7 +186,7 @@ def resize_by(
         else:
             p, q = ratio(scale_factor)
             first, rest = map(borders.real, divide(borders.indices(size), q, p))
-            share = rest / p
+            share = rest / p - offset * q / p if offset else rest / p
         if interpolation == "bilinear":
             x = borders.read_linear(x, axis, first + share)
         else:
@@ -177,6 +195,12 @@ def resize_by(
             x = borders.read(x, axis, m.minimum(m.maximum(nearest, 0), borders.real(available - 1)))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
+
+
+def cropped(images: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """Return the first rows and columns of images, of `size`: one less than they have, where a side is rounded down."""
+    height, width = size
+    return images if tuple(images.shape[1:3]) == (height, width) else images[:, :height, :width]
 
 
 def size_pair(

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfpyramid.ops.kernels import phase_after
+
 
 def peers() -> tuple[ModuleType, ModuleType]:
     """Return zarr and the writer of ome-zarr, which are imported by the first who needs them."""
@@ -48,20 +50,28 @@ class Level:
 
 
 def write_metadata(
-    folder: Path, levels: Sequence[Level], name: str, scale_factor: int, pixel_size: float, unit: str | None
+    folder: Path,
+    levels: Sequence[Level],
+    name: str,
+    scale_factor: int,
+    phase: float,
+    pixel_size: float,
+    unit: str | None,
 ) -> None:
-    """Write what makes a viewer of OME-Zarr see one image in arrays of several sizes."""
+    """Write what makes a viewer of OME-Zarr see one image in arrays of several sizes.
+
+    The phase is where sample 0 of a level sits, in samples of the level before it.
+    """
     zarr, writer = peers()
     channel = levels[0].shape[2:]
     axes: list[dict[str, Any]] = [{"name": "c", "type": "channel"}] if channel else []
     axes += [{"name": axis, "type": "space", **({"unit": unit} if unit else {})} for axis in "yx"]
-    datasets = [
-        {
-            "path": level.name,
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [1.0] * len(channel) + [pixel_size * scale_factor**k] * 2}
-            ],
-        }
-        for k, level in enumerate(levels)
-    ]
+    datasets: list[dict[str, Any]] = []
+    for k, level in enumerate(levels):
+        # The format applies the scale first, so the translation is a length: of sample 0, in the unit.
+        places = [{"type": "scale", "scale": [1.0] * len(channel) + [pixel_size * scale_factor**k] * 2}]
+        if phase:
+            first = pixel_size * phase_after(phase, scale_factor, k)
+            places.append({"type": "translation", "translation": [0.0] * len(channel) + [first] * 2})
+        datasets.append({"path": level.name, "coordinateTransformations": places})
     writer.write_multiscales_metadata(zarr.open_group(str(folder), mode="a"), datasets, axes=axes, name=name)

@@ -64,6 +64,8 @@ def _outside(number: int, get: Callable[[slice], np.ndarray], places: np.ndarray
     below, above = (part.take(index - first, number) for index in (low, high))
     if np.array_equal(low, high):
         return below
-    share = (folded - low).astype(part.dtype).reshape([-1 if k == number else 1 for k in range(part.ndim)])
+    # Whole numbers are interpolated as floating ones: a share of them would be cut to 0.
+    dtype = np.result_type(part.dtype, np.float32)
+    share = (folded - low).astype(dtype).reshape([-1 if k == number else 1 for k in range(part.ndim)])
     # Not below * (1 - share) + above * share throughout: 0 times NaN is NaN.
     return np.where(share == 0, below, below * (1 - share) + above * share)

@@ -17,11 +17,13 @@ from tfpyramid._compat import keras
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import kernels
 from tfpyramid.ops.pyramid import level_count
-from tfpyramid.scale import tiles
+from tfpyramid.scale import _dtypes, tiles
 from tfpyramid.scale._store import Level, peers, write_metadata
 from tfpyramid.scale._unfinished import Unfinished
 
 _ASIDE = "gaussian"
+
+_KINDS = ("image", "labels")
 
 
 def write_ome_zarr(
@@ -29,6 +31,7 @@ def write_ome_zarr(
     path: str | Path,
     num_levels: int | None = None,
     *,
+    kind: str = "image",
     laplacian: bool = False,
     scale_factor: int = 2,
     kernel: kernels.Kernel = None,
@@ -48,17 +51,22 @@ def write_ome_zarr(
 
     Convention:
         Array k of the store is level k, [height, width] or, of an image with channels, [channels, height, width], which
-        is the order of axes in OME-Zarr. Level 0 of a Gaussian pyramid has the dtype of the image, all else float32, or
-        float64 of a float64 image; integers are not scaled. Sample i of level k sits at i * scale_factor^k of the
-        image, which the metadata say by a scale and no translation.
+        is the order of axes in OME-Zarr.
+        All arrays have one dtype, as readers require: that of the image, rounded as in `pyr_down_tiles`, or for
+        residuals float32 (float64 of images whose numbers float32 cannot hold). Integers are not scaled.
+        Sample i of level k sits at `i s^k + d (s^k - 1) / (s - 1)` of the image, with s the factor and d the phase of
+        the kernel, `ops.phase(kernel, s)`. The metadata say so, times `pixel_size`: a scale, and, where d is not 0, as
+        for "box" at factor 2, a translation.
 
     Args:
         image: as in `pyr_down_tiles`.
         path: the folder to make; it must not exist.
         num_levels: length of the pyramid, at least 1; None means until the shorter side is 1.
+        kind: "image", or "labels" for numbers of objects, of which there is no mean: each level takes every
+            scale_factor-th row and column of the one before, exactly, for all integers.
         laplacian: write the residuals, and last the low-pass.
         scale_factor: a whole number of at least 2.
-        kernel: prefilter taps, as in `ops.pyr_down`, but no tensor.
+        kernel: prefilter taps, as in `ops.pyr_down`, but no tensor; None for labels.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         tile_size: rows and columns of a chunk of the store, and of what is computed at once.
         pixel_size: distance of two pixels of the image, in `unit`.
@@ -69,7 +77,8 @@ def write_ome_zarr(
         `path`.
 
     Raises:
-        ValueError: if an argument breaks a rule above, or what is left of an interrupted call was begun with others.
+        ValueError: if an argument breaks a rule above, if what is left of an interrupted call was begun with others, or
+            if an image, not labels, holds whole numbers of 2**53 or more.
         FileExistsError: if `path` exists.
         OSError: if the disk is full, or anything else keeps a tile from being written.
         ImportError: if ome-zarr is not installed.
@@ -87,7 +96,11 @@ def write_ome_zarr(
     tile_size = _checks.integer("tile_size", tile_size, 1, "the rows and columns of a chunk")
     pixel_size = _checks.number("pixel_size", pixel_size, above=0)
     laplacian, verbose = _checks.flag("laplacian", laplacian), _checks.flag("verbose", verbose)
-    tiles.down(image, scale_factor, kernel, border)  # Checks the others.
+    if _checks.one_of("kind", kind, _KINDS) == "labels":
+        kernel = _check_labels(kernel, laplacian)
+    tiles.check_image(image)
+    dtype = _dtypes.working_dtype(image) if laplacian else _dtypes.native(image.dtype)
+    tiles.down(image, scale_factor, kernel, border, dtype)  # Checks the others.
     shapes = _shapes(tuple(image.shape), num_levels, scale_factor)
     unfinished = Unfinished(
         path,
@@ -99,15 +112,26 @@ def write_ome_zarr(
             "border": border,
             "tile_size": tile_size,
             "image": f"{np.dtype(image.dtype).name} {tuple(image.shape)}, checksum {_checksum(image)}",
+            "dtype of the levels": dtype.name,
         },
     )
     new = functools.partial(Level, unfinished.folder, tile_size=tile_size)
-    levels, parts = _plan(image, shapes, new, (scale_factor, kernel, border), laplacian)
+    levels, parts = _plan(image, shapes, new, (scale_factor, kernel, border, dtype), laplacian)
     _fill(unfinished, parts, tile_size, verbose)
-    write_metadata(unfinished.folder, levels, path.name, scale_factor, pixel_size, unit)
+    phase = kernels.phase(kernel, scale_factor)
+    write_metadata(unfinished.folder, levels, path.name, scale_factor, phase, pixel_size, unit)
     shutil.rmtree(unfinished.folder / _ASIDE, ignore_errors=True)
     unfinished.complete()
     return path
+
+
+def _check_labels(kernel: kernels.Kernel, laplacian: bool) -> kernels.Kernel:
+    """Return the kernel that takes labels as they are; raise if another is asked for, or residuals."""
+    if kernel is not None:
+        raise ValueError(f"`kernel` must be None for labels, which have no mean. Received: kernel={kernel!r}")
+    if laplacian:
+        raise ValueError("`laplacian` must be False for labels, which have no residual. Received: laplacian=True")
+    return [1.0]
 
 
 def _shapes(shape: tuple[int, ...], num_levels: int | None, scale_factor: int) -> list[tuple[int, ...]]:
@@ -123,11 +147,11 @@ def _plan(
     image: Any,
     shapes: Sequence[tuple[int, ...]],
     new: Callable[..., Level],
-    step: tuple[int, kernels.Kernel, str],
+    step: tuple[int, kernels.Kernel, str, np.dtype],
     laplacian: bool,
 ) -> tuple[list[Level], list[tuple[Level, tiles.Parts]]]:
     """Return the levels of the store, and what is to be written, in order: arrays, and what they are made of."""
-    dtype, last = tiles.working_dtype(image), len(shapes) - 1
+    dtype, last = step[-1], len(shapes) - 1
     with_residuals = laplacian and last > 0
     images, parts = [image], []
     for k in range(1, last + 1):
@@ -136,8 +160,8 @@ def _plan(
         parts.append((coarse, tiles.down(images[-1], *step)))
         images.append(coarse)
     if not with_residuals:
-        finest = new("0", shapes[0], np.dtype(image.dtype))
-        return [finest, *images[1:]], [(finest, _copy(image)), *parts]
+        finest = new("0", shapes[0], dtype)
+        return [finest, *images[1:]], [(finest, _copy(image, dtype)), *parts]
     residuals = []
     for k, (fine, coarse) in enumerate(zip(images, images[1:])):
         residuals.append(new(str(k), shapes[k], dtype))
@@ -173,8 +197,8 @@ def _fill(unfinished: Unfinished, parts: Sequence[tuple[Level, tiles.Parts]], ti
                 ) from error
 
 
-def _copy(image: Any) -> tiles.Parts:
-    return tiles.Parts(image.shape[:2], lambda rows, columns: _part(image, rows, columns))
+def _copy(image: Any, dtype: np.dtype) -> tiles.Parts:
+    return tiles.Parts(image.shape[:2], lambda rows, columns: _part(image, rows, columns).astype(dtype, copy=False))
 
 
 def _difference(fine: Any, magnified: tiles.Parts) -> tiles.Parts:

@@ -14,7 +14,7 @@ from tfpyramid import _checks
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import borders, kernels, resample
 from tfpyramid.ops.separable import reach
-from tfpyramid.scale import _windows
+from tfpyramid.scale import _dtypes, _windows
 
 # Rows that are computed at once, which bounds memory where tiles are large, and is as fast: less leaves the caches.
 _STRIP = 256
@@ -67,6 +67,7 @@ def pyr_down_tiles(
     scale_factor: int = 2,
     kernel: kernels.Kernel = None,
     border: str = "reflect",
+    dtype: Any = None,
 ) -> Iterator[Tile]:
     """Blur and decimate an image that need not fit in memory: `ops.pyr_down`, tile by tile.
 
@@ -75,8 +76,12 @@ def pyr_down_tiles(
         part of the whole result, to rounding, whatever the size of the tiles.
 
     Convention:
-        That of `ops.pyr_down`, without the batch. Integers are not scaled: 255 stays 255. Memory is that of a tile and
-        its window, `scale_factor` times as wide and as high.
+        That of `ops.pyr_down`, without the batch. Memory is that of a tile and its window, `scale_factor` times as wide
+        and as high.
+        Integers are not scaled: 255 stays 255. Whole numbers are rounded to the nearest, of two to the larger, and
+        clipped to the range of their dtype; of uint8, uint16 and int16 that is OpenCV's `pyrDown`, to the bit. A mask
+        of booleans is True where at least half of the weight is. One tap, `kernel=[1.0]`, takes samples as they are:
+        that is for labels.
 
     Args:
         image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, with `shape`,
@@ -85,13 +90,14 @@ def pyr_down_tiles(
         scale_factor: a whole number from 2 to 1024.
         kernel: prefilter taps, as in `ops.pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        dtype: of the tiles; None means that of the image. A floating dtype is for values that are not rounded.
 
     Returns:
-        An iterator over tiles with `rows`, `columns` (slices of the result) and `values`, row by row, float32, or
-        float64 of a float64 image.
+        An iterator over tiles with `rows`, `columns` (slices of the result) and `values`, row by row.
 
     Raises:
-        ValueError: if an argument breaks a rule above.
+        ValueError: if an argument breaks a rule above, or, in a tile, if whole numbers of 64 bits are 2**53 or larger,
+            which cannot be averaged exactly.
 
     Example:
         >>> image = np.arange(25.0).reshape(5, 5)
@@ -103,7 +109,8 @@ def pyr_down_tiles(
                [10.75, 12.  , 13.25],
                [17.  , 18.25, 19.5 ]])
     """
-    return _tiles(down(image, scale_factor, kernel, border), tile_size)
+    dtype = _dtypes.tile_dtype(check_image(image), dtype)
+    return _tiles(down(image, scale_factor, kernel, border, dtype), tile_size)
 
 
 def pyr_up_tiles(
@@ -114,15 +121,16 @@ def pyr_up_tiles(
     scale_factor: int = 2,
     kernel: kernels.Kernel = None,
     border: str = "reflect",
+    dtype: Any = None,
 ) -> Iterator[Tile]:
     """Insert and blur an image that need not fit in memory: `ops.pyr_up`, tile by tile.
 
     Equation:
         That of `ops.pyr_up`. The residual of a Laplacian pyramid is the finer level less this; the finer level is the
-        residual and this.
+        residual and this. For whole numbers ask for a floating `dtype`, since the difference leaves their range.
 
     Convention:
-        That of `ops.pyr_up`, without the batch.
+        That of `ops.pyr_up`, without the batch. Whole numbers are rounded as in `pyr_down_tiles`.
 
     Args:
         image: as in `pyr_down_tiles`.
@@ -131,6 +139,7 @@ def pyr_up_tiles(
         scale_factor: a whole number from 2 to 1024.
         kernel: prefilter taps, as in `ops.pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        dtype: as in `pyr_down_tiles`.
 
     Returns:
         An iterator over tiles, as that of `pyr_down_tiles`.
@@ -138,12 +147,16 @@ def pyr_up_tiles(
     Raises:
         ValueError: if an argument breaks a rule above.
     """
-    return _tiles(up(image, output_size, scale_factor, kernel, border), tile_size)
+    dtype = _dtypes.tile_dtype(check_image(image), dtype)
+    return _tiles(up(image, output_size, scale_factor, kernel, border, dtype), tile_size)
 
 
-def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str) -> Parts:
-    """Return `pyr_down` of an image, part by part."""
-    step, taps, function = _step(_down, image, scale_factor, kernel, border)
+def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str, dtype: np.dtype) -> Parts:
+    """Return `pyr_down` of an image, part by part, in a dtype."""
+    step, taps, function = _step(_down, image, scale_factor, kernel, border, dtype)
+    sizes = [level_size(n, step) for n in image.shape[:2]]
+    if len(taps) == 1:  # Nothing is computed, so labels of 64 bits stay what they are.
+        return Parts(sizes, lambda rows, columns: _dtypes.stored(_every(image, step, rows, columns), dtype))
     axes = tuple(_windows.Axis(n, border, 1, n) for n in image.shape[:2])
     left, right = reach(taps)
     # Outputs in front of the tile, so that its first one is made of taps inside the window.
@@ -155,12 +168,20 @@ def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str) -> 
         whole = function(_windows.read(image, tall, wide, axes))
         return whole[front : front + len(rows), front : front + len(columns)]
 
-    return Parts([level_size(n, step) for n in image.shape[:2]], make)
+    return Parts(sizes, make)
 
 
-def up(image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernels.Kernel, border: str) -> Parts:
-    """Return `pyr_up` of an image, part by part."""
-    step, taps, function = _step(_up, image, scale_factor, kernel, border)
+def _every(image: Any, step: int, rows: range, columns: range) -> np.ndarray:
+    """Return the samples of some rows and columns of a level that is decimated and not blurred."""
+    tall, wide = (slice(step * n.start, step * (n.stop - 1) + 1) for n in (rows, columns))
+    return np.asarray(image[tall, wide])[::step, ::step]  # Not every array that can be read slices by steps.
+
+
+def up(
+    image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernels.Kernel, border: str, dtype: np.dtype
+) -> Parts:
+    """Return `pyr_up` of an image, part by part, in a dtype."""
+    step, taps, function = _step(_up, image, scale_factor, kernel, border, dtype)
     height, width = resample.size_pair(output_size, in_memory=False)
     if [level_size(n, step) for n in (height, width)] != list(image.shape[:2]):
         raise ValueError(
@@ -181,21 +202,22 @@ def up(image: Any, output_size: Sequence[int], scale_factor: Any, kernel: kernel
 
 
 def _step(
-    direction: Callable, image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str
+    direction: Callable, image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str, result_dtype: np.dtype
 ) -> tuple[int, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Return the factor, the taps, and a step by them in one direction, of a window in memory."""
+    """Return the factor, the taps, and a step by them in one direction, of a window in memory to another dtype."""
     check_image(image)
     meaning = "the ratio of a level's sides to those of the next"
     factor = _checks.integer("scale_factor", scale_factor, 2, meaning, maximum=_checks.LARGEST)
     borders.check(border)
-    dtype = working_dtype(image)
+    dtype = _dtypes.working_dtype(image)
     taps = kernels.taps_of(kernel, factor, tf.as_dtype(dtype)).numpy()
     run = functools.partial(direction, factor, tuple(taps.tolist()), dtype)
 
     def function(window: np.ndarray) -> np.ndarray:
+        _dtypes.check_whole(image, window)
         images = tf.convert_to_tensor(window[None] if window.ndim == 3 else window[None, ..., None])
         result = (run(images) if window.size < _TRACED else _traced(*run.args, direction, window.shape)(images)).numpy()
-        return result[0] if window.ndim == 3 else result[0, ..., 0]
+        return _dtypes.stored(result[0] if window.ndim == 3 else result[0, ..., 0], result_dtype)
 
     return factor, taps, function
 
@@ -215,19 +237,15 @@ def _up(step: int, taps: tuple[float, ...], dtype: np.dtype, images: tf.Tensor) 
     return resample.pyr_up(tf.cast(images, dtype), size, scale_factor=step, kernel=taps, border="edge")
 
 
-def check_image(image: Any) -> None:
-    """Raise `ValueError` unless `image` has a shape and a dtype that it can be read by."""
+def check_image(image: Any) -> Any:
+    """Return an image; raise `ValueError` unless it has a shape and a dtype that it can be read by."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
     if shape is None or dtype is None or len(shape) not in (2, 3) or 0 in shape or np.dtype(dtype).kind not in "buif":
         raise ValueError(
             "`image` must be an array of numbers, [height, width] or [height, width, channels], with no axis of size "
             f"0. Received: image of type {type(image).__name__}, shape {shape}, dtype {dtype}"
         )
-
-
-def working_dtype(image: Any) -> np.dtype:
-    """Return the dtype that levels of an image are computed in."""
-    return np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
+    return image
 
 
 def _tiles(parts: Parts, tile_size: int) -> Iterator[Tile]:

@@ -52,6 +52,8 @@ class AntiAliasedDownsample2D(StridedLayer):
     Attributes:
         blur: the kernels w as they are now, [kernel_size, kernel_size, channels, 1].
         kernel: the kernel u, or None.
+        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`. That is the
+            start of the layer; learned taps can move the image by a part of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

@@ -22,8 +22,9 @@ class BilinearDownsample2D(ImageLayer):
 
     Convention:
         Half-pixel centres: output sample i lies at (i + 1/2) r - 1/2 of the input, r the ratio of the two sizes, so not
-        at i * scale_factor as in a Gaussian pyramid. A side of n becomes ceil(n / scale_factor). Without `antialias`
-        two samples are read on each axis, and factors above 2 skip some.
+        at i * scale_factor as in a Gaussian pyramid. `UpsampleConcat(scale_factor=None)` aligns such levels. A side of
+        n becomes ceil(n / scale_factor). Without `antialias` two samples are read on each axis, and factors above 2
+        skip some.
 
     Args:
         scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
@@ -35,6 +36,11 @@ class BilinearDownsample2D(ImageLayer):
 
     Output shape:
         [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels].
+
+    Attributes:
+        phase: where output sample 0 sits in the input, in samples: (scale_factor - 1) / 2, on sides that `scale_factor`
+            divides. On other sides the samples are r < scale_factor apart: align such levels with
+            `scale_factor=None`, which is right for all sides.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -51,6 +57,11 @@ class BilinearDownsample2D(ImageLayer):
         super().__init__(**kwargs)
         self.scale_factor = _checks.scale_factor(scale_factor)
         self.antialias = _checks.flag("antialias", antialias)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 sits in the input, in samples, on sides that `scale_factor` divides."""
+        return (self.scale_factor - 1) / 2
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         return resize.bilinear_down(images, self.scale_factor, antialias=self.antialias)

@@ -21,9 +21,11 @@ class BlurPool2D(StridedLayer):
         above 1 the largest of `pool_size` by `pool_size` samples of x, which makes it the anti-aliased max-pooling.
 
     Convention:
-        A side of n becomes ceil(n / strides), and taps of even number reach one sample further right than left, as in
-        `pyr_down` with `kernel=binomial(kernel_size)`, which this is. The window of the maximum has stride 1, lies as
-        `keras.layers.MaxPooling2D(pool_size, 1, "same")` lays it, and leaves out what is beyond the border.
+        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`, such as the
+        default; a side of n becomes ceil(n / strides). That is `pyr_down` with `kernel=binomial(kernel_size)`. Pass
+        the phase to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`. The window of the maximum
+        has stride 1, lies as `keras.layers.MaxPooling2D(pool_size, 1, "same")` lays it, and leaves out what is beyond
+        the border.
 
     Args:
         kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 decimates only.
@@ -37,6 +39,10 @@ class BlurPool2D(StridedLayer):
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), channels].
+
+    Attributes:
+        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`, such as the
+            default; an even `pool_size` adds 1/2, the middle of the window of its maximum.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -56,6 +62,11 @@ class BlurPool2D(StridedLayer):
         self.kernel_size = _checks.kernel_size(kernel_size, "the number of binomial taps on each axis")
         meaning = "the rows and columns of the maximum"
         self.pool_size = _checks.integer("pool_size", pool_size, 1, meaning, maximum=_checks.LARGEST)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 sits in the input, in samples: the middle of its window."""
+        return super().phase + kernels.symmetric_phase(self.pool_size)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         taps = kernels.binomial(self.kernel_size)

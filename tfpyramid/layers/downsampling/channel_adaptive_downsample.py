@@ -51,6 +51,8 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     Attributes:
         kernel: the learned kernel, [3, 3, channels, filters].
         temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+        phase: where output sample 0 sits in the input, in samples: 0. That is the start of the layer; learned taps
+            can move the image by a part of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

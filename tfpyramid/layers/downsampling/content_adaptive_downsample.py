@@ -53,6 +53,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
 
     Attributes:
         temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `window`, such as the
+            default. That is the middle of the window; the pixels that are chosen lie anywhere in it.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -89,6 +91,11 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         self.start = _checks.one_of("start", start, STARTS)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 sits in the input, in samples: in the middle of its window, 0 or 1/2."""
+        return kernels.symmetric_phase(self.window)
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]

@@ -23,7 +23,8 @@ class LearnableDownsample2D(StridedLayer):
         the gradient of the quantised kernel passes to `w` where it was not clipped (`tfpyramid.ops.quantize_st`).
 
     Convention:
-        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides), as in `pyr_down`.
+        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`; a side of n
+        becomes ceil(n / strides), as in `pyr_down`.
         Untrained, with 5 taps and strides of 2 it is OpenCV's `pyrDown`, in soft and hard mode; with other numbers, a
         Gaussian of sigma strides / 3. Filter f starts on channel f modulo the channels; with fewer filters than
         channels it starts on the mean of those that are equal to f modulo the filters.
@@ -47,6 +48,8 @@ class LearnableDownsample2D(StridedLayer):
 
     Attributes:
         kernel: the learned kernel, [kernel_size, kernel_size, channels, filters], not quantised.
+        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`. That is the
+            start of the layer; learned taps can move the image by a part of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

@@ -22,12 +22,13 @@ class LearnableStrideConv2D(LearnedStrides):
         integers of at least 1; backward: the gradient for the rounded strides passes to s.
 
     Convention:
-        The first window begins at the first pixel. Without `output_size` every window lies inside the image,
-        `padding="valid"`, and a side of n becomes floor((n - kernel_size) / s) + 1; at integer strides that is
-        `keras.layers.Conv2D`. With `output_size` the outputs are as many as it says, and a learned stride is how far
-        they spread; whatever lies outside the image is zero. The derivative at a whole position is that to its right,
-        so that strides which start as integers move (`tfpyramid.ops.strided_conv2d`). Strides that start far off want
-        ten times the learning rate of the kernels: give `log_strides` an optimizer of its own.
+        The first window begins at the first pixel, so output sample i sits at i s + (kernel_size - 1) / 2. Without
+        `output_size` every window lies inside the image, `padding="valid"`, and a side of n becomes
+        floor((n - kernel_size) / s) + 1; at integer strides that is `keras.layers.Conv2D`. With `output_size` the
+        outputs are as many as it says, and a learned stride is how far they spread; whatever lies outside the image is
+        zero. The derivative at a whole position is that to its right, so that strides which start as integers move
+        (`tfpyramid.ops.strided_conv2d`). Strides that start far off want ten times the learning rate of the kernels:
+        give `log_strides` an optimizer of its own.
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.
@@ -53,6 +54,8 @@ class LearnableStrideConv2D(LearnedStrides):
     Attributes:
         kernel: the learned kernel, [kernel_size, kernel_size, channels, filters].
         strides: tensor [2], (s_y, s_x) as they are now; of whole numbers if `hard`.
+        phase: where output sample 0 sits in the input, in samples: (kernel_size - 1) / 2, the middle of the first
+            window. How far apart samples are is learned.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -102,6 +105,11 @@ class LearnableStrideConv2D(LearnedStrides):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
         super().build(input_shape)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 sits in the input, in samples: the middle of the first window."""
+        return (self.kernel_size - 1) / 2
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         self.add_cost()

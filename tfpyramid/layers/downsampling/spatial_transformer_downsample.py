@@ -47,6 +47,11 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Output shape:
         [batch, *output_size, channels], or [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels].
 
+    Attributes:
+        phase: where output sample 0 sits in the input, in samples: (scale_factor - 1) / 2, as in
+            `BilinearDownsample2D`, which is the start of the layer without `output_size`. After training it depends on
+            the image.
+
     Raises:
         ValueError: if an argument or the input breaks a rule above.
 
@@ -86,6 +91,11 @@ class SpatialTransformerDownsample2D(ImageLayer):
             raise ValueError("`affine` or `offsets` must be True. Received: affine=False, offsets=False")
         self.hard = _checks.flag("hard", hard)
         self.border = borders.check(border)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 of the untrained layer sits in the input, in samples, as in `BilinearDownsample2D`."""
+        return (self.scale_factor - 1) / 2
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]

@@ -52,6 +52,8 @@ class SpectralDownsample2D(LearnedStrides):
 
     Attributes:
         strides: tensor [2], (s_y, s_x) as they are now, at least 1.
+        phase: where output sample 0 sits in the input, in samples: 0. The output's samples are n / m apart, so they are
+            `strides` apart only where the strides divide the sides.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -89,6 +91,11 @@ class SpectralDownsample2D(LearnedStrides):
         """The strides (s_y, s_x) as they are now, [2], of at least 1."""
         strides = self._soft_strides()
         return straight_through.surrogate_st(tf.maximum(strides, 1), strides)
+
+    @property
+    def phase(self) -> float:
+        """Where output sample 0 sits in the input, in samples: 0."""
+        return 0.0
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         self.add_cost()

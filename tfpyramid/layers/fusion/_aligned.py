@@ -12,7 +12,7 @@ from tfpyramid.ops import fusion, resample
 
 
 class AlignedLayer(ImageLayer):
-    """Holds `target_level`, `scale_factor` and `interpolation`, checked and in the configuration."""
+    """Holds `target_level`, `scale_factor`, `interpolation` and `phase`, checked and in the configuration."""
 
     def __init__(
         self,
@@ -20,17 +20,23 @@ class AlignedLayer(ImageLayer):
         *,
         scale_factor: float | None = 2.0,
         interpolation: str = "bilinear",
+        phase: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.target_level = _checks.integer("target_level", target_level, None, "the index of a level")
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+        self.phase = _checks.phase(phase, self.scale_factor)
 
     def aligned(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the levels at the size of the target level."""
         return fusion.align_levels(
-            levels, self.target_level, scale_factor=self.scale_factor, interpolation=self.interpolation
+            levels,
+            self.target_level,
+            scale_factor=self.scale_factor,
+            interpolation=self.interpolation,
+            phase=self.phase,
         )
 
     def aligned_shapes(self, input_shape: Any) -> list[tuple[int | None, ...]]:
@@ -50,4 +56,5 @@ class AlignedLayer(ImageLayer):
             "target_level": self.target_level,
             "scale_factor": self.scale_factor,
             "interpolation": self.interpolation,
+            "phase": self.phase,
         }

@@ -12,7 +12,7 @@ from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
-from tfpyramid.ops import resample
+from tfpyramid.ops import fusion, kernels, resample
 
 
 @register
@@ -22,15 +22,22 @@ class FeaturePyramid(ImageLayer):
     Equation:
         `lateral[k] = conv1x1(x[k])`; `top_down[k] = lateral[k] + up(top_down[k + 1])`, the coarsest `lateral[-1]`;
         `y[k] = conv3x3(top_down[k])`, weights for each level. Beyond them `extra_levels` times
-        `y[k] = y[k - 1][::2, ::2]`, the published P6. There is no activation anywhere; with `batch_norm` each
-        convolution is followed by a batch normalisation in place of its bias.
+        `y[k] = y[k - 1][::2, ::2]`, the published P6; with another factor or phase, `y[k - 1]` at those positions.
+        There is no activation anywhere; with `batch_norm` each convolution is followed by a batch normalisation in
+        place of its bias.
 
     Convention:
         Levels come in and go out finest first. A coarser level is magnified to the size that the finer one actually
-        has, so sides need not be divisible by anything. Sample i of level k sits at i * scale_factor^k of level 0;
-        "nearest" takes the nearer of two samples, of two equally near the first: at factor 2 output samples 2i and
-        2i + 1 are both input sample i, the published repetition, with the last repetition left out on odd sides.
-        Extra levels are read at multiples of the factor, between samples linearly.
+        has, so sides need not be divisible by anything. A level's sides are those of the level before it divided by the
+        factor, rounded up or down; beyond its last sample a level is constant.
+        Sample i of a level sits at i * scale_factor + phase of the level before it, whichever way its sides are
+        rounded. "nearest" takes the nearer of two samples, and the first of two equally near ones: at factor 2 and the
+        phases 0 and 1/2 output samples 2i and 2i + 1 are both input sample i, the published repetition.
+        A backbone's phase follows from its padding. It is 0 for the pyramids of this package with their defaults
+        (`pyramid.phase`) and for ResNets, 1/2 for pooling of 2 by 2, and 1 for 3 by 3 kernels with stride 2 and no
+        padding in front: `padding="valid"`, and "same" on even sides. The EfficientNets of `keras.applications` pad so
+        where the sides of their input are unknown, and round odd sides down.
+        Extra levels are read at i * scale_factor + phase, between samples linearly.
 
     Args:
         filters: channels of every output, at least 1.
@@ -38,6 +45,7 @@ class FeaturePyramid(ImageLayer):
         scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
             no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels are halves.
         interpolation: "nearest", as published, or "bilinear".
+        phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
         batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a
             short training half way.
         kernel_initializer: Keras initializer of the kernels.
@@ -74,6 +82,7 @@ class FeaturePyramid(ImageLayer):
         extra_levels: int = 0,
         scale_factor: float | None = 2.0,
         interpolation: str = "nearest",
+        phase: float = 0.0,
         batch_norm: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
@@ -85,6 +94,7 @@ class FeaturePyramid(ImageLayer):
         self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, meaning, maximum=_checks.LARGEST)
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+        self.phase = _checks.phase(phase, self.scale_factor)
         self.batch_norm = _checks.flag("batch_norm", batch_norm)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -118,7 +128,7 @@ class FeaturePyramid(ImageLayer):
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor], training: bool | None = None) -> list[tf.Tensor]:
-        laterals = self.lateral(_checks.levels(levels, self.scale_factor))
+        laterals = self.lateral(fusion.following(levels, self.scale_factor))
         if self.lateral_norm is not None:
             laterals = self.lateral_norm(laterals, training=training)
         top_down = laterals[-1:]
@@ -128,12 +138,17 @@ class FeaturePyramid(ImageLayer):
         if self.output_norm is not None:
             outputs = self.output_norm(outputs, training=training)
         for _ in range(self.extra_levels):
-            outputs.append(resample.pyr_down(outputs[-1], scale_factor=self._extra_factor, kernel=[1.0]))
+            outputs.append(self._decimated(outputs[-1]))
         return outputs
 
     def _magnified(self, coarser: tf.Tensor, finer: tf.Tensor) -> tf.Tensor:
-        size = resample.sides(finer)
-        return resample.resize_by(coarser, self.scale_factor, size, interpolation=self.interpolation)
+        return resample.resize_by(
+            coarser, self.scale_factor, resample.sides(finer), interpolation=self.interpolation, phase=self.phase
+        )
+
+    def _decimated(self, level: tf.Tensor) -> tf.Tensor:
+        kernel = kernels.at_phase([1.0], self._extra_factor, self.phase)
+        return resample.pyr_down(level, scale_factor=self._extra_factor, kernel=kernel)
 
     @property
     def _extra_factor(self) -> float:
@@ -141,7 +156,7 @@ class FeaturePyramid(ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes = _checks.level_shapes(input_shape)
-        _checks.level_sizes(shapes, self.scale_factor)
+        fusion.check_follow(shapes, self.scale_factor)
         outputs: list[tuple[int | None, ...]] = [(*shape[:3], self.filters) for shape in shapes]
         for _ in range(self.extra_levels):
             batch, height, width, _ = outputs[-1]
@@ -156,6 +171,7 @@ class FeaturePyramid(ImageLayer):
             "extra_levels": self.extra_levels,
             "scale_factor": self.scale_factor,
             "interpolation": self.interpolation,
+            "phase": self.phase,
             "batch_norm": self.batch_norm,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),

@@ -10,7 +10,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.ops import borders, convolution, resample
+from tfpyramid.ops import borders, convolution, kernels, resample
 
 
 @register
@@ -23,10 +23,11 @@ class PyramidBlock(ImageLayer):
         Each `conv(x, s)` has a kernel and a bias of its own: `conv_down(x, kernel, s) + bias`.
 
     Convention:
-        Output sample i of a convolution sits at i * strides of its input, and a side of n becomes ceil(n / strides).
-        `up` magnifies by 2 to the size that what it is put beside actually has, so that any sides work, 1 by 1 too
-        (a side of 1 stays 1), and borders keep mirroring on short axes. "nearest" repeats each sample; the last
-        repetition is left out on odd sides.
+        Output sample i of a convolution sits at i * strides of its input, the middle of an odd kernel; an even kernel
+        has its middle half a sample later. A side of n becomes ceil(n / strides). `up` magnifies by 2, from the middles
+        of the kernels that went down, to the size of the tensor that it is concatenated with. So any sides work, 1 by 1
+        too (a side of 1 stays 1), and borders keep mirroring on short axes. "nearest" repeats each sample of an odd
+        kernel; the last repetition is left out on odd sides.
 
     Args:
         filters: channels of every convolution and of the output, at least 1.
@@ -123,9 +124,13 @@ class PyramidBlock(ImageLayer):
 
     def _skip(self, k: int, x: tf.Tensor) -> tf.Tensor:
         """Return x, and beside it what comes back from further down, skip_k of the equation."""
-        inside = self._conv(k, x, 2)
-        inside = self._skip(k + 1, inside) if k + 1 < self.depth else self._conv(self.depth, inside, 1)
-        back = resample.resize_by(inside, 2.0, resample.sides(x), interpolation=self.interpolation)
+        inside, innermost = self._conv(k, x, 2), k + 1 == self.depth
+        inside = self._conv(self.depth, inside, 1) if innermost else self._skip(k + 1, inside)
+        # The innermost has two kernels: the second is half a coarse sample later, which is a sample here.
+        rows, columns = (kernels.symmetric_phase(size) * (3 if innermost else 1) for size in self.kernel_size)
+        back = resample.resize_by(
+            inside, 2.0, resample.sides(x), interpolation=self.interpolation, phase=(rows, columns)
+        )
         return tf.concat([x, back], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

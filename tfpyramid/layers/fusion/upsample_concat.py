@@ -18,14 +18,20 @@ class UpsampleConcat(AlignedLayer):
         `y = concat_k(align(x[k]))`, the finest level's channels first.
 
     Convention:
-        Sample i of level k sits at i * scale_factor^k of level 0, as `GaussianPyramid` puts it, so odd sides stay in
-        register; levels finer than the target go down by `pyr_down`. See `tfpyramid.ops.align_levels`.
+        Sample i of a level sits at i * scale_factor + phase of the level before it. With the phase of the pyramid that
+        made the levels, `UpsampleConcat(phase=pyramid.phase)`, each point of the image stays at its place, on odd sides
+        too. The phase is 0 for the defaults of the pyramids, and 1/2 for kernels of even size, such as those of "box"
+        and of `BlurPool2D`. Levels of `BilinearDownsample2D` need `scale_factor=None` instead.
+        A level's sides are those of the level before it divided by the factor, rounded up or down; beyond its last
+        sample a level is constant. Levels finer than the target go down by `pyr_down`. See
+        `tfpyramid.ops.align_levels`.
 
     Args:
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
         scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
             no factor, which are stretched as `tf.image.resize` stretches.
         interpolation: "bilinear" or "nearest".
+        phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:

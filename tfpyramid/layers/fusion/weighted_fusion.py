@@ -28,12 +28,14 @@ class WeightedFusion(AlignedLayer):
         The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
         to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
         temperature and refuse any but 1.
+        Levels are aligned as in `UpsampleConcat`, which also says what sizes they may have.
 
     Args:
         method: "fast_normalized", "softmax" or "sum".
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
         scale_factor: ratio of a level's sides to those of the next, greater than 1, or None, as in `UpsampleConcat`.
         interpolation: "bilinear" or "nearest".
+        phase: where sample 0 of a level sits, in samples of the level before it, as in `UpsampleConcat`.
         per_channel: weigh each channel of a level apart.
         hard: use one level in the forward pass, straight-through.
         temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. 1 for the methods

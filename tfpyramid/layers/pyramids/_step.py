@@ -45,6 +45,11 @@ class PyramidLayer(StepLayer):
         super().__init__(**kwargs)
         self.num_levels = None if num_levels is None else _checks.num_levels(num_levels)
 
+    @property
+    def phase(self) -> float:
+        """Where sample 0 of a level sits, in samples of the level before it: `ops.phase(kernel, scale_factor)`."""
+        return kernels.phase(self.kernel, self.scale_factor)
+
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)
         super().build(input_shape)

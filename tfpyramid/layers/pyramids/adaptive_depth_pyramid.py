@@ -55,6 +55,7 @@ class AdaptiveDepthPyramid(ImageLayer):
         gate_logits: the learned z, [max_levels - 1].
         temperature: scalar weight, not trained: saved, exported, and there to be annealed.
         depth: how many levels are open now, an int.
+        phase: where sample 0 of a level sits, in samples of the level before it, as in `LearnablePyramid`.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -99,6 +100,11 @@ class AdaptiveDepthPyramid(ImageLayer):
     def downsample(self) -> keras.layers.Layer:
         """An untrained layer as each step of the pyramid was before training."""
         return self.pyramid.downsample
+
+    @property
+    def phase(self) -> float:
+        """Where sample 0 of a level sits, in samples of the level before it: the phase of the pyramid."""
+        return self.pyramid.phase
 
     def build(self, input_shape: Any) -> None:
         self._images_shape = _checks.image_shape("images", input_shape)

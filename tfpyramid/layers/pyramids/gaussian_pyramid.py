@@ -16,12 +16,15 @@ class GaussianPyramid(PyramidLayer):
     """Images and ever coarser copies of them, finest first; and finer ones in front if they are asked for.
 
     Equation:
-        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` behind it: blur, then decimate; u is
-        `upsampled_levels`, and in front `level[u - j]` at p is the images at p / scale_factor^j, interpolated linearly.
+        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` after it: blur, then decimate; u is
+        `upsampled_levels`. Before it, `level[u - j]` at p is the images at `(p - phase (s^j - 1) / (s - 1)) / s^j`,
+        interpolated linearly, with s the factor.
 
     Convention:
-        Sample i of level k sits at i * scale_factor of level k - 1 (OpenCV's `pyrDown`, to which the default is
-        equal); a side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
+        Sample i of a level sits at i * scale_factor + phase of the level before it. The phase is 0 for the default,
+        which is equal to OpenCV's `pyrDown`, and 1/2 for kernels with an even number of taps: "bilinear", and "box" at
+        factor 2. Pass it to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
+        A side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
         floor(n * scale_factor), the largest side of which n is the next. The factor stands for a fraction of whole
         numbers, so that sides are the same in every export. See `tfpyramid.ops.pyr_down`.
 
@@ -41,6 +44,9 @@ class GaussianPyramid(PyramidLayer):
     Output shape:
         A list of `num_levels` shapes, [batch, ceil(height / scale_factor^k), ceil(width / scale_factor^k), channels]
         at an integer factor without upsampled levels; at any other, the rounding is repeated at each level.
+
+    Attributes:
+        phase: where sample 0 of a level sits, in samples of the level before it.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

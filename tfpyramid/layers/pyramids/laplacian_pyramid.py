@@ -36,6 +36,9 @@ class LaplacianPyramid(PyramidLayer):
     Output shape:
         As `GaussianPyramid`.
 
+    Attributes:
+        phase: where sample 0 of a level sits, in samples of the level before it, as in `GaussianPyramid`.
+
     Raises:
         ValueError: if an argument or the input breaks a rule above.
 

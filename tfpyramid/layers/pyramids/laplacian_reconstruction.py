@@ -26,7 +26,8 @@ class LaplacianReconstruction(StepLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side before.
+        A list of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side n before
+        it: sides that are rounded down are refused.
 
     Output shape:
         That of the first level.
@@ -52,6 +53,6 @@ class LaplacianReconstruction(StepLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         shapes = _checks.level_shapes(input_shape)
-        _checks.level_sizes(shapes, self.scale_factor)
+        _checks.level_sizes(shapes, self.scale_factor, exact=True)
         _checks.same_channels(shapes)
         return shapes[0]

@@ -20,6 +20,11 @@ class LearnablePyramid(ImageLayer):
     Equation:
         `level[0] = images`, `level[k] = downsample[k](level[k - 1])`.
 
+    Convention:
+        Sizes and positions are those of `downsample`: sample i of a level sits at i * s + phase of the level before it,
+        with s the strides of `downsample`. Pass the phase to the layer that aligns the levels:
+        `UpsampleConcat(phase=pyramid.phase)`.
+
     Args:
         num_levels: length of the list, from 1 to 1024.
         downsample: the layer that goes from a level to the next; each step has a clone of it, with weights of its own
@@ -36,6 +41,8 @@ class LearnablePyramid(ImageLayer):
     Attributes:
         downsamplers: the layers that lead to level 1, 2, ..., whose weights are learned; a single one if they are
             shared.
+        phase: that of `downsample`, 0 for the default; also 0 for a layer that does not state its own, such as those
+            of Keras. Pooling of 2 by 2 has the phase 1/2.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -69,6 +76,11 @@ class LearnablePyramid(ImageLayer):
     def downsample(self) -> keras.layers.Layer:
         """An untrained layer as each of `downsamplers` was before training."""
         return keras.saving.deserialize_keras_object(json.loads(self._downsample))
+
+    @property
+    def phase(self) -> float:
+        """Where sample 0 of a level sits, in samples of the level before it: the phase of `downsample`, or 0."""
+        return getattr(self.downsample, "phase", 0.0)
 
     def _steps(self) -> list[keras.layers.Layer]:
         return self.downsamplers * (self.num_levels - 1) if self.share_weights else self.downsamplers
