@@ -4,7 +4,10 @@ All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns i
 the whole gradient to its second. The usual `x + stop_gradient(q - x)` returns q only where q - x is exact in floating
 point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but
 the one it is given, so it works inside `tf.cond`, `tf.while_loop` and `tf.map_fn`, and a SavedModel carries it to
-programs that have never heard of this package.
+programs that do not import this package.
+
+`tf.vectorized_map` drops gradients made by `tf.custom_gradient`: a tape outside the map raises a `LookupError`. A tape
+inside the mapped function is right, and so are `tape.jacobian` and `tape.batch_jacobian`.
 
 References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
@@ -16,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import custom_gradients
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -51,7 +55,7 @@ def _surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
     def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros_like(upstream), upstream
 
-    return tf.identity(discrete), grad
+    return custom_gradients.value_only(discrete, surrogate), grad
 
 
 def round_st(x: tf.Tensor) -> tf.Tensor:
