@@ -112,14 +112,18 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
 
     def gates(self, images: tf.Tensor) -> tf.Tensor:
         """Return [batch, channels], what each channel of these images is multiplied with."""
+        # In float32 at least: whether a gate opens must not depend on the rounding of halves.
         work = convolution.working_dtype(images.dtype)
-        summary = tf.cast(tf.reduce_mean(tf.cast(images, work), [1, 2]), images.dtype)
-        squeezed = summary @ tf.convert_to_tensor(self.squeeze_kernel) + tf.convert_to_tensor(self.squeeze_bias)
-        logits = tf.nn.relu(squeezed) @ tf.convert_to_tensor(self.excite_kernel)
-        logits = logits + tf.convert_to_tensor(self.excite_bias)
+        squeeze_kernel, squeeze_bias, excite_kernel, excite_bias = (
+            tf.cast(w, work) for w in (self.squeeze_kernel, self.squeeze_bias, self.excite_kernel, self.excite_bias)
+        )
+        summary = tf.reduce_mean(tf.cast(images, work), [1, 2])
+        logits = tf.nn.relu(summary @ squeeze_kernel + squeeze_bias) @ excite_kernel + excite_bias
         if self.hard:
-            return straight_through.heaviside_st(logits, self.temperature)
-        return tf.cast(tf.sigmoid(tf.cast(logits, work) / tf.cast(self.temperature, work)), images.dtype)
+            gates = straight_through.heaviside_st(logits, self.temperature)
+        else:
+            gates = tf.sigmoid(logits / tf.cast(self.temperature, work))
+        return tf.cast(gates, images.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -121,10 +121,13 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(self.features_kernel)
-        features = convolution.conv_down(images, kernel, self.strides, border=self.border)
-        features = tf.nn.relu(features + tf.convert_to_tensor(self.features_bias))
-        logits = convolution.conv2d(features, tf.convert_to_tensor(self.logits_kernel))
+        # A choice needs the digits: in halves, two pixels are often equal that are not. A mean does not.
+        work = convolution.working_dtype(images.dtype) if self.hard else images.dtype
+        features_kernel, features_bias, logits_kernel = (
+            tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
+        )
+        features = convolution.conv_down(tf.cast(images, work), features_kernel, self.strides, border=self.border)
+        logits = convolution.conv2d(tf.nn.relu(features + features_bias), logits_kernel)
         bias = tf.convert_to_tensor(self.logits_bias)
         return tf.cast(logits, bias.dtype) + bias
 

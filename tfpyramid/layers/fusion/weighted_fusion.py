@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import register
+from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
-from tfpyramid.ops import fusion
+from tfpyramid.ops import fusion, portable
 
 
 @register
@@ -89,6 +89,7 @@ class WeightedFusion(AlignedLayer):
             name="level_weights",
             shape=(len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
             initializer="zeros" if self.method == "softmax" else "ones",
+            **NO_AUTOCAST,  # A choice needs the digits.
         )
         if self.method == "softmax":
             self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
@@ -96,7 +97,9 @@ class WeightedFusion(AlignedLayer):
 
     def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
         aligned = self.aligned(levels)
-        return tf.add_n([weight * level for weight, level in zip(tf.unstack(self.weigh(), len(aligned)), aligned)])
+        weights = tf.unstack(tf.cast(self.weigh(), aligned[0].dtype), len(aligned))
+        # A level of weight 0 is not read: 0 times NaN would be NaN.
+        return tf.add_n([portable.multiply_no_nan(level, weight) for level, weight in zip(aligned, weights)])
 
     def weigh(self) -> tf.Tensor:
         """Return w of the equation as used, one-hot if `hard`: [levels] or [levels, channels]."""

@@ -51,7 +51,8 @@ class Warp2D(ImageLayer):
     """
 
     def __init__(self, border: str = "constant", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Keras would round the flow to halves before the layer sees it, and positions need the digits.
+        super().__init__(**{"autocast": False, **kwargs})
         self.border = borders.check(border)
 
     def build(self, input_shape: Any) -> None:
@@ -60,7 +61,7 @@ class Warp2D(ImageLayer):
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         images, flow = pair(inputs, "[images, flow]")
-        return sampling.warp(images, flow, border=self.border)
+        return sampling.warp(tf.cast(images, self.compute_dtype), flow, border=self.border)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         images, flow = pair_shapes(input_shape, "[images, flow]")

@@ -55,7 +55,8 @@ class GumbelLevelSelector(BaseLayer):
     """
 
     def __init__(self, temperature: float = 1.0, *, hard: bool = False, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Keras would round the logits to halves before the layer sees them, and a choice needs the digits.
+        super().__init__(**{"autocast": False, **kwargs})
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
         self.seed = None if seed is None else _checks.integer("seed", seed, 0)
@@ -66,9 +67,11 @@ class GumbelLevelSelector(BaseLayer):
         super().build(input_shape)
 
     def call(self, logits: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if not training:
-            return straight_through.one_hot_st(logits, self.temperature)
-        return straight_through.gumbel_softmax(logits, self.temperature, seed=next_seed(self._draws), hard=self.hard)
+        seed = next_seed(self._draws) if training else None
+        weights = straight_through.gumbel_softmax(
+            logits, self.temperature, seed=seed, hard=self.hard or not training
+        )
+        return tf.cast(weights, self.compute_dtype)
 
     def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
         """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""

@@ -131,15 +131,17 @@ class QueryLevelSelector(BaseLayer):
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         x = tf.concat(vectors, axis=1)
-        hidden = tf.nn.relu(x @ tf.convert_to_tensor(self.hidden_kernel) + tf.convert_to_tensor(self.hidden_bias))
-        return hidden @ tf.convert_to_tensor(self.logits_kernel) + tf.convert_to_tensor(self.logits_bias)
+        # In halves, levels that differ in value would often be equal, and the first of them chosen.
+        work = convolution.working_dtype(x.dtype)
+        hidden_kernel, hidden_bias, logits_kernel, logits_bias = (
+            tf.cast(w, work) for w in (self.hidden_kernel, self.hidden_bias, self.logits_kernel, self.logits_bias)
+        )
+        return tf.nn.relu(tf.cast(x, work) @ hidden_kernel + hidden_bias) @ logits_kernel + logits_bias
 
     def _scores(self, logits: tf.Tensor) -> tf.Tensor:
         if self.objective != "value":
             return logits
-        # In halves, two probabilities that differ by what a level costs would often be equal.
-        work = convolution.working_dtype(logits.dtype)
-        return tf.sigmoid(tf.cast(logits, work)) - tf.cast(self.cost_weight, work) * self._level_costs(work)
+        return tf.sigmoid(logits) - tf.cast(self.cost_weight, logits.dtype) * self._level_costs(logits.dtype)
 
     def _level_costs(self, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(routing.pixel_costs(self.num_levels) if self.costs is None else self.costs, dtype)
