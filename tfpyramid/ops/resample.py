@@ -125,7 +125,8 @@ def pyr_up(
     _check_fit(images, output_size, scale_factor)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border), tf.cast(images, work))
+    fixed = not _checks.is_tensor(kernel)
+    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border, fixed=fixed), tf.cast(images, work))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 

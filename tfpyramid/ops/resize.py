@@ -1,14 +1,17 @@
 """Resizing by cells: the image is cut into as many equal cells as the output has samples, centres in register."""
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._sizes import level_size
-from tfpyramid.ops import portable
+from tfpyramid.ops import axes, borders, portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import resize_by, sides
+from tfpyramid.ops.separable import weighted_reads
 
 
 def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:
@@ -45,15 +48,41 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     size = [level_size(n, scale_factor) for n in sides(images)]
     x = tf.cast(images, working_dtype(images.dtype))
     if _checks.flag("antialias", antialias):
-
-        def hat(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-            return tf.maximum(1 - tf.abs(samples - centres) / ratio, 0)
-
-        x = _weighted(x, size, hat)
+        for axis, length in zip((1, 2), size):
+            x = _wide_hats(x, axis, length, scale_factor)
     else:
         x = resize_by(x, None, size)
     x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
     return tf.cast(x, images.dtype)
+
+
+def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: float) -> tf.Tensor:
+    """Return the means under the hats of `bilinear_down` with `antialias`, of one axis, as `length` samples."""
+    size = borders.dimensions(x)[axis]
+    ratio = borders.real(size) / borders.real(length)
+    centres = (borders.places(length) + 0.5) * ratio - 0.5
+    m = borders.mathematics(centres)
+    first = m.floor(centres - ratio) + 1
+    # So many whole places are strictly inside a hat at most; the ratio of the sizes is not larger than the factor.
+    places = first[:, None] + np.arange(math.ceil(2 * (scale_factor if m is tf.math else ratio)))
+    weights = m.maximum(1 - m.abs(places - centres[:, None]) / ratio, 0)
+    if m is np and size % length == 0:
+        return _whole_hats(x, axis, size // length, int(first[0]), weights)
+    inside = m.minimum(m.maximum(places, 0), borders.real(size - 1))
+    weights = tf.where(tf.equal(places, inside), weights, tf.zeros_like(weights))
+    weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
+    return weighted_reads(x, axis, inside, weights)
+
+
+def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndarray) -> tf.Tensor:
+    """Return those means where the ratio of the sizes is whole: a convolution, divided by what lies inside the image."""
+    taps = weights[0]
+    x = borders.extend(x, axis, -first, first + len(taps) - step, "constant")
+    inside = np.arange(len(weights))[:, None] * step + first + np.arange(len(taps))
+    inside = (inside >= 0) & (inside < len(weights) * step)
+    shape = [-1 if k == axis else 1 for k in range(4)]
+    shares = tf.constant(np.reshape(1 / np.sum(weights * inside, axis=1), shape), x.dtype)
+    return axes.convolve(x, axis, tf.constant(taps, x.dtype), step) * shares
 
 
 def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
