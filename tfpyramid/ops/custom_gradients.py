@@ -8,8 +8,8 @@ import tensorflow as tf
 from tfpyramid.ops import portable
 
 _LOST = (
-    "tf.vectorized_map has dropped the gradient that tfpyramid defines for this operation. Take the gradient inside the "
-    "mapped function, or replace tf.vectorized_map by tf.map_fn"
+    "tf.vectorized_map has dropped the gradient that tfpyramid defines for this operation. Take the gradient inside "
+    "the mapped function, or replace tf.vectorized_map by tf.map_fn"
 )
 
 

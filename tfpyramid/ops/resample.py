@@ -41,8 +41,9 @@ def pyr_down(
             input    0   1   2   3   4   5   6
             output   0       1       2       3
 
-        Between samples the blurred image is interpolated linearly. Taps of even length reach one sample further right
-        than left, so a "box" at factor 2 averages samples 2i and 2i + 1: the mipmap, half a sample later.
+        Between samples the blurred image is interpolated linearly. NaN or infinity reaches the outputs whose taps lie
+        on it; a tap of 0 between two others counts. Taps of even length reach one sample further right than left, so a
+        "box" at factor 2 averages samples 2i and 2i + 1: the mipmap, half a sample later.
 
         Sides and places are counted in whole numbers. A factor stands for a fraction p / q: its inverse is the nearest
         fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the root of 2 is 19601 / 13860. The next side is

@@ -75,7 +75,7 @@ def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: f
 
 
 def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndarray) -> tf.Tensor:
-    """Return those means where the ratio of the sizes is whole: a convolution, divided by what lies inside the image."""
+    """Return those means where the ratio of the sizes is whole: a convolution over the weights inside the image."""
     # At an odd step the last is 0, and a convolution reads zeros too.
     taps = np.trim_zeros(weights[0], "b")
     weights = weights[:, : len(taps)]

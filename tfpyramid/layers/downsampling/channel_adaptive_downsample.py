@@ -30,7 +30,8 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Gates start open,
         at z = 2 for every image (W2 starts at 0), and w as a Gaussian of a standard deviation of strides / 3, divided
         by what the gates let through: untrained, the layer is `pyr_down` with those three taps, soft or hard. Filters
-        start on channels as in `LearnableDownsample2D`.
+        start on channels as in `LearnableDownsample2D`. Gates are computed in float32 at least, whatever the dtype
+        policy.
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.

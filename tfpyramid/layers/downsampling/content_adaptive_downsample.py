@@ -31,7 +31,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
         sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
         starts at 0 and its bias at what gives the start: untrained, the layer is `pyr_down` with those taps, and with
-        `hard=True` it picks the pixel the taps weigh most, the first of equals.
+        `hard=True` it picks the pixel the taps weigh most, the first of equals. With `hard=True` the logits
+        are computed in float32 at least, whatever the dtype policy.
 
     Args:
         window: rows and columns of the pixels that an output is made of, from 1 to 64.

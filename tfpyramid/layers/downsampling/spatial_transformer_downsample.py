@@ -28,7 +28,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Convention:
         Untrained, M and d are 0, and the layer is the plain resize with half-pixel centres, `BilinearDownsample2D`
         without `antialias`. Coordinates are (y, x), -1 and 1 at the outer edges of the image. What lies outside the
-        image follows the border rule.
+        image follows the border rule. Positions are computed in float32 at least, whatever the dtype policy.
 
     Args:
         output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.

@@ -27,7 +27,8 @@ class WeightedFusion(AlignedLayer):
     Convention:
         The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
         to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
-        temperature and refuse any but 1.
+        temperature and refuse any but 1. A level whose weight is 0 is not read, so its NaN and infinities do not reach
+        the result; the gradient of the weights reads every level.
 
     Args:
         method: "fast_normalized", "softmax" or "sum".

@@ -23,7 +23,8 @@ class Warp2D(ImageLayer):
     Convention:
         A flow is (dx, dy) in pixels and is added: by the flow from a first image to a second, the second is brought
         back to the first. See `tfpyramid.ops.warp`. A flow that was found on a coarser level is to be resized, and
-        multiplied by the ratio of the sides, before it moves a finer one.
+        multiplied by the ratio of the sides, before it moves a finer one. The flow is read in its own dtype: a dtype
+        policy of half precision rounds the images alone.
 
     Args:
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap": what lies outside the images.

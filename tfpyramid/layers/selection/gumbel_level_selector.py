@@ -26,7 +26,8 @@ class GumbelLevelSelector(BaseLayer):
     Convention:
         Noise is drawn with `training=True` only. For a `seed` it is the same sequence of draws each time the layer is
         made, in a graph and in a SavedModel of the training endpoint too; a layer that is loaded from a `.keras` file
-        begins that sequence again.
+        begins that sequence again. The logits are read in their own dtype: a dtype policy of half precision does not
+        round them before the choice.
 
     Args:
         temperature: where the weight `temperature` starts, greater than 0; the smaller, the nearer to one level.

@@ -34,7 +34,7 @@ class QueryLevelSelector(BaseLayer):
         by the binary cross-entropy of `level_logits` and whether each level's answer was right, as in
         `tfpyramid.models.pyramid_vlm`; its `cost_weight` takes effect in the choice, so it may be set after training:
         `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the weights
-        in training; NaN where there was no training step.
+        in training; NaN where there was no training step. Logits are float32 at least, whatever the dtype policy.
 
     Args:
         num_levels: how many levels there are to choose from, at least 1.
