@@ -5,6 +5,8 @@ such that two neighbours of a row are read at once, whichever is the first. What
 the weight of a point multiplies values that lie as the weights lie.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfpyramid.ops import borders, custom_gradients
@@ -71,22 +73,31 @@ def _spread(*arguments: tf.Tensor) -> tuple:
     *values, first, shape = arguments
     width, size = shape[2], tf.reduce_prod(shape[:3])
     places = [first, first + 1, first + width, first + width + 1]
-    planes = [
-        tf.add_n([_sums(part, place, size) for part, place in zip(channel, places)])
-        for channel in zip(*(tf.unstack(value) for value in values))
-    ]
+    corners = list(zip(*(tf.unstack(value) for value in values)))
+
+    def planes(add: Callable) -> tf.Tensor:
+        return tf.stack([tf.add_n([add(part, place) for part, place in zip(corner, places)]) for corner in corners])
+
+    def histogram(part: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.Bincount(arr=place, size=size, weights=part)
+
+    def segments(part: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(part, place, size)
+
+    # The histogram is faster on large images, but only a CPU has one with weights.
+    sums = tf.cond(_is_on_cpu(), lambda: planes(histogram), lambda: planes(segments))
 
     def grad(upstream: tf.Tensor) -> tuple:
         return *custom_gradients.call(_read, upstream, first), None, None
 
-    return tf.reshape(tf.transpose(tf.stack(planes)), shape), grad
+    return tf.reshape(tf.transpose(sums), shape), grad
 
 
-def _sums(values: tf.Tensor, places: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Return a vector of a size with the values added at their places."""
-    # The histogram is several times faster, but only a CPU has one with weights.
-    return tf.cond(
-        tf.equal(tf.raw_ops.DeviceIndex(device_names=["CPU"]), 0),
-        lambda: tf.raw_ops.Bincount(arr=places, size=size, weights=values),
-        lambda: tf.math.unsorted_segment_sum(values, places, size),
-    )
+def _is_on_cpu() -> tf.Tensor:
+    """Return whether a CPU runs the graph, a scalar that is one for all rows of `tf.vectorized_map` and of Jacobians.
+
+    They ask each row for the index of its device, and would divide a batch between the branches of `tf.cond` by it. The
+    size of a tensor is the same for all rows, so the index passes through one.
+    """
+    index = tf.raw_ops.DeviceIndex(device_names=["CPU"])
+    return tf.equal(tf.shape(tf.zeros([index]))[0], 0)

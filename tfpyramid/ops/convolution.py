@@ -11,7 +11,8 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
 
     Convention:
         Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Kernels of even
-        size reach one sample further right and down than left and up, so their middle is half a sample later.
+        size reach one sample further right and down than left and up, so their middle is half a sample later. A
+        convolution reads every pixel under its kernel: NaN or infinity reaches the output through a weight of 0 too.
 
     Equation:
         `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, with

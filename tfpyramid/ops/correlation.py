@@ -21,8 +21,8 @@ def cost_volume(
         With `r = max_displacement // step` and `n = 2 r + 1`, channel k is the displacement
         `(dy, dx) = step (k // n - r, k % n - r)`, row by row: where it is largest, `second[p + (dy, dx)]` is most like
         `first[p]`, and (dx, dy) is the flow by which `warp` brings `second` back to `first`. The middle channel is no
-        displacement. Both maps are zero beyond their borders. It is the mean, not the sum: a flow network's costs do
-        not grow with its channels.
+        displacement. Both maps are zero beyond their borders, and NaN or infinity times such a zero is NaN. It is the
+        mean, not the sum: a flow network's costs do not grow with its channels.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, l over the

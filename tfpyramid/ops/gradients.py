@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import straight_through
+from tfpyramid.ops import custom_gradients, straight_through
 
 SCOPES = ("tensor", "sample")
 
@@ -52,7 +52,7 @@ def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
             length = tf.sqrt(tf.reduce_sum(tf.square(dy), axes, keepdims=True))
             return tf.cast(dy * (norm / tf.where(length == 0, tf.ones_like(length), length)), upstream.dtype)
 
-        return tf.identity(x), grad
+        return custom_gradients.value_only(x, x), grad
 
     return identity(x)
 

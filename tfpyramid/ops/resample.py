@@ -45,7 +45,8 @@ def pyr_down(
         Between samples the blurred image is interpolated linearly. An even number of taps reaches one sample further
         right than left, so "bilinear", and "box" at factor 2 (the mipmap, the mean of samples 2i and 2i + 1), put the
         output half a sample later. In general output sample i sits at i * scale_factor + `ops.phase(kernel,
-        scale_factor)`, which the functions and layers that align levels take as `phase`.
+        scale_factor)`, which the functions and layers that align levels take as `phase`. NaN or infinity reaches the
+        outputs whose taps lie on it; a tap of 0 between two others counts.
 
         Sides and places are counted in whole numbers. A factor stands for a fraction p / q: its inverse is the nearest
         fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the root of 2 is 19601 / 13860. The next side is
@@ -129,7 +130,8 @@ def pyr_up(
     _check_fit(images, output_size, scale_factor)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border), tf.cast(images, work))
+    fixed = not _checks.is_tensor(kernel)
+    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border, fixed=fixed), tf.cast(images, work))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 

@@ -1,14 +1,17 @@
 """Resizing by cells: the image is cut into as many equal cells as the output has samples, centres in register."""
 
-from collections.abc import Callable, Sequence
+import functools
+import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._sizes import level_size
-from tfpyramid.ops import portable
+from tfpyramid._sizes import level_size, ratio
+from tfpyramid.ops import axes, batches, borders, portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import resize_by, sides
+from tfpyramid.ops.separable import weighted_reads
 
 
 def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:
@@ -45,15 +48,44 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     size = [level_size(n, scale_factor) for n in sides(images)]
     x = tf.cast(images, working_dtype(images.dtype))
     if _checks.flag("antialias", antialias):
-
-        def hat(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-            return tf.maximum(1 - tf.abs(samples - centres) / ratio, 0)
-
-        x = _weighted(x, size, hat)
+        for axis, length in zip((1, 2), size):
+            x = batches.call(functools.partial(_wide_hats, axis=axis, length=length, scale_factor=scale_factor), x)
     else:
         x = resize_by(x, None, size)
     x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
     return tf.cast(x, images.dtype)
+
+
+def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: float) -> tf.Tensor:
+    """Return the means under the hats of `bilinear_down` with `antialias`, of one axis, as `length` samples."""
+    size = borders.dimensions(x)[axis]
+    width = borders.real(size) / borders.real(length)
+    centres = (borders.places(length) + 0.5) * width - 0.5
+    m = borders.mathematics(centres)
+    first = m.floor(centres - width) + 1
+    # So many whole places lie strictly inside a hat at most. The ratio of the sizes is not larger than the factor.
+    p, q = ratio(scale_factor)
+    places = first[:, None] + np.arange(math.ceil(2 * (p / q if tf.is_tensor(width) else width)))
+    weights = m.maximum(1 - m.abs(places - centres[:, None]) / width, 0)
+    if isinstance(weights, np.ndarray) and size % length == 0:
+        return _whole_hats(x, axis, size // length, int(first[0]), weights)
+    inside = m.minimum(m.maximum(places, 0), borders.real(size - 1))
+    weights = tf.where(tf.equal(places, inside), weights, tf.zeros_like(weights))
+    weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
+    return weighted_reads(x, axis, inside, weights)
+
+
+def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndarray) -> tf.Tensor:
+    """Return those means where the ratio of the sizes is whole: a convolution over the weights inside the image."""
+    # At an odd step the last is 0, and a convolution reads zeros too.
+    taps = np.trim_zeros(weights[0], "b")
+    weights = weights[:, : len(taps)]
+    x = borders.extend(x, axis, -first, first + len(taps) - step, "constant")
+    places = np.arange(len(weights))[:, None] * step + first + np.arange(len(taps))
+    inside = (places >= 0) & (places < len(weights) * step)
+    shape = [-1 if k == axis else 1 for k in range(4)]
+    shares = tf.constant(np.reshape(1 / np.sum(weights * inside, axis=1), shape), x.dtype)
+    return axes.convolve(x, axis, tf.constant(taps, x.dtype), step) * shares
 
 
 def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
@@ -61,24 +93,15 @@ def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
 
     Equation: `y[i] = (1 / r) sum_k overlap([i r, (i + 1) r], [k, k + 1]) x[k]` on each axis, r the ratio of the sizes.
     """
-
-    def overlap(samples: tf.Tensor, centres: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
-        left, right = centres + (1 - ratio) / 2, centres + (1 + ratio) / 2
-        return tf.maximum(tf.minimum(samples + 1, right) - tf.maximum(samples, left), 0)
-
-    x = _weighted(tf.cast(images, working_dtype(images.dtype)), output_size, overlap)
-    x.set_shape([images.shape[0], *output_size, images.shape[3]])
-    return tf.cast(x, images.dtype)
-
-
-def _weighted(x: tf.Tensor, output_size: Sequence[int | tf.Tensor], weigh: Callable) -> tf.Tensor:
-    """Return `sum_k weigh(k, p[i], r) x[k] / sum_k weigh(k, p[i], r)` on both axes, p the centres of the cells."""
+    x = tf.cast(images, working_dtype(images.dtype))
     # A row for each output and a column for each sample: at most as large as the image, and one matrix product.
-    for axis, size, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
-        length = tf.shape(x)[axis]
-        ratio = tf.cast(length, portable.place_dtype()) / tf.cast(size, portable.place_dtype())
-        centres = (tf.cast(tf.range(size), portable.place_dtype())[:, None] + 0.5) * ratio - 0.5
-        weights = weigh(tf.cast(tf.range(length), portable.place_dtype()), centres, ratio)
+    for axis, length, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
+        size = tf.shape(x)[axis]
+        samples = tf.cast(tf.range(size), portable.place_dtype())
+        ratio = tf.cast(size, samples.dtype) / length
+        left = tf.cast(tf.range(length), samples.dtype)[:, None] * ratio
+        weights = tf.maximum(tf.minimum(samples + 1, left + ratio) - tf.maximum(samples, left), 0)
         weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
         x = tf.einsum(pattern, weights, x)
-    return x
+    x.set_shape([images.shape[0], *output_size, images.shape[3]])
+    return tf.cast(x, images.dtype)

@@ -136,7 +136,7 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
         output_size: (height, width) of the grid, likewise.
 
     Returns:
-        [batch, *output_size, 2] of the dtype of `matrices`: (y, x) in pixels.
+        [batch, *output_size, 2], (y, x) in pixels: of the dtype of `matrices`, or float32 where that is of 16 bits.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -148,6 +148,7 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
     _checks.floating("matrices", matrices.dtype)
     if not matrices.shape.is_compatible_with([None, 2, 3]):
         raise ValueError(f"`matrices` must be of shape [batch, 2, 3]. Received: matrices of shape {matrices.shape}")
+    matrices = tf.cast(matrices, working_dtype(matrices.dtype))
     output_size = size_pair(output_size)
     size, output = (
         tf.cast(tf.stack(pair), matrices.dtype) for pair in (size_pair(image_size, "image_size"), output_size)

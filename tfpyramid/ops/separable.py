@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid._sizes import divide, level_size, ratio
-from tfpyramid.ops import axes, borders
+from tfpyramid.ops import axes, borders, portable
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
@@ -41,11 +41,16 @@ def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.
     return x
 
 
-def up(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
-    """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x."""
+def up(
+    x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str, *, fixed: bool = False
+) -> tf.Tensor:
+    """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x.
+
+    Taps that are `fixed` are constants, without a gradient.
+    """
     step, parts = ratio(scale_factor)
     if parts == 1 and step <= _LARGEST_STEP:
-        return _insert(x, sizes, taps, step, border)
+        return _insert(x, sizes, taps, step, border, fixed)
     for axis, size in zip((1, 2), sizes):
         x = _magnify_axis(x, axis, size, taps, scale_factor, border)
     return x
@@ -101,14 +106,21 @@ def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, 
     share = tf.cast(borders.real(rest) / q, x.dtype)[:, None]
     zero = tf.zeros([1], x.dtype)
     weights = (1 - share) * tf.concat([taps, zero], 0) + share * tf.concat([zero, taps], 0)
-    return _weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, first, weights)
+    places = first[:, None] + np.arange(taps.shape[0] + 1, dtype=np.int32)
+    # An output that sits on a sample does not read the one after its taps.
+    return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, places, weights, taps.shape[0])
 
 
-def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str) -> tf.Tensor:
+def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str, fixed: bool) -> tf.Tensor:
     """Return `up` by an integer factor: the only copy of the result is the cut at its end."""
-    taps, centre = _magnifying_taps(taps, step)
-    # Output j hears the inputs i with j - step * i between -centre and centre.
-    before, after = centre // step, (centre - 1) // step + 1
+    if fixed:
+        with tf.init_scope():  # Where the values are known while a graph is made.
+            taps, centre = _without_zero_ends(*_magnifying_taps(tf.constant(tf.get_static_value(taps)), step))
+        taps = tf.constant(taps)
+    else:
+        taps, centre = _magnifying_taps(taps, step)
+    # Output j reads the inputs i with j - step * i between -centre and the taps after it.
+    before, after = (taps.shape[0] - 1 - centre) // step, (centre - 1) // step + 1
     for axis, size in zip((1, 2), sizes):
         x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
     # The width first, as rows are best spread when they are as long as they become.
@@ -134,7 +146,7 @@ def _magnify_axis(
     spread = p / q * _interpolated_taps(taps, distance, q)
     hat = tf.cast(m.maximum(1 - borders.real(m.abs(distance)) / p, 0), x.dtype)
     weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
-    return _weighted_reads(x, axis, first + 1, weights)
+    return weighted_reads(x, axis, first[:, None] + np.arange(1, weights.shape[1] + 1, dtype=np.int32), weights)
 
 
 def reach(taps: tf.Tensor) -> tuple[int, int]:
@@ -168,11 +180,24 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
     return spread + (1 - sums) * hat, widest
 
 
-def _weighted_reads(x: tf.Tensor, axis: int, first: borders.Places, weights: tf.Tensor) -> tf.Tensor:
-    """Return sum_t weights[:, t] x[first + t] on `axis`: a band matrix, a row for each output."""
+def _without_zero_ends(taps: tf.Tensor, centre: int) -> tuple[np.ndarray, int]:
+    """Return taps without the zeros at their ends, and where their centre then is: a convolution reads zeros too."""
+    values = taps.numpy()
+    first, last = np.flatnonzero(values)[[0, -1]]
+    first, last = min(first, centre), max(last, centre)
+    return values[first : last + 1], centre - first
+
+
+def weighted_reads(x: tf.Tensor, axis: int, places: borders.Places, weights: tf.Tensor, dense: int = 0) -> tf.Tensor:
+    """Return sum_t weights[:, t] x[places[:, t]] on `axis`: a sparse matrix, a row for each output.
+
+    What is read with the weight 0 is left out, except by the first `dense` columns, which are faster without asking.
+    """
     shape = [1] * x.shape.rank
     shape[axis] = -1
+    parts = []
     # A read of all taps at once has fewer operations, and is slower on large images, to differentiate above all.
-    return tf.add_n(
-        [tf.reshape(weights[:, t], shape) * borders.read(x, axis, first + t) for t in range(weights.shape[1])]
-    )
+    for t in range(weights.shape[1]):
+        part, weight = borders.read(x, axis, places[:, t]), tf.reshape(weights[:, t], shape)
+        parts.append(part * weight if t < dense else portable.multiply_no_nan(part, weight))
+    return tf.add_n(parts)

@@ -43,8 +43,9 @@ def spectral_pool(
     Convention:
         A side of n becomes `m = ceil(n / strides)`, with `hard=True` `max(1, round(n / strides))`. Output sample i sits
         at i n / m of the input. The border is periodic by nature: what leaves at the right comes in at the left. DC
-        gain is 1. Of an even number of frequencies the highest is halved between +m/2 and -m/2, so real images stay
-        real, and transposing the images, with the strides exchanged, transposes the result.
+        gain is 1. Every output reads every pixel of its channel, so one NaN or infinity makes all of them NaN. Of an
+        even number of frequencies the highest is halved between +m/2 and -m/2, so real images stay real, and
+        transposing the images, with the strides exchanged, transposes the result.
         Strides that are numbers stand for fractions in these sizes, as a factor of `pyr_down` does. Where they are a
         tensor, n / strides counts as a whole number, or a whole number and a half, if it is one to four units in the
         last place. So the size is the same in eager mode, in a graph and under XLA. The mask follows the strides as

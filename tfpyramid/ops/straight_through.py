@@ -4,7 +4,10 @@ All stand on one operation, `surrogate_st(discrete, surrogate)`, which returns i
 the whole gradient to its second. The usual `x + stop_gradient(q - x)` returns q only where q - x is exact in floating
 point, which it need not be (clip 10.1 at 0.3), and NaN where x is infinite. The gradient function uses no tensor but
 the one it is given, so it works inside `tf.cond`, `tf.while_loop` and `tf.map_fn`, and a SavedModel carries it to
-programs that have never heard of this package.
+programs that do not import this package.
+
+`tf.vectorized_map` drops gradients made by `tf.custom_gradient`: a tape outside the map raises a `LookupError`. A tape
+inside the mapped function is right, and so are `tape.jacobian` and `tape.batch_jacobian`.
 
 References:
     Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
@@ -16,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid.ops import custom_gradients
+from tfpyramid.ops.convolution import working_dtype
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -51,7 +56,7 @@ def _surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
     def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros_like(upstream), upstream
 
-    return tf.identity(discrete), grad
+    return custom_gradients.value_only(discrete, surrogate), grad
 
 
 def round_st(x: tf.Tensor) -> tf.Tensor:
@@ -163,17 +168,18 @@ def gumbel_softmax(
         Maddison, Mnih and Teh, The Concrete Distribution, 2017, section 2.
     """
     logits = _choices(logits)
+    dtype = logits.dtype
     if seed is not None:
         key = tf.convert_to_tensor(seed)
         if key.shape != [2] or not key.dtype.is_integer:
             raise ValueError(f"`seed` must be two integers, or None. Received: seed={seed!r}")
-        # In float32: u of 16 bits is 0 or 1 too often, and its noise comes in few values. The algorithm is named since
-        # XLA's own choice draws other numbers.
+        # In float32: u of 16 bits is 0 or 1 too often, and in halves many noisy logits would be equal. The algorithm is
+        # named since XLA's own choice draws other numbers.
         uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
-        logits = logits + tf.cast(-tf.math.log(-tf.math.log(uniform)), logits.dtype)
-    if _checks.flag("hard", hard):
-        return one_hot_st(logits, temperature)
-    return tf.cast(tf.nn.softmax(_cooled(logits, temperature)), logits.dtype)
+        work = working_dtype(dtype)
+        logits = tf.cast(logits, work) + tf.cast(-tf.math.log(-tf.math.log(uniform)), work)
+    y = one_hot_st(logits, temperature) if _checks.flag("hard", hard) else tf.nn.softmax(_cooled(logits, temperature))
+    return tf.cast(y, dtype)
 
 
 def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:

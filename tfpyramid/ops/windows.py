@@ -13,7 +13,8 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     Convention:
         Windows lie as the kernels of `conv_down` do: that of output i is about i * strides of the input, an even one
         reaching one sample further right and down than left and up; a side of n becomes ceil(n / strides). All
-        channels of an output share its weights.
+        channels of an output share its weights. Every pixel of the window is read: NaN or infinity reaches the output
+        through a weight of 0 too.
 
     Equation:
         `y[i, j, c] = sum_{a, b} weights[i, j, a window + b] x[strides i + a - r, strides j + b - r, c]`, with

@@ -31,7 +31,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
         sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
         starts at 0 and its bias at what gives the start: untrained, the layer is `pyr_down` with those taps, and with
-        `hard=True` it picks the pixel the taps weigh most, the first of equals.
+        `hard=True` it picks the pixel the taps weigh most, the first of equals. With `hard=True` the logits
+        are computed in float32 at least, whatever the dtype policy.
 
     Args:
         window: rows and columns of the pixels that an output is made of, from 1 to 64.
@@ -128,10 +129,13 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(self.features_kernel)
-        features = convolution.conv_down(images, kernel, self.strides, border=self.border)
-        features = tf.nn.relu(features + tf.convert_to_tensor(self.features_bias))
-        logits = convolution.conv2d(features, tf.convert_to_tensor(self.logits_kernel))
+        # A choice needs the digits: in halves, two pixels are often equal that are not. A mean does not.
+        work = convolution.working_dtype(images.dtype) if self.hard else images.dtype
+        features_kernel, features_bias, logits_kernel = (
+            tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
+        )
+        features = convolution.conv_down(tf.cast(images, work), features_kernel, self.strides, border=self.border)
+        logits = convolution.conv2d(tf.nn.relu(features + features_bias), logits_kernel)
         bias = tf.convert_to_tensor(self.logits_bias)
         return tf.cast(logits, bias.dtype) + bias
 

@@ -28,7 +28,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Convention:
         Untrained, M and d are 0, and the layer is the plain resize with half-pixel centres, `BilinearDownsample2D`
         without `antialias`. Coordinates are (y, x), -1 and 1 at the outer edges of the image. What lies outside the
-        image follows the border rule.
+        image follows the border rule. Positions are computed in float32 at least, whatever the dtype policy.
 
     Args:
         output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
@@ -121,16 +121,17 @@ class SpatialTransformerDownsample2D(ImageLayer):
 
     def points(self, images: tf.Tensor) -> tf.Tensor:
         """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
-        kernel, bias = tf.convert_to_tensor(self.features_kernel), tf.convert_to_tensor(self.features_bias)
-        features = tf.nn.relu(convolution.conv_down(images, tf.cast(kernel, images.dtype)) + bias)
+        # Positions need the digits: a half-precision 1000.4 is 1000.5. So the network that predicts them has them too.
+        work = convolution.working_dtype(images.dtype)
+        kernel, bias, map_kernel, map_bias = (
+            tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.map_kernel, self.map_bias)
+        )
+        features = tf.nn.relu(convolution.conv_down(tf.cast(images, work), kernel) + bias)
         summary = resize.area_resize(features, (self.grid_size, self.grid_size))
         summary = tf.reshape(summary, [-1, self.grid_size**2 * self.filters])
         # The mean, not the sum: one step of training on hundreds of features would move the grid off the image, where
         # there is no gradient to bring it back.
-        numbers = (summary / summary.shape[1]) @ tf.convert_to_tensor(self.map_kernel)
-        numbers = numbers + tf.convert_to_tensor(self.map_bias)
-        # Positions need the digits: a half-precision 1000.4 is 1000.5.
-        numbers = tf.cast(numbers, convolution.working_dtype(images.dtype))
+        numbers = (summary / summary.shape[1]) @ map_kernel + map_bias
         size, output_size = resample.sides(images), self._output_size(resample.sides(images))
         matrices = tf.tile(tf.constant(np.eye(2, 3)[None], numbers.dtype), [tf.shape(images)[0], 1, 1])
         if self.affine:

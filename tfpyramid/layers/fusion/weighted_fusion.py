@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import register
+from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
-from tfpyramid.ops import fusion
+from tfpyramid.ops import fusion, portable
 
 
 @register
@@ -27,7 +27,8 @@ class WeightedFusion(AlignedLayer):
     Convention:
         The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
         to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
-        temperature and refuse any but 1.
+        temperature and refuse any but 1. A level whose weight is 0 is not read, so its NaN and infinities do not reach
+        the result; the gradient of the weights reads every level.
         Levels are aligned as in `UpsampleConcat`, which also says what sizes they may have.
 
     Args:
@@ -91,6 +92,7 @@ class WeightedFusion(AlignedLayer):
             name="level_weights",
             shape=(len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
             initializer="zeros" if self.method == "softmax" else "ones",
+            **NO_AUTOCAST,  # A choice needs the digits.
         )
         if self.method == "softmax":
             self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
@@ -98,7 +100,9 @@ class WeightedFusion(AlignedLayer):
 
     def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
         aligned = self.aligned(levels)
-        return tf.add_n([weight * level for weight, level in zip(tf.unstack(self.weigh(), len(aligned)), aligned)])
+        weights = tf.unstack(tf.cast(self.weigh(), aligned[0].dtype), len(aligned))
+        # A level of weight 0 is not read: 0 times NaN would be NaN.
+        return tf.add_n([portable.multiply_no_nan(level, weight) for level, weight in zip(aligned, weights)])
 
     def weigh(self) -> tf.Tensor:
         """Return w of the equation as used, one-hot if `hard`: [levels] or [levels, channels]."""

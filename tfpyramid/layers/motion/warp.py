@@ -23,7 +23,8 @@ class Warp2D(ImageLayer):
     Convention:
         A flow is (dx, dy) in pixels and is added: by the flow from a first image to a second, the second is brought
         back to the first. See `tfpyramid.ops.warp`. A flow that was found on a coarser level is to be resized, and
-        multiplied by the ratio of the sides, before it moves a finer one.
+        multiplied by the ratio of the sides, before it moves a finer one. The flow is read in its own dtype: a dtype
+        policy of half precision rounds the images alone.
 
     Args:
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap": what lies outside the images.
@@ -51,7 +52,8 @@ class Warp2D(ImageLayer):
     """
 
     def __init__(self, border: str = "constant", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Keras would round the flow to halves before the layer sees it, and positions need the digits.
+        super().__init__(**{"autocast": False, **kwargs})
         self.border = borders.check(border)
 
     def build(self, input_shape: Any) -> None:
@@ -60,7 +62,7 @@ class Warp2D(ImageLayer):
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         images, flow = pair(inputs, "[images, flow]")
-        return sampling.warp(images, flow, border=self.border)
+        return sampling.warp(tf.cast(images, self.compute_dtype), flow, border=self.border)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         images, flow = pair_shapes(input_shape, "[images, flow]")

@@ -12,7 +12,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.layers.downsampling.channel_adaptive_downsample import OPEN
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
-from tfpyramid.ops import gates
+from tfpyramid.ops import gates, portable
 
 
 @register
@@ -119,7 +119,9 @@ class AdaptiveDepthPyramid(ImageLayer):
         if self.depth_penalty:
             self.add_loss(self.depth_penalty * tf.cast(tf.reduce_sum(opened[1:]), tf.float32))
         opened = tf.cast(opened, levels[0].dtype)
-        gated = levels[:1] + [gate * level for gate, level in zip(tf.unstack(opened, self.max_levels)[1:], levels[1:])]
+        # A level whose gate is closed is 0, whatever it holds: 0 times NaN would be NaN.
+        pairs = zip(levels[1:], tf.unstack(opened, self.max_levels)[1:])
+        gated = levels[:1] + [portable.multiply_no_nan(level, gate) for level, gate in pairs]
         return gated, tf.tile(opened[None], [tf.shape(images)[0], 1])
 
     @property

@@ -26,7 +26,8 @@ class GumbelLevelSelector(BaseLayer):
     Convention:
         Noise is drawn with `training=True` only. For a `seed` it is the same sequence of draws each time the layer is
         made, in a graph and in a SavedModel of the training endpoint too; a layer that is loaded from a `.keras` file
-        begins that sequence again.
+        begins that sequence again. The logits are read in their own dtype: a dtype policy of half precision does not
+        round them before the choice.
 
     Args:
         temperature: where the weight `temperature` starts, greater than 0; the smaller, the nearer to one level.
@@ -55,7 +56,8 @@ class GumbelLevelSelector(BaseLayer):
     """
 
     def __init__(self, temperature: float = 1.0, *, hard: bool = False, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Keras would round the logits to halves before the layer sees them, and a choice needs the digits.
+        super().__init__(**{"autocast": False, **kwargs})
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
         self.seed = None if seed is None else _checks.integer("seed", seed, 0)
@@ -66,9 +68,11 @@ class GumbelLevelSelector(BaseLayer):
         super().build(input_shape)
 
     def call(self, logits: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if not training:
-            return straight_through.one_hot_st(logits, self.temperature)
-        return straight_through.gumbel_softmax(logits, self.temperature, seed=next_seed(self._draws), hard=self.hard)
+        seed = next_seed(self._draws) if training else None
+        weights = straight_through.gumbel_softmax(
+            logits, self.temperature, seed=seed, hard=self.hard or not training
+        )
+        return tf.cast(weights, self.compute_dtype)
 
     def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
         """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""
