@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
 
 
@@ -56,6 +56,7 @@ class PerLevel(ImageLayer):
         else:
             self.second_names = ("layer",)
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
+            track_list(self, "level_layers")
         for layer, shape in zip(self._layers_of(shapes), shapes):
             if not layer.built:
                 layer.build(shape)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register, shape_tuple
+from tfpyramid._compat import keras, register, shape_tuple, track_list
 from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 
@@ -64,6 +64,7 @@ class LearnablePyramid(ImageLayer):
         self._downsample = json.dumps(keras.saving.serialize_keras_object(downsample))
         steps = self.num_levels - 1
         self.downsamplers = [clone(downsample, k + 1) for k in range(min(steps, 1) if share_weights else steps)]
+        track_list(self, "downsamplers")
 
     @property
     def downsample(self) -> keras.layers.Layer:

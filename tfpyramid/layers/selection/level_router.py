@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register, shape_tuple
+from tfpyramid._compat import keras, register, shape_tuple, track_list
 from tfpyramid.layers._base import BaseLayer, call_layer, check_layer
 from tfpyramid.ops import routing
 
@@ -72,6 +72,7 @@ class LevelRouter(BaseLayer):
                 f"`encoders` must be a list of layers, one for each level. Received: encoders={encoders!r}"
             )
         self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
+        track_list(self, "encoders")
         if len({id(encoder) for encoder in self.encoders}) < len(self.encoders):
             names = [encoder.name for encoder in self.encoders]
             raise ValueError(f"`encoders` must be different layers, one for each level. Received: layers {names}")
