@@ -95,6 +95,20 @@ def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(dict.fromkeys(layer._flatten_layers()))
 
 
+def track_list(layer: keras.layers.Layer, name: str) -> None:
+    """Let `tf.train.Checkpoint` find the layers or weights in the list `layer.<name>`.
+
+    Keras 3 replaces a list that is assigned to a layer by a list of its own, which TensorFlow does not look into. An
+    attribute for each part would give the part a second name in Keras's own files. So TensorFlow alone is told of an
+    object that has the parts as children, under the names that Keras 2 gives them: `<name>/0`, `<name>/1`, ...
+    """
+    if KERAS_3:
+        parts = tf.Module()
+        for k, part in enumerate(getattr(layer, name)):
+            setattr(parts, str(k), part)
+        layer._track_trackable(parts, name, overwrite=True)
+
+
 def variable_name(variable: Any) -> str:
     """Return what tells a variable from others of its model, as far as this Keras can say."""
     return variable.path if KERAS_3 else variable.name

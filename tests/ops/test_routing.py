@@ -144,6 +144,37 @@ def test_weighted_sum_weighs_each_sample_by_its_own(shape):
     np.testing.assert_allclose(routing.weighted_sum([tf.constant(f) for f in features], weights), expected, atol=1e-14)
 
 
+def test_weights_are_used_in_the_dtype_of_the_features():
+    features = [tf.constant(np.random.default_rng(3).standard_normal([2, 4])) for _ in range(2)]
+    weights = tf.constant([[0.25, 0.75], [1.0, 0.0]], tf.float16)
+    summed = routing.weighted_sum(features, weights)
+    assert summed.dtype == tf.float64
+    np.testing.assert_allclose(summed, np.einsum("kbn,bk->bn", np.array(features), np.float64(weights)), atol=1e-15)
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, in_graph], ids=["eager", "graph"])
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+def test_features_keep_their_dtype_where_some_are_missing_too(choice, wrap):
+    levels, weights = levels_of(len(choice), np.float16), tf.one_hot(choice, 3, dtype=tf.float16)
+    stages = 3 * [routing.Stage(lambda x: tf.reduce_mean(tf.cast(x, tf.float64), [1, 2]), [3], tf.float64)]
+    down = [s.stage for s in steps()]
+    for routed in (
+        wrap(lambda: routing.route(levels, weights, stages))(),
+        wrap(lambda: routing.route_down(levels[0], weights, stages, down))(),
+    ):
+        assert routed.dtype == tf.float64
+        expected = [np.float64(levels[k][sample]).mean((0, 1)) for sample, k in enumerate(choice)]
+        np.testing.assert_allclose(routed, np.reshape(expected, [-1, 3]), atol=1e-15)
+
+
+def test_the_common_dtype_is_the_widest():
+    half, brain, single, double = tf.float16, tf.bfloat16, tf.float32, tf.float64
+    assert routing.common_dtype([half, half]) == half
+    assert routing.common_dtype([brain, single]) == single
+    assert routing.common_dtype([double, half, single]) == double
+    assert routing.common_dtype([half, brain]) == single
+
+
 def test_costs_are_the_share_of_the_pixels():
     np.testing.assert_array_equal(ops.pixel_costs(4), [1, 1 / 4, 1 / 16, 1 / 64])
     np.testing.assert_allclose(ops.pixel_costs(3, 2**0.5), [1, 1 / 2, 1 / 4])

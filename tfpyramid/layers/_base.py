@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import NO_AUTOCAST, keras
+from tfpyramid._compat import NO_AUTOCAST, keras, shape_tuple
 from tfpyramid.ops import batches
 
 
@@ -79,9 +80,28 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     return layer
 
 
-def call_layer(layer: keras.layers.Layer, x: tf.Tensor) -> tf.Tensor:
-    """Return `layer(x)` for any layer with one input and one output, also where x is an empty batch."""
-    return layer(x) if isinstance(layer, BaseLayer) else batches.call(layer, x)
+def call_layer(layer: keras.layers.Layer, x: tf.Tensor, dtype: Any) -> tf.Tensor:
+    """Return `layer(x)`, cast to `dtype` if it is floating, for a layer with one input and one output.
+
+    `x` may be an empty batch.
+    """
+    y = layer(x) if isinstance(layer, BaseLayer) else batches.call(layer, x)
+    return tf.cast(y, dtype) if y.dtype.is_floating else y
+
+
+def output_dtype(layer: keras.layers.Layer) -> tf.DType:
+    """Return the dtype that Keras gives for what `layer` returns: that of the last layer in a model of layers."""
+    if isinstance(layer, keras.Sequential):
+        return output_dtype(layer.layers[-1])
+    outputs = getattr(layer, "outputs", None)
+    return tf.as_dtype(outputs[0].dtype if outputs else layer.compute_dtype)
+
+
+def output_shape(layer: keras.layers.Layer, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Return what `layer` makes of a shape; Keras 3 answers for a Sequential only for the sides it was built on."""
+    if isinstance(layer, keras.Sequential):
+        return functools.reduce(lambda known, part: output_shape(part, known), layer.layers, tuple(shape))
+    return shape_tuple(layer.compute_output_shape(shape))
 
 
 def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:

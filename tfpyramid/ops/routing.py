@@ -11,20 +11,22 @@ from tfpyramid.ops import custom_gradients
 
 
 class Stage(NamedTuple):
-    """A function of samples [n, ...] to [n, *sample_shape] that is not executed where there are none.
+    """A function of samples [n, ...] to [n, *sample_shape], in `dtype` or else in that of the samples.
 
-    Of an unknown size of the sample shape, there is then one.
+    An empty batch skips the function and returns zeros; unknown sizes of the sample shape become 1.
     """
 
     function: Callable[[tf.Tensor], tf.Tensor]
     sample_shape: Sequence[int | None]
+    dtype: tf.DType | None = None
 
     def __call__(self, samples: tf.Tensor) -> tf.Tensor:
         nothing = [0, *(1 if n is None else n for n in self.sample_shape)]
+        dtype = self.dtype or samples.dtype
         result = tf.cond(
             tf.shape(samples)[0] > 0,
-            lambda: tf.cast(self.function(samples), samples.dtype),
-            lambda: tf.zeros(nothing, samples.dtype),
+            lambda: tf.cast(self.function(samples), dtype),
+            lambda: tf.zeros(nothing, dtype),
         )
         result.set_shape([None, *self.sample_shape])
         return result
@@ -49,6 +51,13 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
     return _checks.scale_factor(scale_factor) ** (-2.0 * np.arange(_checks.num_levels(num_levels)))
 
 
+def common_dtype(dtypes: Sequence[tf.DType]) -> tf.DType:
+    """Return the widest of floating dtypes, or float32 for float16 beside bfloat16: neither holds the other."""
+    widest = max(dtypes, key=lambda dtype: dtype.size)
+    equally_wide = {dtype for dtype in dtypes if dtype.size == widest.size}
+    return widest if len(equally_wide) == 1 else tf.float32
+
+
 def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
     """Sum features, each sample with weights of its own.
 
@@ -57,7 +66,7 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
 
     Args:
         features: tensors [batch, ...] of one shape and floating dtype.
-        weights: [batch, len(features)], of that dtype.
+        weights: [batch, len(features)], floating point; they are cast to the dtype of the features.
 
     Returns:
         [batch, ...].
@@ -65,9 +74,9 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
     Raises:
         ValueError: if there are not as many features as weights.
     """
-    weights = tf.convert_to_tensor(weights)
+    first, weights = tf.convert_to_tensor(features[0]), tf.convert_to_tensor(weights)
     check_weights(weights.shape, len(features))
-    rank = tf.convert_to_tensor(features[0]).shape.rank
+    weights, rank = tf.cast(weights, first.dtype), first.shape.rank
     columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]
     return tf.add_n([column * feature for column, feature in zip(columns, features)])
 

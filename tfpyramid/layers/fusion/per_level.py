@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
+from tfpyramid._compat import keras, register, track_list
+from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone, output_shape
 
 
 @register
@@ -27,6 +27,8 @@ class PerLevel(ImageLayer):
     Convention:
         An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
         itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
+        The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, as those of
+        `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
 
     Input shape:
         A list of [batch, height, width, channels], floating point; any sides, known or not.
@@ -56,16 +58,17 @@ class PerLevel(ImageLayer):
         else:
             self.second_names = ("layer",)
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
+            track_list(self, "level_layers")
         for layer, shape in zip(self._layers_of(shapes), shapes):
             if not layer.built:
                 layer.build(shape)
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
-        return [call_layer(layer, level) for layer, level in zip(self._layers_of(levels), levels)]
+        return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        return [tuple(self.layer.compute_output_shape(shape)) for shape in _checks.level_shapes(input_shape)]
+        return [output_shape(self.layer, shape) for shape in _checks.level_shapes(input_shape)]
 
     def _layers_of(self, levels: list) -> list[keras.layers.Layer]:
         layers = [self.layer] * len(levels) if self.share_weights else self.level_layers

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import keras, register, track_list
 from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, convolution, kernels, resample
@@ -112,6 +112,8 @@ class PyramidBlock(ImageLayer):
             self.kernels.append(kernel)
             if self.use_bias:
                 self.biases.append(self.add_weight(name=f"{name}_bias", shape=(self.filters,), initializer="zeros"))
+        track_list(self, "kernels")
+        track_list(self, "biases")
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
+from tfpyramid._compat import keras, register, track_list
+from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 
 
@@ -24,6 +24,7 @@ class LearnablePyramid(ImageLayer):
         Sizes and positions are those of `downsample`: sample i of a level sits at i * s + phase of the level before it,
         with s the strides of `downsample`. Pass the phase to the layer that aligns the levels:
         `UpsampleConcat(phase=pyramid.phase)`.
+        Each step computes in the dtype of its layer. All levels have the dtype of the pyramid's policy.
 
     Args:
         num_levels: length of the list, from 1 to 1024.
@@ -71,6 +72,7 @@ class LearnablePyramid(ImageLayer):
         self._downsample = json.dumps(keras.saving.serialize_keras_object(downsample))
         steps = self.num_levels - 1
         self.downsamplers = [clone(downsample, k + 1) for k in range(min(steps, 1) if share_weights else steps)]
+        track_list(self, "downsamplers")
 
     @property
     def downsample(self) -> keras.layers.Layer:
@@ -100,12 +102,12 @@ class LearnablePyramid(ImageLayer):
 
     def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
         """Return level k + 1 of level k."""
-        return call_layer(self._steps()[k], level)
+        return call_layer(self._steps()[k], level, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]
         for downsample in self._steps():
-            shapes.append(shape_tuple(downsample.compute_output_shape(shapes[-1])))
+            shapes.append(output_shape(downsample, shapes[-1]))
         if self.share_weights:
             _checks.same_channels(shapes, because="`share_weights` is True")
         return shapes

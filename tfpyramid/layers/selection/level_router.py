@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import BaseLayer, call_layer, check_layer
+from tfpyramid._compat import keras, register, shape_tuple, track_list
+from tfpyramid.layers._base import BaseLayer, call_layer, check_layer, output_dtype, output_shape
 from tfpyramid.ops import routing
 
 
@@ -29,6 +29,9 @@ class LevelRouter(BaseLayer):
         of those samples only that are read there or deeper. The weights get a gradient in training only; NaN among a
         sample's weights makes its features NaN. How many samples go where is known only when the graph runs: the layer
         tells Keras not to compile it by XLA, unless `partition=False`.
+        The features have the dtype of the encoders' outputs, in training and at inference. This is the dtype of the
+        last layer of a Sequential or functional model, and that of the policy of any other layer. If the encoders
+        differ, it is the widest: float32 for float16 beside float32, or beside bfloat16.
 
     Args:
         encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known.
@@ -72,6 +75,7 @@ class LevelRouter(BaseLayer):
                 f"`encoders` must be a list of layers, one for each level. Received: encoders={encoders!r}"
             )
         self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
+        track_list(self, "encoders")
         if len({id(encoder) for encoder in self.encoders}) < len(self.encoders):
             names = [encoder.name for encoder in self.encoders]
             raise ValueError(f"`encoders` must be different layers, one for each level. Received: layers {names}")
@@ -95,21 +99,31 @@ class LevelRouter(BaseLayer):
         if training or not self.partition:
             return routing.weighted_sum(self.encode_all(*levels), weights)
         shapes, feature_shape = self._shapes([tensor.shape for tensor in inputs])
-        encoders = [routing.Stage(encoder, feature_shape[1:]) for encoder in self.encoders]
+        encoders = [routing.Stage(encoder, feature_shape[1:], self._feature_dtype) for encoder in self.encoders]
         if self.pyramid is None:
             return routing.route(levels, weights, encoders)
-        return routing.route_down(levels[0], weights, encoders, self._descend(self.pyramid, shapes))
+        images = tf.cast(levels[0], self.pyramid.compute_dtype)  # As calling the pyramid does.
+        return routing.route_down(images, weights, encoders, self._descend(self.pyramid, shapes))
 
     def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
         """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
         if self.pyramid is not None:
             levels = self.pyramid(*levels)
-        return [call_layer(encode, level) for encode, level in zip(self.encoders, levels)]
+        return [call_layer(encode, level, self._feature_dtype) for encode, level in zip(self.encoders, levels)]
 
     def _descend(self, pyramid: keras.layers.Layer, shapes: list[_checks.ImageShape]) -> list[routing.Stage]:
         """Return the steps of the pyramid from each level to the next."""
         steps = [functools.partial(pyramid.next_level, k=k) for k in range(len(shapes) - 1)]
         return [routing.Stage(step, shape[1:]) for step, shape in zip(steps, shapes[1:])]
+
+    @property
+    def _feature_dtype(self) -> tf.DType:
+        return routing.common_dtype([output_dtype(encoder) for encoder in self.encoders])
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+        """Keras 3's symbolic call, whose default is this layer's dtype."""
+        shape = self.compute_output_shape([tensor.shape for tensor in inputs])
+        return keras.KerasTensor(shape, dtype=self._feature_dtype.name)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return self._shapes(input_shape)[1]
@@ -126,7 +140,7 @@ class LevelRouter(BaseLayer):
                 f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
                 f"Received: {len(levels)} levels"
             )
-        features = [shape_tuple(encoder.compute_output_shape(level)) for encoder, level in zip(self.encoders, levels)]
+        features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
         if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:
             raise ValueError(
                 "`encoders` must all have one output shape, of known sizes: let them end with a pooling layer, for "
