@@ -177,6 +177,8 @@ CASES = [
     _fusion("softmax-coarsest", "softmax", target_level=-1, temperature=0.5, case={"channels": (2, 2, 2)}),
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
     _fusion("per-channel", per_channel=True, case={"channels": (2, 2, 2)}),
+    _fusion("softplus", "softplus_normalized", case=ODD),
+    _fusion("hard-softplus", "softplus_normalized", hard=True, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion(
         "hard-softmax-per-channel",

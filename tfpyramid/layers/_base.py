@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,16 @@ class ImageLayer(BaseLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+class TakesLevels(BaseLayer):
+    """Lets a layer of a list of levels take a dict of them too, in the dict's order, finest first."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras takes it, which would sort the keys wherever it flattens the dict.
+        if args and isinstance(args[0], Mapping):
+            args = (_checks.level_list(args[0]), *args[1:])
+        return super().__call__(*args, **kwargs)
 
 
 def check_layer(name: str, layer: Any) -> keras.layers.Layer:

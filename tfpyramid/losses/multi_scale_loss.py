@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,8 +20,8 @@ _RULE = "`predictions` must have the sizes of levels of `targets`, each side cei
 
 
 def multi_scale_loss(
-    targets: tf.Tensor | Sequence[tf.Tensor],
-    predictions: tf.Tensor | Sequence[tf.Tensor],
+    targets: tf.Tensor | Sequence[tf.Tensor] | Mapping[str, tf.Tensor],
+    predictions: tf.Tensor | Sequence[tf.Tensor] | Mapping[str, tf.Tensor],
     loss: Loss = "mse",
     *,
     weights: Sequence[float] | None = None,
@@ -42,9 +42,10 @@ def multi_scale_loss(
 
     Args:
         targets: [batch, height, width, channels], floating point: classes one-hot, a mask as 0 and 1, which become the
-            share of each cell. Or a list of as many targets as predictions, each of its prediction's size.
-        predictions: a list of [batch, height, width, channels], finest first, the size of a level of the targets each;
-            sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are compared in float32.
+            share of each cell. Or a list of as many targets as predictions, each of its prediction's size, or a dict of
+            the predictions' keys.
+        predictions: a list or dict of [batch, height, width, channels], finest first, the size of a level of the
+            targets each; sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are compared in float32.
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
         weights: a number of at least 0 for each of the predictions; None means 1, decay, decay^2, ...
@@ -72,6 +73,13 @@ def multi_scale_loss(
     compare = _loss_function(loss)
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     step = _step(scale_factor, kernel, border)
+    if isinstance(predictions, Mapping):
+        if isinstance(targets, Mapping):
+            if set(targets) != set(predictions):
+                rule = f"`targets` must have the keys of the predictions, {list(predictions)}"
+                raise ValueError(f"{rule}. Received: keys {list(targets)}")
+            targets = [targets[key] for key in predictions]
+        predictions = _checks.level_list(predictions, "predictions")
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone
+from tfpyramid.layers._base import ImageLayer, TakesLevels, call_layer, check_layer, clone
 
 
 @register
-class PerLevel(ImageLayer):
+class PerLevel(TakesLevels, ImageLayer):
     """A layer at each level of a pyramid: what `keras.layers.TimeDistributed` is to time.
 
     Equation:
@@ -29,7 +29,7 @@ class PerLevel(ImageLayer):
         itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
 
     Input shape:
-        A list of [batch, height, width, channels], floating point; any sides, known or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not.
 
     Output shape:
         A list of what `layer` makes of each.
