@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,28 @@ class ImageLayer(BaseLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+def as_called(method: Callable) -> Callable:
+    """Let a method beside `call` take arrays, and cast what it is given as Keras casts the inputs of `call`."""
+    name = list(inspect.signature(method).parameters)[1]
+
+    @functools.wraps(method)
+    def of_tensors(self: keras.layers.Layer, inputs: Any) -> Any:
+        if not self.built:
+            raise ValueError(
+                f"`{method.__name__}` is available only after the layer is built: call the layer once before. "
+                "Received: built=False"
+            )
+
+        def cast(value: Any) -> tf.Tensor:
+            tensor = tf.convert_to_tensor(value)
+            _checks.floating(name, tensor.dtype)
+            return tf.cast(tensor, self.compute_dtype) if getattr(self, "autocast", True) else tensor
+
+        return method(self, tf.nest.map_structure(cast, inputs))
+
+    return of_tensors
 
 
 class TakesLevels(BaseLayer):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import as_called
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, straight_through
@@ -110,6 +111,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         level = convolution.conv_down(gated, tf.convert_to_tensor(self.kernel), self.strides, border=self.border)
         return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
 
+    @as_called
     def gates(self, images: tf.Tensor) -> tf.Tensor:
         """Return [batch, channels], what each channel of these images is multiplied with."""
         work = convolution.working_dtype(images.dtype)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
 
 
@@ -21,8 +21,8 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Equation:
         `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`: the matrix M and the offsets
         d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
-        `area_resize(relu(conv_down(x, u) + b), grid_size)` for a learned 3 by 3 kernel u, divided by the number of its
-        entries. With `hard=True`, forward:
+        `area_resize(relu(conv_down(x, u, 2) + b), grid_size)`, divided by the number of its entries, for a learned 3 by
+        3 kernel u at stride 2 with the border "reflect". With `hard=True`, forward:
         `y[p] = x[round(q[p])]`, of two equally near pixels the first; backward: the gradient of the bilinear sample.
 
     Convention:
@@ -109,6 +109,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
             level = straight_through.surrogate_st(pixels, level)
         return level
 
+    @as_called
     def points(self, images: tf.Tensor) -> tf.Tensor:
         """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
         kernel, bias = tf.convert_to_tensor(self.features_kernel), tf.convert_to_tensor(self.features_bias)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
-from tfpyramid.layers._base import BaseLayer
+from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import convolution, routing, straight_through
 
 OBJECTIVES = ("softmax", "gumbel", "value")
@@ -119,7 +119,7 @@ class QueryLevelSelector(BaseLayer):
 
     def choose(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the weights at inference, one-hot, for `level_logits`."""
-        return straight_through.one_hot_st(self._scores(logits), self.temperature)
+        return straight_through.one_hot_st(self._scores(tf.convert_to_tensor(logits)), self.temperature)
 
     def report_cost(self, weights: tf.Tensor) -> tf.Tensor:
         """Return the mean cost of weights [batch, num_levels], and add it to the metric."""
@@ -127,6 +127,7 @@ class QueryLevelSelector(BaseLayer):
         self._cost.update_state(tf.stop_gradient(cost))
         return cost
 
+    @as_called
     def level_logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
