@@ -175,3 +175,12 @@ def test_an_output_of_a_nested_model_is_named_after_it():
     model = functional(keras.Model(image, [inner(image), inner.layers[-1](image)]))
     assert output_names(model) == ["inner", inner.layers[-1].name]
     assert input_specs(model)["image"].shape.as_list() == [None, 8, 8, 3]
+
+
+def test_a_sample_of_another_shape_is_named_and_not_a_layer(tmp_path):
+    words = keras.Input((), dtype="string", name="words")
+    vectorization = keras.layers.TextVectorization(vocabulary=["which", "shape"], output_sequence_length=3)
+    model = keras.Model(words, vectorization(words))
+    told = r"`sample` must be a batch .* 'words' must be of shape \(None,\). Received: 'words' of shape \(2, 1\)"
+    with pytest.raises(ValueError, match=told):
+        export_saved_model(model, tmp_path / "1", sample=tf.constant([["which shape"]] * 2))

@@ -84,7 +84,14 @@ def sample_inputs(
     values = tf.nest.flatten([named[name] for name in specs] if set(named) == set(specs) else sample)
     if len(values) != len(specs):
         raise ValueError(f"`{argument}` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
-    return {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
+    inputs = {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
+    for name, tensor in inputs.items():
+        if not specs[name].shape.is_compatible_with(tensor.shape):
+            raise ValueError(
+                f"`{argument}` must be a batch that the model can answer: {name!r} must be of shape "
+                f"{specs[name].shape}. Received: {name!r} of shape {tensor.shape}"
+            )
+    return inputs
 
 
 def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:

@@ -203,6 +203,9 @@ class MultiScaleLoss(keras.losses.Loss):
         Keras shows a loss one output at a time. So `model.compile(loss=MultiScaleLoss("mse"))` is enough for a model
         that returns levels, and each output finds its weight by its size: every output is given the target at *full*
         size, `model.fit(x, [y] * num_levels)`. (Keras 2 takes `model.fit(x, y)` too; Keras 3 wants one for each.)
+        Levels in a list have one name, that of their layer, and Keras 3 then keeps the loss of one of them in `history`.
+        Return a dict to see each: `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`, with
+        `model.fit(x, dict.fromkeys(model.output, y))`.
         Targets that are at the outputs' sizes already weigh 1 each: `compile(loss_weights=...)` weighs those.
         Called by hand, it takes lists, as `multi_scale_loss` does.
 

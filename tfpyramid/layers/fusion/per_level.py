@@ -32,7 +32,8 @@ class PerLevel(TakesLevels, ImageLayer):
         A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not.
 
     Output shape:
-        A list of what `layer` makes of each.
+        A list of what `layer` makes of each. As outputs of a model its levels have one name: return a dict of them for
+        losses and metrics that are named apart, `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
