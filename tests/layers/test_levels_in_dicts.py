@@ -19,6 +19,7 @@ LAYERS = {
     "UpsampleConcat": layers.UpsampleConcat,
     "WeightedFusion": layers.WeightedFusion,
     "LaplacianReconstruction": layers.LaplacianReconstruction,
+    "GradientNormalization": layers.GradientNormalization,
     "PyramidDiversity": losses.PyramidDiversity,
 }
 

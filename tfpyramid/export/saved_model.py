@@ -39,17 +39,19 @@ def export_saved_model(
 
     The folder has the signature "serving_default" (and the endpoint `serve`, the same function). Its inputs have the
     names of the model's inputs, and its outputs those of the output layers, or of the keys if the model returns a dict.
-    The batch is open, as `model.export` writes it. Unknown sizes stay unknown, the straight-through gradients are in it, and nothing of this package is needed to
-    load it. Before it is put at `path` it is loaded in a fresh interpreter in which this package cannot be imported,
-    and what its signatures answer, and the gradients with respect to their inputs, are compared with the model's own.
+    The batch is open, as `model.export` of Keras 3 writes it. Unknown sizes stay unknown, the straight-through gradients
+    are in it, and nothing of this package is needed to load it. Before it is put at `path` it is loaded in a fresh
+    interpreter in which this package cannot be imported, and what its signatures answer, and the gradients with respect
+    to their inputs, are compared with the model's own.
 
     It is written beside `path` and renamed when all is well, so `path` never holds half a model. What an export that
     was killed has left beside `path` is removed by the next one.
 
     Convention:
         An input's name in a signature is a keyword argument: all but ASCII letters, digits and "_" become "_", and
-        "arg_" is put before a name that begins with none of these letters, a keyword of Python, and "self". So "input-1"
-        becomes "input_1", "1st" becomes "arg_1st", "my image" becomes "my_image"; a warning tells which names changed.
+        "arg_" is put before a name that does not begin with a letter, before keywords of Python, and before "self". So
+        "input-1" becomes "input_1", "1st" becomes "arg_1st", "my image" becomes "my_image"; a warning tells which names
+        changed.
         Outputs keep their names. The outputs of one layer are numbered, "levels_0", "levels_1"; so are those of a list
         in a dict. A subclassed model has the shapes of its first call, an input for each key of a dict, else "inputs".
 
@@ -69,6 +71,7 @@ def export_saved_model(
         image_bytes: add the signature "image_bytes", which takes in place of the image a batch of files, as strings
             `image_bytes` of [batch]; other inputs stay as they are.
         uint8: add the signature "uint8", which takes bytes in place of every image, or of the one that `pixels` names.
+            Without it, clients must send floating point numbers in the range of the training.
         pixels: what bytes mean to the model, for both: which input, the size to resize files to, and the range.
         warmup: one batch of inputs, or True for that of the check, to write a request for each signature, which
             TensorFlow Serving answers before it serves (assets.extra/tf_serving_warmup_requests). Needs the `serving`
@@ -84,8 +87,8 @@ def export_saved_model(
 
     Raises:
         ValueError: if the model does not know its inputs, or has none that a signature asks for, or two inputs or two
-            outputs get one name, or `sample` does not fit it, or an option breaks a rule above; or if the written model does not answer as the model does: the message
-            then names the layer.
+            outputs get one name, or `sample` does not fit it, or an option breaks a rule above; or if the written model
+            does not answer as the model does: the message then names the layer.
         FileExistsError: if the folder exists, and `overwrite` is False or it is no SavedModel.
         ImportError: if `warmup` is given without the `serving` extra.
         OSError: if it cannot be written, as on a disk that is full.

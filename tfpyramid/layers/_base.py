@@ -53,6 +53,11 @@ class BaseLayer(keras.layers.Layer):
 class ImageLayer(BaseLayer):
     """A layer of floating point images [batch, height, width, channels], or of a list of them.
 
+    Convention:
+        A layer cannot know the range of its images. Called on integers it raises an error, but `predict` and `fit` of a
+        model cast uint8 before any layer gets it, and then compute with 0 to 255: convert images as in training first,
+        for example by `tf.image.convert_image_dtype(images, tf.float32)`.
+
     Args:
         data_format: "channels_last", or None for Keras's global setting, which must be that.
         **kwargs: of `keras.layers.Layer`.

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import BaseLayer
+from tfpyramid.layers._base import TakesLevels
 from tfpyramid.ops import gradients
 
 
 @register
-class GradientNormalization(BaseLayer):
+class GradientNormalization(TakesLevels):
     """Pass a tensor or levels on, and bring the gradient that comes back to a given length, level by level.
 
     Equation:
@@ -32,7 +32,7 @@ class GradientNormalization(BaseLayer):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        Any, or a list of any (levels), floating point; for "sample" the first axis is the batch.
+        Any, or a list or dict of any (levels), floating point; for "sample" the first axis is the batch.
 
     Output shape:
         The same.
