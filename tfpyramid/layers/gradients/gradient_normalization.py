@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -74,6 +75,7 @@ class GradientNormalization(TakesLevels):
         return super().compute_output_spec(inputs, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        input_shape = _checks.level_list(input_shape) if isinstance(input_shape, Mapping) else input_shape
         # A list of shapes, or one shape, which some Keras passes as a list of numbers.
         if isinstance(input_shape, (list, tuple)) and any(
             isinstance(s, (list, tuple, tf.TensorShape)) for s in input_shape
