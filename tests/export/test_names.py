@@ -106,7 +106,8 @@ def test_names_become_keyword_arguments():
 def test_inputs_of_any_name_are_served_by_the_name_that_is_told(names, tmp_path):
     first, second = (NAMES[name] for name in names)
     given = {name: np.full([2, 8, 8, 3], value, "float32") for name, value in zip(names, (3.0, 1.0))}
-    with pytest.warns(UserWarning, match=f"take keyword arguments: {{'{names[0]}': '{first}', '{names[1]}': '{second}'"):
+    told = f"take keyword arguments: {{'{names[0]}': '{first}', '{names[1]}': '{second}'}}"
+    with pytest.warns(UserWarning, match=told):
         path = export_saved_model(
             two_inputs(names), tmp_path / "1", sample=given, image_bytes=True, uint8=True, pixels=Pixels(input=names[1])
         )
@@ -129,7 +130,8 @@ def test_names_are_those_of_the_export_of_keras(name, tmp_path):
 
 @pytest.mark.parametrize("names", [["a-b", "a.b"], ["left", "Left"]])
 def test_inputs_that_get_one_name_are_named(names, tmp_path):
-    with pytest.raises(ValueError, match=rf"`model` must have inputs of different names .*Received: inputs \['{names[0]}"):
+    told = rf"`model` must have inputs of different names .* Received: inputs \['{names[0]}', '{names[1]}'\]"
+    with pytest.raises(ValueError, match=told):
         export_saved_model(two_inputs(names), tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The page docs/serving.md: its table, which `make test-readers` checks, is whole; its commands have names that exist."""
+"""The page docs/serving.md: its table, which `make test-readers` checks, is whole; its commands name what exists."""
 
 import inspect
 import re

@@ -30,7 +30,7 @@ def greys_of(rows):
     return {row["file"]: round(255 * row["mean"][0]) for row in rows}
 
 
-# Each as it is in a row: Python's own `backslashreplace` of what is not UTF-8, and doubled where that could be mistaken.
+# Each as it is in a row: Python's `backslashreplace` of what is not UTF-8, and doubled where that could be mistaken.
 BYTES = {
     b"caf\xe9.png": r"caf\xe9.png",
     rb"caf\xe9.png": r"caf\\xe9.png",

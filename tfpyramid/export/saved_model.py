@@ -39,7 +39,7 @@ def export_saved_model(
 
     The folder has the signature "serving_default" (and the endpoint `serve`, the same function). Its inputs have the
     names of the model's inputs, and its outputs those of the output layers, or of the keys if the model returns a dict.
-    The batch is open, as `model.export` of Keras 3 writes it. Unknown sizes stay unknown, the straight-through gradients
+    The batch is open, as `model.export` of Keras 3 writes it. Unknown sizes stay unknown, straight-through gradients
     are in it, and nothing of this package is needed to load it. Before it is put at `path` it is loaded in a fresh
     interpreter in which this package cannot be imported, and what its signatures answer, and the gradients with respect
     to their inputs, are compared with the model's own.

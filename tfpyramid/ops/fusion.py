@@ -10,6 +10,7 @@ from tfpyramid.ops.convolution import working_dtype
 
 METHODS = ("fast_normalized", "softplus_normalized", "softmax", "sum")
 
+
 def align_levels(
     levels: Sequence[tf.Tensor],
     target_level: int = 0,

@@ -48,7 +48,8 @@ class PredictImages(beam.PTransform):
         numbers as a list, row-major, and their shape as another, `<output>/shape`. Half precision is widened to
         float32. TFRecord holds `tf.train.Example`, which has no float64, and no whole numbers but int64. Rows of dead
         letters have `file` and `reason`. A byte of a file's name that is not UTF-8 is written as in Python,
-        "caf\\xe9.png"; the backslashes of such a name, and of one that only looks so, are doubled. The order of rows in a part is that in which batches became full.
+        "caf\\xe9.png"; the backslashes of such a name, and of one that only looks so, are doubled. The order of rows in
+        a part is that in which batches became full.
 
         Counters in the namespace "tfpyramid" tell "images", "dead_letters" and "models_loaded"; the logger "tfpyramid"
         tells of each part.

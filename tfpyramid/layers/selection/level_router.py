@@ -38,8 +38,8 @@ class LevelRouter(TakesLevels):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        A list or dict: the levels, each [batch, height, width, channels], floating point, or the images alone for a `pyramid`;
-        and behind them the weights, [batch, levels], of a selector.
+        A list or dict: the levels, each [batch, height, width, channels], floating point, or the images alone for a
+        `pyramid`; and after them the weights, [batch, levels], of a selector.
 
     Output shape:
         What the encoders make of a level.
