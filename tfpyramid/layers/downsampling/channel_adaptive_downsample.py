@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import NO_AUTOCAST, keras, register
 from tfpyramid.layers._base import as_called
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
@@ -31,7 +31,8 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Gates start open,
         at z = 2 for every image (W2 starts at 0), and w as a Gaussian of a standard deviation of strides / 3, divided
         by what the gates let through: untrained, the layer is `pyr_down` with those three taps, soft or hard. Filters
-        start on channels as in `LearnableDownsample2D`.
+        start on channels as in `LearnableDownsample2D`. Gates are computed in float32 at least, whatever the dtype
+        policy.
 
     Args:
         filters: channels of the output, at least 1; None means as many as the input has.
@@ -97,12 +98,15 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
         glorot = keras.initializers.GlorotUniform()
-        self.squeeze_kernel = self.add_weight(name="squeeze_kernel", shape=(channels, units), initializer=glorot)
-        self.squeeze_bias = self.add_weight(name="squeeze_bias", shape=(units,), initializer="zeros")
-        self.excite_kernel = self.add_weight(name="excite_kernel", shape=(units, channels), initializer="zeros")
-        self.excite_bias = self.add_weight(
-            name="excite_bias", shape=(channels,), initializer=keras.initializers.Constant(OPEN)
-        )
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `gates` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.squeeze_kernel = add_weight("squeeze_kernel", (channels, units), glorot)
+        self.squeeze_bias = add_weight("squeeze_bias", (units,))
+        self.excite_kernel = add_weight("excite_kernel", (units, channels))
+        self.excite_bias = add_weight("excite_bias", (channels,), keras.initializers.Constant(OPEN))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 
@@ -114,14 +118,18 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     @as_called
     def gates(self, images: tf.Tensor) -> tf.Tensor:
         """Return [batch, channels], what each channel of these images is multiplied with."""
+        # In float32 at least: whether a gate opens must not depend on the rounding of halves.
         work = convolution.working_dtype(images.dtype)
-        summary = tf.cast(tf.reduce_mean(tf.cast(images, work), [1, 2]), images.dtype)
-        squeezed = summary @ tf.convert_to_tensor(self.squeeze_kernel) + tf.convert_to_tensor(self.squeeze_bias)
-        logits = tf.nn.relu(squeezed) @ tf.convert_to_tensor(self.excite_kernel)
-        logits = logits + tf.convert_to_tensor(self.excite_bias)
+        squeeze_kernel, squeeze_bias, excite_kernel, excite_bias = (
+            tf.cast(w, work) for w in (self.squeeze_kernel, self.squeeze_bias, self.excite_kernel, self.excite_bias)
+        )
+        summary = tf.reduce_mean(tf.cast(images, work), [1, 2])
+        logits = tf.nn.relu(summary @ squeeze_kernel + squeeze_bias) @ excite_kernel + excite_bias
         if self.hard:
-            return straight_through.heaviside_st(logits, self.temperature)
-        return tf.cast(tf.sigmoid(tf.cast(logits, work) / tf.cast(self.temperature, work)), images.dtype)
+            gates = straight_through.heaviside_st(logits, self.temperature)
+        else:
+            gates = tf.sigmoid(logits / tf.cast(self.temperature, work))
+        return tf.cast(gates, images.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import NO_AUTOCAST, keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
@@ -28,7 +28,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Convention:
         Untrained, M and d are 0, and the layer is the plain resize with half-pixel centres, `BilinearDownsample2D`
         without `antialias`. Coordinates are (y, x), -1 and 1 at the outer edges of the image. What lies outside the
-        image follows the border rule.
+        image follows the border rule. Positions are computed in float32 at least, whatever the dtype policy.
 
     Args:
         output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
@@ -92,12 +92,15 @@ class SpatialTransformerDownsample2D(ImageLayer):
         glorot = keras.initializers.GlorotUniform()
         cells = self.grid_size**2
         numbers = 6 * self.affine + 2 * cells * self.offsets
-        self.features_kernel = self.add_weight(
-            name="features_kernel", shape=(3, 3, channels, self.filters), initializer=glorot
-        )
-        self.features_bias = self.add_weight(name="features_bias", shape=(self.filters,), initializer="zeros")
-        self.map_kernel = self.add_weight(name="map_kernel", shape=(cells * self.filters, numbers), initializer="zeros")
-        self.map_bias = self.add_weight(name="map_bias", shape=(numbers,), initializer="zeros")
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `points` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.features_kernel = add_weight("features_kernel", (3, 3, channels, self.filters), glorot)
+        self.features_bias = add_weight("features_bias", (self.filters,))
+        self.map_kernel = add_weight("map_kernel", (cells * self.filters, numbers))
+        self.map_bias = add_weight("map_bias", (numbers,))
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -112,16 +115,17 @@ class SpatialTransformerDownsample2D(ImageLayer):
     @as_called
     def points(self, images: tf.Tensor) -> tf.Tensor:
         """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
-        kernel, bias = tf.convert_to_tensor(self.features_kernel), tf.convert_to_tensor(self.features_bias)
-        features = tf.nn.relu(convolution.conv_down(images, tf.cast(kernel, images.dtype)) + bias)
+        # Positions need the digits: a half-precision 1000.4 is 1000.5. So the network that predicts them has them too.
+        work = convolution.working_dtype(images.dtype)
+        kernel, bias, map_kernel, map_bias = (
+            tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.map_kernel, self.map_bias)
+        )
+        features = tf.nn.relu(convolution.conv_down(tf.cast(images, work), kernel) + bias)
         summary = resize.area_resize(features, (self.grid_size, self.grid_size))
         summary = tf.reshape(summary, [-1, self.grid_size**2 * self.filters])
         # The mean, not the sum: one step of training on hundreds of features would move the grid off the image, where
         # there is no gradient to bring it back.
-        numbers = (summary / summary.shape[1]) @ tf.convert_to_tensor(self.map_kernel)
-        numbers = numbers + tf.convert_to_tensor(self.map_bias)
-        # Positions need the digits: a half-precision 1000.4 is 1000.5.
-        numbers = tf.cast(numbers, convolution.working_dtype(images.dtype))
+        numbers = (summary / summary.shape[1]) @ map_kernel + map_bias
         size, output_size = resample.sides(images), self._output_size(resample.sides(images))
         matrices = tf.tile(tf.constant(np.eye(2, 3)[None], numbers.dtype), [tf.shape(images)[0], 1, 1])
         if self.affine:

@@ -102,6 +102,7 @@ class LevelRouter(TakesLevels):
 
     def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
         """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
+        levels = tuple(tf.convert_to_tensor(level) for level in levels)
         if self.pyramid is not None:
             levels = self.pyramid(*levels)
         return [call_layer(encode, level) for encode, level in zip(self.encoders, levels)]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
+from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import convolution, routing, straight_through
 
@@ -34,7 +34,7 @@ class QueryLevelSelector(BaseLayer):
         by the binary cross-entropy of `level_logits` and whether each level's answer was right, as in
         `tfpyramid.models.pyramid_vlm`; its `cost_weight` takes effect in the choice, so it may be set after training:
         `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the weights
-        in training; NaN where there was no training step.
+        in training; NaN where there was no training step. Logits are float32 at least, whatever the dtype policy.
 
     Args:
         num_levels: how many levels there are to choose from, at least 1.
@@ -97,12 +97,15 @@ class QueryLevelSelector(BaseLayer):
     def build(self, input_shape: Any) -> None:
         size = sum(shape[1] or 0 for shape in _vector_shapes(input_shape))
         glorot = keras.initializers.GlorotUniform()
-        self.hidden_kernel = self.add_weight(name="hidden_kernel", shape=(size, self.units), initializer=glorot)
-        self.hidden_bias = self.add_weight(name="hidden_bias", shape=(self.units,), initializer="zeros")
-        self.logits_kernel = self.add_weight(
-            name="logits_kernel", shape=(self.units, self.num_levels), initializer="zeros"
-        )
-        self.logits_bias = self.add_weight(name="logits_bias", shape=(self.num_levels,), initializer="zeros")
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `level_logits` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.hidden_kernel = add_weight("hidden_kernel", (size, self.units), glorot)
+        self.hidden_bias = add_weight("hidden_bias", (self.units,))
+        self.logits_kernel = add_weight("logits_kernel", (self.units, self.num_levels))
+        self.logits_bias = add_weight("logits_bias", (self.num_levels,))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         self.cost_weight = self.add_parameter("cost_weight", self.initial_cost_weight, trainable=False)
         super().build(input_shape)
@@ -132,15 +135,17 @@ class QueryLevelSelector(BaseLayer):
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         x = tf.concat(vectors, axis=1)
-        hidden = tf.nn.relu(x @ tf.convert_to_tensor(self.hidden_kernel) + tf.convert_to_tensor(self.hidden_bias))
-        return hidden @ tf.convert_to_tensor(self.logits_kernel) + tf.convert_to_tensor(self.logits_bias)
+        # In halves, levels that differ in value would often be equal, and the first of them chosen.
+        work = convolution.working_dtype(x.dtype)
+        hidden_kernel, hidden_bias, logits_kernel, logits_bias = (
+            tf.cast(w, work) for w in (self.hidden_kernel, self.hidden_bias, self.logits_kernel, self.logits_bias)
+        )
+        return tf.nn.relu(tf.cast(x, work) @ hidden_kernel + hidden_bias) @ logits_kernel + logits_bias
 
     def _scores(self, logits: tf.Tensor) -> tf.Tensor:
         if self.objective != "value":
             return logits
-        # In halves, two probabilities that differ by what a level costs would often be equal.
-        work = convolution.working_dtype(logits.dtype)
-        return tf.sigmoid(tf.cast(logits, work)) - tf.cast(self.cost_weight, work) * self._level_costs(work)
+        return tf.sigmoid(logits) - tf.cast(self.cost_weight, logits.dtype) * self._level_costs(logits.dtype)
 
     def _level_costs(self, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(routing.pixel_costs(self.num_levels) if self.costs is None else self.costs, dtype)
