@@ -312,7 +312,11 @@ def softmax(x):
 def fusion_weights(values, method, epsilon=1e-4, temperature=1.0):
     if method == "softmax":
         return softmax(values.T / temperature).T
-    return relu(values) / (relu(values).sum(axis=0) + epsilon) if method == "fast_normalized" else values
+    if method == "sum":
+        return values
+    if method == "softplus_normalized":
+        return np.log(1 + np.exp(values)) / np.log(1 + np.exp(values)).sum(axis=0)
+    return relu(values) / (relu(values).sum(axis=0) + epsilon)
 
 
 def strided_conv2d(x, kernel, strides, output_size=None):

@@ -4,9 +4,10 @@ Each message names the argument, states the rule and ends with what was received
 value, so that the code behind the door sees only that.
 """
 
+import itertools
 import math
 import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, Union
 
 import numpy as np
@@ -244,15 +245,32 @@ def levels(values: object, scale_factor: float | None, *, exact: bool = False) -
 
 
 def level_list(value: object, name: str = "levels") -> list:
-    """Return `value`, which must be a list of at least one thing (tensors, shapes), finest first, as a list."""
+    """Return `value`, a list or dict of at least one thing (tensors, shapes), finest first, as a list."""
+    if isinstance(value, Mapping):
+        _finest_first(value, name)
+        value = list(value.values())
     if not isinstance(value, (list, tuple)) or not value:
         got = f"{name}=[]" if isinstance(value, (list, tuple)) else f"{name} of type {type(value).__name__}"
         raise ValueError(f"`{name}` must be a list of at least one level, finest first. Received: {got}")
     return list(value)
 
 
+def _finest_first(levels: Mapping, name: str) -> None:
+    """Raise if a level of a dict is larger than the one before it: its keys may have been sorted."""
+    shapes = {key: tuple(tf.TensorShape(getattr(level, "shape", level))) for key, level in levels.items()}
+    sides = {key: shape[1:3] for key, shape in shapes.items() if len(shape) == 4}
+    for (finer, n), (coarser, m) in itertools.pairwise(sides.items()):
+        if any(k is not None and j is not None and j > k for k, j in zip(n, m)):
+            raise ValueError(
+                f"`{name}` must be finest first, and a dict is read in its own order. TensorFlow and Keras sort the "
+                f"keys of some dicts, 'P10' before 'P3': pass a list instead. Received: {finer!r} of sides {n}, then "
+                f"{coarser!r} of sides {m}"
+            )
+
+
 def level_shapes(shapes: Any, name: str = "levels") -> list[ImageShape]:
-    """Return the shapes of a list of batches of images, finest first, as tuples."""
+    """Return the shapes of a list or dict of batches of images, finest first, as tuples."""
+    shapes = level_list(shapes, name) if isinstance(shapes, Mapping) else shapes
     if isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes):
         raise ValueError(
             f"`{name}` must be a list of levels, finest first. Received: one tensor of shape {tuple(shapes)}"

@@ -74,6 +74,14 @@ def producer(tensor: Any) -> keras.layers.Layer:
     return history.operation if KERAS_3 else history.layer
 
 
+def first_call_shapes(model: keras.Model) -> Any:
+    """Return the shape of the argument that a subclassed model was first called with, or the structure of shapes.
+
+    None if it was not called, or on several arguments.
+    """
+    return (model.get_build_config() or {}).get("input_shape")
+
+
 def seed_generator(seed: int | None) -> Any:
     """Return what `next_seed` draws from: reproducible for a seed, which None chooses at random."""
     if KERAS_3:

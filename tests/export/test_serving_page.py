@@ -1,6 +1,7 @@
-"""The table of docs/serving.md, which `make test-readers` holds to be true, is whole."""
+"""The page docs/serving.md: its table, which `make test-readers` checks, is whole; its commands name what exists."""
 
 import inspect
+import re
 from pathlib import Path
 
 from tfpyramid import layers
@@ -32,3 +33,13 @@ def test_every_reader_has_a_column_and_no_cell_is_empty():
     readers, rows = table()
     assert readers == READERS
     assert all(len(cells) == len(READERS) and all(cells) for cells in rows.values())
+
+
+def test_commands_name_inputs_and_outputs_of_the_model_of_the_readme():
+    text = (PAGE.parents[1] / "README.md").read_text()
+    (image,), (mask,) = re.findall(r'keras.Input\(.*name="(\w+)"', text), re.findall(r'Conv2D\(.*name="(\w+)"', text)
+    (predict,) = re.findall(r"^predict (.*)", PAGE.read_text(), re.MULTILINE)
+    _, signature, name, *_, output, _ = predict.split()
+    assert (signature, name, output) == ("serving_default", image, mask)
+    (inputs,) = re.findall(r"--inputs (\w+)=", PAGE.read_text())
+    assert inputs == image

@@ -181,6 +181,8 @@ CASES = [
     _fusion("sum-nearest", "sum", interpolation="nearest", scale_factor=3.0),
     _fusion("half-phase-coarsest", phase=0.5, target_level=-1, case=ODD),
     _fusion("per-channel", per_channel=True, case={"channels": (2, 2, 2)}),
+    _fusion("softplus", "softplus_normalized", case=ODD),
+    _fusion("hard-softplus", "softplus_normalized", hard=True, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion("hard", hard=True, epsilon=0.01, case={"size": (4, 5), "channels": (2, 2, 2)}),
     _fusion(
         "hard-softmax-per-channel",

@@ -209,9 +209,8 @@ def test_a_downsample_argument_must_be_a_layer():
 
 
 def test_fusion_arguments_are_checked_when_the_layer_is_made():
-    with pytest.raises(
-        ValueError, match="`method` must be one of 'fast_normalized', 'softmax', 'sum'. Received: method='mean'"
-    ):
+    methods = "'fast_normalized', 'softplus_normalized', 'softmax', 'sum'"
+    with pytest.raises(ValueError, match=f"`method` must be one of {methods}. Received: method='mean'"):
         layers.WeightedFusion("mean")
     with pytest.raises(ValueError, match="`epsilon` must be a finite number greater than 0. Received: epsilon=0"):
         layers.WeightedFusion(epsilon=0)

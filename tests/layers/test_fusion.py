@@ -30,10 +30,31 @@ def test_concatenation_keeps_a_ramp_in_register():
         np.testing.assert_allclose(fused[:, :, :44, 2 * k : 2 * k + 2], ramp[:, :, :44], atol=1e-5)
 
 
-@pytest.mark.parametrize("method, expected", [("fast_normalized", 1.0), ("softmax", 1.0), ("sum", 3.0)])
+@pytest.mark.parametrize(
+    "method, expected", [("fast_normalized", 1.0), ("softplus_normalized", 1.0), ("softmax", 1.0), ("sum", 3.0)]
+)
 def test_untrained_fusion_weighs_levels_alike(method, expected):
     levels = ops.gaussian_pyramid(np.ones([1, 8, 8, 1], np.float32), 3)
     np.testing.assert_allclose(layers.WeightedFusion(method)(levels), np.full([1, 8, 8, 1], expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("method, recovers", [("fast_normalized", False), ("softplus_normalized", True)])
+def test_gradient_descent_leaves_negative_weights_only_where_they_have_a_gradient(method, recovers):
+    levels = [tf.constant(photograph(1, 8, 8, 1)), tf.zeros([1, 4, 4, 1])]
+    layer = layers.WeightedFusion(method)
+    layer.build([level.shape for level in levels])
+    layer.level_weights.assign([-51.0, -50.0])
+    optimizer, losses = keras.optimizers.SGD(50.0), []
+    # The target is the finest level, whose weight should become 1.
+    for _ in range(30):
+        with tf.GradientTape() as tape:
+            losses.append(tf.reduce_mean(tf.square(layer(levels) - levels[0])))
+        gradients = tape.gradient(losses[-1], layer.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, layer.trainable_variables))
+    if recovers:
+        assert losses[-1] < 0.01 * losses[0] and layer.weigh()[0] > 0.9
+    else:
+        assert losses[-1] == losses[0] and not np.any(layer.weigh())
 
 
 def test_hard_fusion_is_one_level_exactly_and_still_trains_all():

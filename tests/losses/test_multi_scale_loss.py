@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests import references
 from tfpyramid import layers, losses, ops
-from tfpyramid._compat import keras
+from tfpyramid._compat import KERAS_3, keras
 
 RNG = np.random.default_rng(0)
 TARGET = RNG.standard_normal([2, 9, 14, 3])
@@ -132,6 +132,20 @@ def test_keras_sums_it_over_the_outputs_of_a_model(known):
     history = model.fit(data, epochs=1, steps_per_epoch=1, shuffle=False, verbose=0).history
     wanted = np.mean(losses.multi_scale_loss(y, model(x)))
     np.testing.assert_allclose(history["loss"][0], wanted, rtol=1e-5)
+
+
+def test_levels_in_a_dict_have_a_loss_each_in_the_history():
+    listed = model_of_levels()
+    outputs = {f"level_{k}": level for k, level in enumerate(listed.output)}
+    model = keras.Model(listed.input, outputs)
+    model.compile(keras.optimizers.SGD(0.0), loss=losses.MultiScaleLoss("mse", decay=0.5))
+    x, y = np.float32(RNG.standard_normal([2, 2, 9, 14, 3]))
+    history = model.fit(x, dict.fromkeys(model.output, y), shuffle=False, verbose=0).history
+    found = [values[0] for name, values in history.items() if name.endswith("_loss")]
+    if KERAS_3:  # Keras 2 numbers them.
+        found = [history[f"level_{k}_loss"][0] for k in range(3)]
+    wanted = [np.mean(losses.multi_scale_loss(y, level, decay=0.5)) for level in listed(x)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_the_loss_trains_every_level():

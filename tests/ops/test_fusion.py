@@ -7,6 +7,7 @@ import tensorflow as tf
 from tests import references
 from tfpyramid import ops
 from tfpyramid._compat import keras
+from tfpyramid.ops import fusion
 
 X = np.ones([1, 4, 4, 1])
 Y = X[:, :2, :2]
@@ -183,6 +184,7 @@ def test_fusion_weights_are_their_equation(dtype):
     powers = np.exp(values)
     for method, expected in [
         ("fast_normalized", positive / (5 + 1e-4)),
+        ("softplus_normalized", np.log(1 + powers) / np.log(1 + powers).sum()),
         ("softmax", powers / powers.sum()),
         ("sum", values),
     ]:
@@ -197,7 +199,20 @@ def test_fast_weights_of_nothing_positive_are_zero():
     np.testing.assert_array_equal(ops.fusion_weights(tf.constant([-1.0, 0.0, -3.0])), np.zeros(3))
 
 
-@pytest.mark.parametrize("method", ["fast_normalized", "softmax", "sum"])
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float32, tf.float64])
+@pytest.mark.parametrize("start", [-1.0, -35.0, -37.0, -1e4])
+def test_softplus_weights_keep_a_gradient_however_negative_the_values_are(start, dtype):
+    values = tf.Variable(tf.cast(tf.constant([start, start]), dtype))
+    with tf.GradientTape() as tape:
+        weights = ops.fusion_weights(values, "softplus_normalized")
+    np.testing.assert_array_equal(tf.cast(weights, tf.float64), [0.5, 0.5])
+    # d w[0] / d v = sigmoid(v) / softplus(v) (1 / 4, -1 / 4); the quotient tends to 1.
+    slope = 1 / (1 + np.exp(1)) / np.log1p(np.exp(-1)) if start == -1 else 1.0
+    gradient = tape.gradient(weights, values, output_gradients=tf.cast([1.0, 0.0], dtype))
+    np.testing.assert_allclose(tf.cast(gradient, tf.float64), [slope / 4, -slope / 4], rtol=1e-2)
+
+
+@pytest.mark.parametrize("method", fusion.METHODS)
 def test_hard_weights_choose_the_largest_and_learn_as_the_soft_ones(method):
     values, upstream = np.array([0.5, 2.0, 2.0, 1.0]), np.array([1.0, -2.0, 0.3, 0.7])
     variable = tf.Variable(values)
@@ -206,7 +221,9 @@ def test_hard_weights_choose_the_largest_and_learn_as_the_soft_ones(method):
     gradient = tape.gradient(weights, variable, output_gradients=tf.constant(upstream))
     soft = references.fusion_weights(values, method)
     total = values.sum() + 1e-4
+    slope = soft / (np.log1p(np.exp(values)) * (1 + np.exp(-values)))
     expected = {
+        "softplus_normalized": slope * (upstream - soft @ upstream),
         "fast_normalized": upstream / total - upstream @ values / total**2,
         "softmax": soft * (upstream - soft @ upstream),
         "sum": upstream,
@@ -216,7 +233,7 @@ def test_hard_weights_choose_the_largest_and_learn_as_the_soft_ones(method):
 
 
 @pytest.mark.parametrize("hard", [False, True])
-@pytest.mark.parametrize("method", ["fast_normalized", "softmax", "sum"])
+@pytest.mark.parametrize("method", fusion.METHODS)
 def test_weights_of_each_channel_are_those_of_a_fusion_of_its_own(method, hard):
     values = np.random.default_rng(0).standard_normal([4, 3])
     weights = ops.fusion_weights(tf.constant(values), method, hard=hard)
@@ -241,7 +258,7 @@ def test_a_temperature_is_a_positive_number(temperature):
         ops.fusion_weights(tf.ones([2]), "softmax", temperature=temperature)
 
 
-@pytest.mark.parametrize("method", ["fast_normalized", "sum"])
+@pytest.mark.parametrize("method", ["fast_normalized", "softplus_normalized", "sum"])
 def test_a_temperature_where_there_is_none_is_an_error(method):
     rule = "`temperature` must be 1 where `method` is not 'softmax'.* Received: temperature=.*, method="
     for temperature in (0.5, tf.constant(1.0)):
@@ -256,7 +273,7 @@ def test_values_are_for_levels_or_for_levels_and_channels(shape):
 
 
 def test_weights_that_have_no_equation_are_an_error():
-    rule = "`method` must be one of 'fast_normalized', 'softmax', 'sum'. Received: method='mean'"
+    rule = "must be one of 'fast_normalized', 'softplus_normalized', 'softmax', 'sum'. Received: method='mean'"
     with pytest.raises(ValueError, match=rule):
         ops.fusion_weights(tf.ones([2]), "mean")
     for epsilon in (0, -1.0, np.nan, None):
@@ -264,7 +281,7 @@ def test_weights_that_have_no_equation_are_an_error():
             ops.fusion_weights(tf.ones([2]), epsilon=epsilon)
 
 
-@pytest.mark.parametrize("method", ["fast_normalized", "softmax", "sum"])
+@pytest.mark.parametrize("method", fusion.METHODS)
 def test_values_that_are_not_floating_are_an_error(method):
     with pytest.raises(ValueError, match="`values` must be floating point.* Received: values of dtype int32"):
         ops.fusion_weights(tf.constant([1, 2]), method)

@@ -83,14 +83,13 @@ def c(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]:
         for name, array in batch.items():
             array.tofile(folder / f"{name}.raw")
             shape = "x".join(map(str, array.shape))
-            given += [signature.inputs[name].name, array.dtype.name, shape, folder / f"{name}.raw"]
-        asked = {info.name: name for name, info in signature.outputs.items()}
-        files = [word for tensor, name in asked.items() for word in (tensor, folder / f"{name}.out")]
+            given += [name, array.dtype.name, shape, folder / f"{name}.raw"]
+        files = [word for name in signature.outputs for word in (name, folder / f"{name}.out")]
         answers = {}
-        for line in run(program, saved_model, *given, "--", *files).splitlines():
-            tensor, dtype, *shape = line.split()
-            values = np.fromfile(folder / f"{asked[tensor]}.out", dtype)
-            answers[asked[tensor]] = values.reshape([int(n) for n in shape[0].split("x")] if shape else [])
+        for line in run(program, saved_model, "serving_default", *given, "--", *files).splitlines():
+            name, dtype, *shape = line.split()
+            values = np.fromfile(folder / f"{name}.out", dtype)
+            answers[name] = values.reshape([int(n) for n in shape[0].split("x")] if shape else [])
         found.append(answers)
     return found
 

@@ -1,5 +1,6 @@
 """The C client: TensorFlow Serving's loader answers as Keras does, for the quickstart's model and for questions."""
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tests.readers import runtimes
 from tfpyramid import layers, models
 from tfpyramid._compat import keras, write_saved_model
+from tfpyramid.export import export_saved_model
 
 
 def quickstart():
@@ -58,21 +60,36 @@ def test_the_client_says_what_is_wrong(tmp_path):
     batch = {"image": np.zeros((1, 4, 4, 3), np.float32)}
     write(made, batch, tmp_path / "model")
     runtimes.c(tmp_path / "model", [batch], tmp_path)  # Which builds it.
-    name, raw = "serving_default_image:0", tmp_path / "image.raw"
-    model, out = tmp_path / "model", ["--", "StatefulPartitionedCall:0", tmp_path / "out"]
+    name, raw = "image", tmp_path / "image.raw"
+    model, out = [tmp_path / "model", "serving_default"], ["--", "label", tmp_path / "out"]
     for words, message in (
         ([], "usage: predict SAVED_MODEL"),
-        ([tmp_path / "none"], "cannot load"),
-        ([model, name, "float32", "1x4x4x3", tmp_path / "none", *out], "cannot read"),
-        ([model, name, "float32", "1x4x5x3", raw, *out], f"{raw} must have 240 bytes"),
-        ([model, name, "float32", "1x-4x3", raw, *out], "shape must be like 1x33x47x3, not 1x-4x3"),
-        ([model, name, "float64", "1x4x4x3", raw, *out], "dtype must be float32 or int32, not float64"),
-        ([model, "nothing:0", "float32", "1x4x4x3", raw, *out], "no tensor nothing:0 in the model"),
-        ([model, name, "float32", "1x4x4x3", raw], "there must be an output behind --"),
-        ([model, *out], "cannot run: "),
-        ([model, name, "float32", "4x4x3", raw, *out], "cannot run: "),
+        (model[:1], "usage: predict SAVED_MODEL SIGNATURE"),
+        ([tmp_path / "none", "serving_default"], "cannot load"),
+        ([*model[:1], "uint8", *out], "no signature uint8 in the model, but: "),
+        ([*model, name, "float32", "1x4x4x3", tmp_path / "none", *out], "cannot read"),
+        ([*model, name, "float32", "1x4x5x3", raw, *out], f"{raw} must have 240 bytes"),
+        ([*model, name, "float32", "1x-4x3", raw, *out], "shape must be like 1x33x47x3, not 1x-4x3"),
+        ([*model, name, "float64", "1x4x4x3", raw, *out], "dtype must be float32 or int32, not float64"),
+        ([*model, "nothing", "float32", "1x4x4x3", raw, *out], "no input nothing in the model, but: image"),
+        ([*model, name, "float32", "1x4x4x3", raw, "--", "none", raw], "no output none in the model, but: label"),
+        ([*model, name, "float32", "1x4x4x3", raw], "there must be an output after --"),
+        ([*model, *out], "cannot run: "),
+        ([*model, name, "float32", "4x4x3", raw, *out], "cannot run: "),
     ):
         command = [str(word) for word in (tmp_path / "predict", *words)]
         ended = subprocess.run(command, env=runtimes.QUIET, capture_output=True, text=True)
         assert ended.returncode == 1
         assert f"predict: {message}" in ended.stderr, (message, ended.stderr[-500:])
+
+
+def test_the_command_of_the_page_asks_the_signature_and_not_the_endpoint_before_it(tmp_path):
+    image = keras.Input((None, None, 3), name="image")
+    made = keras.Model(image, layers.LearnableDownsample2D(name="mask")(image))
+    path = export_saved_model(made, tmp_path / "served" / "pyramid", version=1, image_bytes=True, uint8=True)
+    batch = {"image": np.random.default_rng(0).random((1, 33, 47, 3), np.float32)}
+    runtimes.c(path, [batch], tmp_path)  # Which builds it, and writes image.raw.
+    (command,) = re.findall(r"^predict .*", (runtimes.ROOT / "docs" / "serving.md").read_text(), re.MULTILINE)
+    subprocess.run([f"./{word}" if word == "predict" else word for word in command.split()], cwd=tmp_path, check=True)
+    answer = np.fromfile(tmp_path / "answer.raw", np.float32)
+    np.testing.assert_allclose(answer, np.ravel(made(batch["image"])), atol=1e-6)

@@ -98,6 +98,21 @@ def rows(output, kind="results"):
     return pyarrow.parquet.read_table(output / kind).to_pylist()
 
 
+def read_rows(output, kind, file_format):
+    """Yield the rows of a kind, from files of either format."""
+    if file_format == "parquet":
+        yield from rows(output, kind)
+        return
+    for part in sorted((output / kind).iterdir()):
+        assert part.suffix == ".tfrecord"
+        for record in tf.data.TFRecordDataset(str(part)):
+            features = tf.train.Example.FromString(record.numpy()).features.feature
+            cells = {name: list(getattr(each, each.WhichOneof("kind")).value) for name, each in features.items()}
+            for name in {"file", "reason", "height", "width"} & set(cells):
+                (cells[name],) = cells[name]
+            yield {k: v.decode() if isinstance(v, bytes) else v for k, v in cells.items()}
+
+
 def check_dead_letters(letters, path):
     assert {letter["file"] for letter in letters} == {str(path / name) for name in BAD}
     assert len(letters) == len(BAD)

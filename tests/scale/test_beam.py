@@ -64,18 +64,9 @@ def test_records_of_tensorflow_hold_the_same(images, model, tmp_path):
     path, good = images
     run(path / "*", model, tmp_path / "out", file_format="tfrecord", files_per_part=19)
 
-    def parsed(kind):
-        for part in sorted((tmp_path / "out" / kind).iterdir()):
-            assert part.suffix == ".tfrecord"
-            for record in tf.data.TFRecordDataset(str(part)):
-                features = tf.train.Example.FromString(record.numpy()).features.feature
-                cells = {name: list(getattr(each, each.WhichOneof("kind")).value) for name, each in features.items()}
-                for name in {"file", "reason", "height", "width"} & set(cells):
-                    (cells[name],) = cells[name]
-                yield {k: v.decode() if isinstance(v, bytes) else v for k, v in cells.items()}
-
-    folder.check_rows(list(parsed("results")), good)
-    folder.check_dead_letters(list(parsed("dead_letters")), path)
+    folder.check_rows(list(folder.read_rows(tmp_path / "out", "results", "tfrecord")), good)
+    letters = list(folder.read_rows(tmp_path / "out", "dead_letters", "tfrecord"))
+    folder.check_dead_letters(letters, path)
 
 
 def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
@@ -249,6 +240,8 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         ({"files_per_part": 0}, "`files_per_part` must be an integer of at least 1"),
         ({"max_pixels": 0}, "`max_pixels` must be an integer of at least 1"),
         ({"file_format": "csv"}, "`file_format` must be one of 'parquet', 'tfrecord'. Received: file_format='csv'"),
+        ({"output": "caf\udce9"}, r"`output` must be a path in UTF-8. Received: output='caf\\udce9'"),
+        ({"model": "caf\udce9"}, r"`model` must be a path in UTF-8. Received: model='caf\\udce9'"),
         ({"pixels": (8, 8)}, r"`pixels` must be a tfpyramid.export.Pixels. Received: pixels=\(8, 8\)"),
         ({"pixels": Pixels(input="photo")}, "`pixels` must be for the input 'image'"),
         ({"signature": "other"}, r"`signature` must be one of \['serving_default'\]"),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid._compat import keras, producer
+from tfpyramid._compat import first_call_shapes, keras
+from tfpyramid.export._names import argument_name, input_names
 from tfpyramid.export.pixels import Pixels
 from tfpyramid.ops.portable import portable as portable_operations
 
@@ -20,28 +21,38 @@ _SIDES = (65, 79)
 
 
 def functional(model: Any) -> keras.Model:
-    """Return `model`, which must have symbolic inputs, as a functional model."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+    """Return `model`, which must know its inputs, as a functional model."""
+    is_model = isinstance(model, keras.Model)
+    if is_model and getattr(model, "inputs", None):
+        # A Sequential model of Keras 3 that was never called does not know its `input` and `output`.
+        sequential = isinstance(model, keras.Sequential)
+        return keras.Model(model.inputs, model.outputs, name=model.name) if sequential else model
+    shapes = first_call_shapes(model) if is_model else None
+    if shapes is None:
         raise ValueError(
-            "`model` must be a keras.Model with symbolic inputs; a subclassed one becomes that by "
-            f"keras.Model(inputs, model(inputs)). Received: model={model!r}"
+            "`model` must be a keras.Model that knows its inputs: a functional one, or any other after a first call "
+            f"on one argument, such as model(images). Received: model={model!r}"
         )
-    # A Sequential model of Keras 3 that was never called does not know its `input` and `output`.
-    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
+    inputs = _inputs(shapes)
+    return keras.Model(inputs, model(inputs), name=model.name)
+
+
+def _inputs(shapes: Any, name: str = "inputs") -> Any:
+    """Return symbolic inputs for the shapes of a first call, of the same structure, named by its keys and indices."""
+    if isinstance(shapes, Mapping):
+        return {key: _inputs(shape, key) for key, shape in shapes.items()}
+    if all(n is None or isinstance(n, int) for n in shapes):
+        return keras.Input(tuple(shapes[1:]), name=name)
+    return [_inputs(shape, f"{name}_{k}") for k, shape in enumerate(shapes)]
 
 
 def input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
-    """Return what the model's inputs are, by name, in the order of `model.inputs`."""
-    named = {tensor.name.split(":")[0]: tensor for tensor in model.inputs}
-    return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in named.items()}
+    """Return what the model's inputs are, by their names in a signature, in the order of `model.inputs`.
 
-
-def output_names(model: keras.Model) -> list[str]:
-    """Return a name for each output: the key of a dict, or the layer it comes from, numbered where that repeats."""
-    if isinstance(model.output, Mapping):
-        return sorted(model.output)  # tf.nest flattens a dict in this order.
-    names = [producer(tensor).name for tensor in model.outputs]
-    return [f"{name}_{names[:k].count(name)}" if names.count(name) > 1 else name for k, name in enumerate(names)]
+    The batch is open, as `model.export` writes it: a Sequential model has that of its first call in its shapes.
+    """
+    named = zip(input_names(model), model.inputs)
+    return {name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name) for name, tensor in named}
 
 
 def endpoint(model: keras.Model, names: list[str] | None = None, *, portable: bool = False) -> Function:
@@ -69,11 +80,18 @@ def sample_inputs(
     specs = input_specs(model)
     if sample is None:
         return {name: _random(spec, pixels) for name, spec in specs.items()}
-    values = [sample[name] for name in specs] if isinstance(sample, Mapping) and set(sample) == set(specs) else sample
-    values = tf.nest.flatten(values)
+    named = {argument_name(key): value for key, value in sample.items()} if isinstance(sample, Mapping) else {}
+    values = tf.nest.flatten([named[name] for name in specs] if set(named) == set(specs) else sample)
     if len(values) != len(specs):
         raise ValueError(f"`{argument}` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
-    return {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
+    inputs = {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
+    for name, tensor in inputs.items():
+        if not specs[name].shape.is_compatible_with(tensor.shape):
+            raise ValueError(
+                f"`{argument}` must be a batch that the model can answer: {name!r} must be of shape "
+                f"{specs[name].shape}. Received: {name!r} of shape {tensor.shape}"
+            )
+    return inputs
 
 
 def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:
@@ -81,8 +99,8 @@ def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:
         raise ValueError(
             f"`sample` must be given for a model with an input of strings. Received: sample=None, input {spec.name!r}"
         )
-    batch, *rest = spec.shape.as_list()
+    _, *rest = spec.shape.as_list()
     sides = (n if n is not None else _SIDES[k % 2] for k, n in enumerate(rest))
     low, high = pixels.value_range if is_image(spec) else (0.0, 1.0)
-    values = low + (high - low) * np.random.default_rng(0).random([batch or 2, *sides])
+    values = low + (high - low) * np.random.default_rng(0).random([2, *sides])
     return tf.cast(tf.constant(values), spec.dtype)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpyramid.export._decode import decode_images
 from tfpyramid.export._endpoint import is_image
+from tfpyramid.export._names import argument_name
 from tfpyramid.export.pixels import Pixels
 
 Inputs = dict[str, tf.Tensor]
@@ -54,12 +55,13 @@ def _images(specs: dict[str, tf.TensorSpec], pixels: Pixels) -> list[str]:
         )
     if pixels.input is None:
         return names
-    if pixels.input not in names:
+    name = argument_name(pixels.input)
+    if name not in names:
         raise ValueError(
             f"`pixels` must name an input of images, one of {names}. Received: "
             f"input={pixels.input!r}, for a model of the inputs {kinds}"
         )
-    return [pixels.input]
+    return [name]
 
 
 def _of_bytes(specs: dict[str, tf.TensorSpec], pixels: Pixels, images: list[str]) -> Signature:

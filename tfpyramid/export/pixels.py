@@ -14,6 +14,9 @@ from tfpyramid import _checks
 class Pixels:
     """How the bytes 0 to 255 of an image become what a model was trained on: an option of `export_saved_model`.
 
+    A model cannot know the range of its images: `model.predict` on uint8 computes with 0 to 255, and so does the
+    signature "serving_default" if a client sends such numbers. The signatures of bytes map them to `value_range`.
+
     Equation:
         `x = low + byte (high - low) / 255`, in float32, then of the input's dtype.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export import _read_back
 from tfpyramid.export._aside import WRITTEN, aside, clear, put, put_next
-from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, output_names, sample_inputs
+from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, sample_inputs
+from tfpyramid.export._names import input_names, output_names
 from tfpyramid.export._signatures import Inputs, Signature, signatures
 from tfpyramid.export._verify import difference, layer_to_blame, reason
 from tfpyramid.export._versions import NEXT, check_version
@@ -35,17 +37,25 @@ def export_saved_model(
 ) -> Path:
     """Write a model as a SavedModel for TensorFlow Serving, and make sure that it answers there as it does here.
 
-    The folder has the signature "serving_default" (and the endpoint `serve`, the same function), whose inputs are named
-    as the model's inputs and whose outputs are named as its output layers, or as the keys of a model that returns a
-    dict. Unknown sizes stay unknown, the straight-through gradients are in it, and nothing of this package is needed to
-    load it. Before it is put at `path` it is loaded in a fresh interpreter in which this package cannot be imported,
-    and what its signatures answer, and the gradients with respect to their inputs, are compared with the model's own.
+    The folder has the signature "serving_default" (and the endpoint `serve`, the same function). Its inputs have the
+    names of the model's inputs, and its outputs those of the output layers, or of the keys if the model returns a dict.
+    The batch is open, as `model.export` of Keras 3 writes it. Unknown sizes stay unknown, straight-through gradients
+    are in it, and nothing of this package is needed to load it. Before it is put at `path` it is loaded in a fresh
+    interpreter in which this package cannot be imported, and what its signatures answer, and the gradients with respect
+    to their inputs, are compared with the model's own.
 
     It is written beside `path` and renamed when all is well, so `path` never holds half a model. What an export that
     was killed has left beside `path` is removed by the next one.
 
     Convention:
-        Of the signature "image_bytes". Files are PNG or JPEG, told apart by their contents, and read as
+        An input's name in a signature is a keyword argument: all but ASCII letters, digits and "_" become "_", and
+        "arg_" is put before a name that does not begin with a letter, before keywords of Python, and before "self". So
+        "input-1" becomes "input_1", "1st" becomes "arg_1st", "my image" becomes "my_image"; a warning tells which names
+        changed.
+        Outputs keep their names. The outputs of one layer are numbered, "levels_0", "levels_1"; so are those of a list
+        in a dict. A subclassed model has the shapes of its first call, an input for each key of a dict, else "inputs".
+
+        In the signature "image_bytes", files are PNG or JPEG, told apart by their contents, and read as
         `tf.io.decode_image` reads them, in as many channels as the model's input has: of 16 bits a channel the high 8
         are kept; a palette is looked up; alpha is dropped, or opaque where the model has 4 channels and the file none;
         a JPEG of CMYK becomes RGB, and is refused for 1 or 4 channels; of a PNG that moves, the first picture is read.
@@ -53,13 +63,15 @@ def export_saved_model(
         answered with an error that names its index in the batch.
 
     Args:
-        model: a functional or Sequential model, built.
+        model: a functional or Sequential model, built; or a subclassed one that was called on one argument: an array,
+            or a list or dict of arrays.
         path: the folder to make; with a `version` the folder that TensorFlow Serving watches, to make it in.
         version: the number of the folder in `path`, or "next" for the one behind the highest there, from 1. It gets its
             name last, when it can be served. None if `path` is the folder itself.
         image_bytes: add the signature "image_bytes", which takes in place of the image a batch of files, as strings
             `image_bytes` of [batch]; other inputs stay as they are.
         uint8: add the signature "uint8", which takes bytes in place of every image, or of the one that `pixels` names.
+            Without it, clients must send floating point numbers in the range of the training.
         pixels: what bytes mean to the model, for both: which input, the size to resize files to, and the range.
         warmup: one batch of inputs, or True for that of the check, to write a request for each signature, which
             TensorFlow Serving answers before it serves (assets.extra/tf_serving_warmup_requests). Needs the `serving`
@@ -74,9 +86,9 @@ def export_saved_model(
         The folder of the model: `path`, or the numbered folder in it.
 
     Raises:
-        ValueError: if the model has no symbolic inputs, or none that a signature asks for, or `sample` does not fit it,
-            or an option breaks a rule above; or if the written model does not answer as the model does: the message
-            then names the layer.
+        ValueError: if the model does not know its inputs, or has none that a signature asks for, or two inputs or two
+            outputs get one name, or `sample` does not fit it, or an option breaks a rule above; or if the written model
+            does not answer as the model does: the message then names the layer.
         FileExistsError: if the folder exists, and `overwrite` is False or it is no SavedModel.
         ImportError: if `warmup` is given without the `serving` extra.
         OSError: if it cannot be written, as on a disk that is full.
@@ -103,6 +115,7 @@ def export_saved_model(
         protos()
     portable = _checks.flag("portable", portable)
     model = functional(model)
+    _tell_names(model)
     forms = signatures(
         input_specs(model),
         pixels,
@@ -110,7 +123,7 @@ def export_saved_model(
         uint8=_checks.flag("uint8", uint8),
     )
     function = endpoint(model, output_names(model), portable=portable)
-    inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "sample")
+    inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "model" if sample is None else "sample")
     requests = inputs if warm else None
     if warm and warmup is not True:
         requests = _answered(function, sample_inputs(model, warmup, "warmup"), "warmup")
@@ -127,14 +140,27 @@ def export_saved_model(
         ) from error
 
 
+def _tell_names(model: keras.Model) -> None:
+    """Warn if a signature cannot use the names of the model's inputs."""
+    given = (tensor.name for tensor in model.inputs)
+    changed = {old: new for old, new in zip(given, input_names(model)) if old != new}
+    if changed:
+        warnings.warn(
+            f"These inputs have other names in the signatures, which take keyword arguments: {changed}", stacklevel=3
+        )
+
+
 def _answered(function: Function, inputs: Inputs, argument: str) -> Inputs:
     """Return `inputs`, which the model must be able to answer."""
     try:
         function(inputs)
     except Exception as error:
         shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
+        rule = "be a batch that the model can answer"
+        if argument == "model":
+            rule = "answer the random batch of the check, or be exported with a `sample` that it can answer"
         raise ValueError(
-            f"`{argument}` must be a batch that the model can answer. Received: inputs of shapes {shapes}, "
+            f"`{argument}` must {rule}. Received: inputs of shapes {shapes}, "
             f"and the error: {reason(error)}"
         ) from error
     return inputs

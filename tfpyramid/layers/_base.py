@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class BaseLayer(keras.layers.Layer):
 class ImageLayer(BaseLayer):
     """A layer of floating point images [batch, height, width, channels], or of a list of them.
 
+    Convention:
+        A layer cannot know the range of its images. Called on integers it raises an error, but `predict` and `fit` of a
+        model cast uint8 before any layer gets it, and then compute with 0 to 255: convert images as in training first,
+        for example by `tf.image.convert_image_dtype(images, tf.float32)`.
+
     Args:
         data_format: "channels_last", or None for Keras's global setting, which must be that.
         **kwargs: of `keras.layers.Layer`.
@@ -69,6 +75,38 @@ class ImageLayer(BaseLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+def as_called(method: Callable) -> Callable:
+    """Let a method beside `call` take arrays, and cast what it is given as Keras casts the inputs of `call`."""
+    name = list(inspect.signature(method).parameters)[1]
+
+    @functools.wraps(method)
+    def of_tensors(self: keras.layers.Layer, inputs: Any) -> Any:
+        if not self.built:
+            raise ValueError(
+                f"`{method.__name__}` is available only after the layer is built: call the layer once before. "
+                "Received: built=False"
+            )
+
+        def cast(value: Any) -> tf.Tensor:
+            tensor = tf.convert_to_tensor(value)
+            _checks.floating(name, tensor.dtype)
+            return tf.cast(tensor, self.compute_dtype) if getattr(self, "autocast", True) else tensor
+
+        return method(self, tf.nest.map_structure(cast, inputs))
+
+    return of_tensors
+
+
+class TakesLevels(BaseLayer):
+    """Lets a layer of a list of levels take a dict of them too, in the dict's order, finest first."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras takes it, which would sort the keys wherever it flattens the dict.
+        if args and isinstance(args[0], Mapping):
+            args = (_checks.level_list(args[0]), *args[1:])
+        return super().__call__(*args, **kwargs)
 
 
 def check_layer(name: str, layer: Any) -> keras.layers.Layer:

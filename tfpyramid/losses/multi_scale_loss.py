@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,8 +20,8 @@ _RULE = "`predictions` must have the sizes of levels of `targets`, each side cei
 
 
 def multi_scale_loss(
-    targets: tf.Tensor | Sequence[tf.Tensor],
-    predictions: tf.Tensor | Sequence[tf.Tensor],
+    targets: tf.Tensor | Sequence[tf.Tensor] | Mapping[str, tf.Tensor],
+    predictions: tf.Tensor | Sequence[tf.Tensor] | Mapping[str, tf.Tensor],
     loss: Loss = "mse",
     *,
     weights: Sequence[float] | None = None,
@@ -46,9 +46,11 @@ def multi_scale_loss(
 
     Args:
         targets: [batch, height, width, channels], floating point: classes one-hot, a mask as 0 and 1, which become the
-            share of each cell. Or a list of as many targets as predictions, each of its prediction's size.
-        predictions: a list of [batch, height, width, channels], finest first, the size of a level of the targets each;
-            sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are compared in float32.
+            share of each cell. Or a list of as many targets as predictions, each of its prediction's size, or a dict of
+            the predictions' keys.
+        predictions: a list or dict of [batch, height, width, channels], finest first, the size of a level of the
+            targets each; sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are
+            compared in float32.
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
         weights: a number of at least 0 for each of the predictions; None means 1, decay, decay^2, ...
@@ -78,6 +80,7 @@ def multi_scale_loss(
     compare = _loss_function(loss)
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     step = _step(scale_factor, kernel, border, phase)
+    targets, predictions = _in_lists(targets, predictions)
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
@@ -96,6 +99,17 @@ def multi_scale_loss(
         target, _ = _brought(target, prediction, None if own else step)
         terms.append(weight * _per_sample(compare, target, prediction))
     return tf.add_n(terms)
+
+
+def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
+    """Return levels that are in a dict in a list, each target where the prediction of its key is."""
+    if isinstance(targets, Mapping):
+        keys = list(predictions) if isinstance(predictions, Mapping) else []
+        if set(targets) != set(keys):
+            rule = f"`targets` must have the keys of the predictions, {keys}, if they are in a dict"
+            raise ValueError(f"{rule}. Received: keys {list(targets)}")
+        targets = [targets[key] for key in keys]
+    return targets, _checks.level_list(predictions, "predictions") if isinstance(predictions, Mapping) else predictions
 
 
 def _loss_function(loss: Any) -> Callable:
@@ -206,6 +220,9 @@ class MultiScaleLoss(keras.losses.Loss):
         Keras shows a loss one output at a time. So `model.compile(loss=MultiScaleLoss("mse"))` is enough for a model
         that returns levels, and each output finds its weight by its size: every output is given the target at *full*
         size, `model.fit(x, [y] * num_levels)`. (Keras 2 takes `model.fit(x, y)` too; Keras 3 wants one for each.)
+        Levels in a list have one name, that of their layer, and Keras 3 then keeps the loss of only one in `history`.
+        Return a dict to see each: `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`, with
+        `model.fit(x, dict.fromkeys(model.output, y))`.
         Targets that are at the outputs' sizes already weigh 1 each: `compile(loss_weights=...)` weighs those.
         Called by hand, it takes lists, as `multi_scale_loss` does. Targets are brought to the points where the samples
         of an output lie by `phase`, as in `multi_scale_loss`.

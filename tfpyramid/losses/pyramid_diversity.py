@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, kernels, resample
 
 
@@ -78,7 +78,7 @@ def _cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 @register
-class PyramidDiversity(ImageLayer):
+class PyramidDiversity(TakesLevels, ImageLayer):
     """Pass levels on, and add a loss for neighbouring levels that are alike.
 
     Equation:

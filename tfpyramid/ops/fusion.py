@@ -7,10 +7,11 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._sizes import level_size, rounded_down
 from tfpyramid.ops import kernels, portable, resample, straight_through
+from tfpyramid.ops.convolution import working_dtype
 
 _STRETCH = " Levels of other sizes need scale_factor=None."
 
-METHODS = ("fast_normalized", "softmax", "sum")
+METHODS = ("fast_normalized", "softplus_normalized", "softmax", "sum")
 
 
 def align_levels(
@@ -135,15 +136,17 @@ def fusion_weights(
 
     Equation:
         "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`;
+        "softplus_normalized": `w[k] = softplus(v[k]) / sum_j softplus(v[j])`, `softplus(v) = log(1 + exp(v))`;
         "softmax": `w = softmax(v / T)` over the levels, T the temperature; "sum": `w = v`.
         With `hard`, forward: the one-hot vector of the largest weight; backward: the gradient of the weights above.
 
     Args:
         values: floating tensor [levels], or [levels, channels] for weights of each channel apart.
-        method: "fast_normalized", "softmax" or "sum".
+        method: "fast_normalized", "softplus_normalized", "softmax" or "sum". The published "fast_normalized" has output
+            and gradient 0 for good where every value is negative; "softplus_normalized" recovers.
         hard: choose one level, for each channel where there are weights for each; the gradient is straight-through.
         temperature: of the softmax, a number or scalar tensor greater than 0; the smaller, the nearer to one level. The
-            other methods are homogeneous in v, have no temperature, and take none but 1.
+            other methods have no temperature, and take none but 1.
         epsilon: keeps the fast form from dividing by zero, greater than 0.
 
     Returns:
@@ -168,6 +171,9 @@ def fusion_weights(
         return tf.transpose(straight_through.gumbel_softmax(tf.transpose(values), temperature, hard=hard))
     check_temperature(method, temperature)
     weights = values
+    if method == "softplus_normalized":
+        logarithms = _log_softplus(tf.cast(values, working_dtype(values.dtype)))
+        weights = tf.cast(tf.nn.softmax(logarithms, axis=0), values.dtype)
     if method == "fast_normalized":
         positive = tf.nn.relu(values)
         weights = positive / (tf.reduce_sum(positive, axis=0) + epsilon)
@@ -175,6 +181,13 @@ def fusion_weights(
         return weights
     chosen = tf.transpose(straight_through.one_hot_st(tf.transpose(weights)))
     return straight_through.surrogate_st(chosen, weights)
+
+
+def _log_softplus(values: tf.Tensor) -> tf.Tensor:
+    """Return log(log(1 + exp(v))), whose slope is never 0."""
+    # Below this, softplus(v) is exp(v) to rounding in float64; further down exp(v) would underflow, and learn nothing.
+    lowest = tf.constant(-36.0, values.dtype)
+    return tf.where(values < lowest, values, tf.math.log(tf.math.softplus(tf.maximum(values, lowest))))
 
 
 def check_temperature(method: str, value: float | tf.Tensor) -> None:

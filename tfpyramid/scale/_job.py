@@ -12,9 +12,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +48,7 @@ class Job:
         self.output, self.file_format = output, file_format
         self._arguments, self._files = self._join(_JOB, "arguments.json"), self._join(_JOB, "files.jsonl")
 
-    def begin(self, file_pattern: str, files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
+    def begin(self, file_pattern: str | list[str], files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
         """List the files, or go on with those that were listed when it was begun, with equal `arguments`.
 
         Raises:
@@ -160,15 +162,60 @@ def contents(path: str, limit: int) -> bytes:
     return data
 
 
-def absolute(path: str | Path) -> str:
-    """Return a path that means the same to a worker that was started elsewhere."""
-    path = os.fspath(path)
+def absolute(argument: str, path: str | Path) -> str:
+    """Return a path that means the same to a worker that was started elsewhere, and that TensorFlow and Beam can hold.
+
+    Raises:
+        ValueError: if it is no path, or not UTF-8; `argument` is what it was given as.
+    """
+    try:
+        found = _absolute(path)
+        found.encode()
+    except (TypeError, UnicodeEncodeError):
+        raise ValueError(f"`{argument}` must be a path in UTF-8. Received: {argument}={path!r}") from None
+    return found
+
+
+def patterns(file_pattern: Any) -> str | list[str]:
+    """Return one pattern of files, or a list of them, as workers anywhere understand them.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    try:
+        if isinstance(file_pattern, (list, tuple)):
+            return [_absolute(each) for each in file_pattern]
+        return _absolute(file_pattern)
+    except TypeError:
+        raise ValueError(
+            "`file_pattern` must be a path or a pattern of files, or a list of them. "
+            f"Received: file_pattern={file_pattern!r}"
+        ) from None
+
+
+def _absolute(path: Any) -> str:
+    # Names of other bytes than UTF-8 are legal: Python holds them as surrogates.
+    path = os.fsdecode(path)
     return path if "://" in path else os.path.abspath(path)
 
 
-def _match(pattern: str) -> list[str]:
-    (found,) = FileSystems.match([pattern])
-    return sorted(each.path for each in found.metadata_list)
+def _match(pattern: str | list[str]) -> list[str]:
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    with warnings.catch_warnings():
+        # "[[]" is the one way to quote a bracket in a pattern, and Beam makes a regular expression of it as it is.
+        warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
+        found = FileSystems.match([_quoted(each) for each in patterns])
+    return sorted({each.path for result in found for each in result.metadata_list})
+
+
+def _quoted(pattern: str) -> str:
+    """Return `pattern` with the folders and the file in it quoted that exist by just these names."""
+    parts = pattern.split("/")
+    quoted = [re.sub(r"([*?[])", r"[\1]", part) for part in parts]
+    for k, part in enumerate(parts):
+        if quoted[k] != part and not FileSystems.exists("/".join(parts[: k + 1])):
+            return "/".join([*quoted[:k], *parts[k:]])
+    return "/".join(quoted)
 
 
 def _read(path: str) -> str:

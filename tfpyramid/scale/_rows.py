@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import tensorflow as tf
 
-from tfpyramid.scale._predictor import Row
+from tfpyramid.scale._predictor import DeadLetter, Row
 
 # By name the dtype of a column, and whether a cell is an array of one axis.
 Columns = Mapping[str, tuple[tf.DType, bool]]
@@ -21,6 +22,9 @@ DEAD_LETTERS: Columns = {"file": (tf.string, False), "reason": (tf.string, False
 
 # What a row group of Parquet may hold in memory.
 _NUMBERS = 2**22
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\(x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 
 _HALVES = (tf.float16, tf.bfloat16)
 
@@ -43,9 +47,30 @@ def columns_of(outputs: Mapping[str, tf.DType]) -> Columns:
     return columns
 
 
+def name_of(file: str) -> str:
+    """Return the name of a file as text in UTF-8, with each other byte, a surrogate in Python, as `\\x` and two digits.
+
+    Different names stay different: backslashes are doubled in names that have such a byte, or look as if they had.
+    """
+    if not _SURROGATES.search(file) and not _ESCAPED.search(file):
+        return file
+    return _SURROGATES.sub(_escape, file.replace("\\", r"\\"))
+
+
+def _escape(surrogate: re.Match[str]) -> str:
+    code = ord(surrogate[0])
+    # The first are those of `os.fsdecode`; others are legal in names of Windows.
+    return rf"\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else rf"\u{code:04x}"
+
+
+def letter_of(letter: DeadLetter) -> dict[str, Any]:
+    """Return the cells of a dead letter, by column."""
+    return {"file": name_of(letter.file), "reason": _SURROGATES.sub(_escape, letter.reason)}
+
+
 def cells_of(row: Row) -> dict[str, Any]:
     """Return the cells of an answer, by column."""
-    cells: dict[str, Any] = {"file": row.file, "height": row.size[0], "width": row.size[1]}
+    cells: dict[str, Any] = {"file": name_of(row.file), "height": row.size[0], "width": row.size[1]}
     for name, values in row.answers.items():
         halved = values.dtype in [dtype.as_numpy_dtype for dtype in _HALVES]
         cells[name] = (values.astype(np.float32) if halved else values).ravel()

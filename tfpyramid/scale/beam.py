@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,17 @@ class PredictImages(beam.PTransform):
         have the columns `file`; `height` and `width` of the image in the file; and for each output of the model its
         numbers as a list, row-major, and their shape as another, `<output>/shape`. Half precision is widened to
         float32. TFRecord holds `tf.train.Example`, which has no float64, and no whole numbers but int64. Rows of dead
-        letters have `file` and `reason`. The order of rows in a part is that in which batches became full.
+        letters have `file` and `reason`. A byte of a file's name that is not UTF-8 is written as in Python,
+        "caf\\xe9.png"; the backslashes of such a name, and of one that only looks so, are doubled. The order of rows in
+        a part is that in which batches became full.
 
         Counters in the namespace "tfpyramid" tell "images", "dead_letters" and "models_loaded"; the logger "tfpyramid"
         tells of each part.
 
     Args:
         file_pattern: which files, as Beam has it: "photographs/*.jpg", or with "**" for folders within; local, or of
-            any file system that Beam knows.
+            any file system that Beam knows. A name in which "*", "?" or "[" are ordinary characters is a name if a file
+            or a folder has it: "br[1].png" is that file if it exists, else "br1.png". A list may hold several.
         model: path of a SavedModel, or of a folder of versions, that workers can read.
         output: the folder to write to: empty, or not there, or what the same call has begun.
         signature: which of the model's; it must take one input, a batch of images, of floating point or uint8.
@@ -89,7 +92,7 @@ class PredictImages(beam.PTransform):
 
     def __init__(
         self,
-        file_pattern: str,
+        file_pattern: str | Path | Sequence[str | Path],
         *,
         model: str | Path,
         output: str | Path,
@@ -101,15 +104,15 @@ class PredictImages(beam.PTransform):
         max_pixels: int = 2**27,
     ) -> None:
         super().__init__()
-        self._file_pattern = _job.absolute(file_pattern)
+        self._file_pattern = _job.patterns(file_pattern)
         self._files_per_part = _checks.integer("files_per_part", files_per_part, 1)
         file_format = _checks.one_of("file_format", file_format, _rows.WRITERS)
         batch_size = _checks.integer("batch_size", batch_size, 1)
         max_pixels = _checks.integer("max_pixels", max_pixels, 1, "of an image")
         if not isinstance(pixels, Pixels):
             raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
-        path = resolve(_job.absolute(model))
-        job = _job.Job(_job.absolute(output), file_format)
+        path = resolve(_job.absolute("model", model))
+        job = _job.Job(_job.absolute("output", output), file_format)
         self._predict = _PredictPart(job, (path, signature, pixels, batch_size, max_pixels))
         # Before thousands of workers do, and fail.
         _rows.columns_of(Predictor(*self._predict.arguments).outputs)
@@ -168,7 +171,7 @@ class _PredictPart(beam.DoFn):
                     if isinstance(answer, Row):
                         write_row(_rows.cells_of(answer))
                     else:
-                        write_dead_letter(answer._asdict())
+                        write_dead_letter(_rows.letter_of(answer))
         _count("images", counts[Row])
         _count("dead_letters", counts[DeadLetter])
         _job.log.info("Part %d of %d: %d images, %d dead letters", part.number + 1, part.total, *counts.values())

@@ -1,10 +1,13 @@
 /* Ask a SavedModel in C, with no Python: by the loader that TensorFlow Serving uses.
 
-       predict SAVED_MODEL NAME DTYPE SHAPE FILE [NAME DTYPE SHAPE FILE ...] -- NAME FILE [NAME FILE ...]
+       predict SAVED_MODEL SIGNATURE NAME DTYPE SHAPE FILE [NAME DTYPE SHAPE FILE ...] -- NAME FILE [NAME FILE ...]
 
-   Before "--" are the inputs: a tensor's name, float32 or int32, its shape as 1x33x47x3, and a file of its raw values.
-   Behind it are the outputs: a tensor's name, and the file to write its raw values to; its type and shape are printed.
-   The names are those that `saved_model_cli show --dir SAVED_MODEL --all` prints, such as serving_default_image:0. */
+   SIGNATURE is one of the model's, such as serving_default, and each NAME is that of one of its inputs or outputs.
+   Before "--" are the inputs: a name, float32 or int32, the shape as 1x33x47x3, and a file of the raw values.
+   After it are the outputs: a name, and the file to write the raw values to; type and shape are printed.
+
+   Which tensor of the graph has which name is read from the signature: the loader returns it as a protocol buffer, of
+   which the few fields are read here that lead to the tensors' names. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +28,51 @@ static void fail(const char *format, ...) {
   exit(1);
 }
 
+/* The bytes of a protocol buffer's message that are not read yet. */
+typedef struct {
+  const unsigned char *at, *end;
+} Message;
+
+static uint64_t read_varint(Message *message) {
+  uint64_t value = 0;
+  for (int shift = 0; message->at < message->end && shift < 64; shift += 7) {
+    unsigned char byte = *message->at++;
+    value |= (uint64_t)(byte & 127) << shift;
+    if (byte < 128) return value;
+  }
+  fail("the signatures of the model cannot be read");
+  return 0;
+}
+
+/* Find the next field of this number that is a string or a message; return whether there is one. */
+static int next_field(Message *message, int number, Message *field) {
+  while (message->at < message->end) {
+    uint64_t tag = read_varint(message), type = tag & 7, size = 0;
+    if (type == 0) read_varint(message);
+    else size = type == 1 ? 8 : type == 5 ? 4 : type == 2 ? read_varint(message) : UINT64_MAX;
+    if (size > (uint64_t)(message->end - message->at)) fail("the signatures of the model cannot be read");
+    *field = (Message){message->at, message->at + size};
+    message->at += size;
+    if (type == 2 && tag >> 3 == (uint64_t)number) return 1;
+  }
+  return 0;
+}
+
+/* Find the value of a key in the map that is a field of this number; `what` is what the key names. */
+static Message value_of(Message message, int number, const char *key, const char *what) {
+  char keys[1024] = "";
+  for (Message entry, name, value; next_field(&message, number, &entry);) {
+    Message again = entry;
+    if (!next_field(&entry, 1, &name) || !next_field(&again, 2, &value)) continue;
+    const int length = (int)(name.end - name.at);
+    if ((size_t)length == strlen(key) && memcmp(name.at, key, length) == 0) return value;
+    const size_t used = strlen(keys);
+    snprintf(keys + used, sizeof keys - used, " %.*s", length, (const char *)name.at);
+  }
+  fail("no %s %s in the model, but:%s", what, key, keys);
+  return message;
+}
+
 /* Return the tensor of a graph that is named OPERATION:INDEX. */
 static TF_Output find(TF_Graph *graph, const char *name) {
   char operation[512];
@@ -33,6 +81,16 @@ static TF_Output find(TF_Graph *graph, const char *name) {
   TF_Output found = {TF_GraphOperationByName(graph, operation), index};
   if (found.oper == NULL || index < 0 || index >= TF_OperationNumOutputs(found.oper)) fail("no tensor %s in the model", name);
   return found;
+}
+
+/* Return the input or output, the field of this number, that has a name in a signature. */
+static TF_Output named(TF_Graph *graph, Message signature, int number, const char *name, const char *what) {
+  Message info = value_of(signature, number, name, what), tensor;
+  char text[512];
+  if (!next_field(&info, 1, &tensor) || tensor.end - tensor.at >= (long)sizeof text) fail("the %s %s is no single tensor", what, name);
+  memcpy(text, tensor.at, tensor.end - tensor.at);
+  text[tensor.end - tensor.at] = '\0';
+  return find(graph, text);
 }
 
 /* Return a tensor with the raw values of a file, which must be as long as the shape says. */
@@ -70,34 +128,39 @@ static void write_tensor(const char *name, const TF_Tensor *tensor, const char *
 }
 
 int main(int count, char **words) {
-  int inputs = 0, outputs = 0, at = 2;
+  int inputs = 0, outputs = 0, at = 3;
   TF_Output sources[MOST], targets[MOST];
   TF_Tensor *given[MOST], *answers[MOST] = {NULL};
-  if (count < 2) fail("usage: predict SAVED_MODEL NAME DTYPE SHAPE FILE ... -- NAME FILE ...");
+  if (count < 3) fail("usage: predict SAVED_MODEL SIGNATURE NAME DTYPE SHAPE FILE ... -- NAME FILE ...");
   TF_Status *status = TF_NewStatus();
   TF_Graph *graph = TF_NewGraph();
   TF_SessionOptions *options = TF_NewSessionOptions();
   const char *tags[] = {"serve"};
-  TF_Session *session = TF_LoadSessionFromSavedModel(options, NULL, words[1], tags, 1, graph, NULL, status);
+  TF_Buffer *definition = TF_NewBuffer();
+  TF_Session *session = TF_LoadSessionFromSavedModel(options, NULL, words[1], tags, 1, graph, definition, status);
   if (TF_GetCode(status) != TF_OK) fail("cannot load %s: %s", words[1], TF_Message(status));
+  const unsigned char *bytes = definition->data;
+  /* MetaGraphDef.signature_def is field 5, SignatureDef.inputs and .outputs are 1 and 2, TensorInfo.name is 1. */
+  Message signature = value_of((Message){bytes, bytes + definition->length}, 5, words[2], "signature");
 
   for (; at < count && strcmp(words[at], "--") != 0; at += 4, inputs++) {
     if (at + 3 >= count || inputs == MOST) fail("an input must be NAME DTYPE SHAPE FILE, at most %d of them", MOST);
-    sources[inputs] = find(graph, words[at]);
+    sources[inputs] = named(graph, signature, 1, words[at], "input");
     given[inputs] = read_tensor(words[at + 1], words[at + 2], words[at + 3]);
   }
   const int first = ++at;
   for (; at < count; at += 2, outputs++) {
     if (at + 1 >= count || outputs == MOST) fail("an output must be NAME FILE, at most %d of them", MOST);
-    targets[outputs] = find(graph, words[at]);
+    targets[outputs] = named(graph, signature, 2, words[at], "output");
   }
-  if (outputs == 0) fail("there must be an output behind --");
+  if (outputs == 0) fail("there must be an output after --");
   TF_SessionRun(session, NULL, sources, given, inputs, targets, answers, outputs, NULL, 0, NULL, status);
   if (TF_GetCode(status) != TF_OK) fail("cannot run: %s", TF_Message(status));
   for (int k = 0; k < outputs; k++) write_tensor(words[first + 2 * k], answers[k], words[first + 2 * k + 1]);
 
   for (int k = 0; k < inputs; k++) TF_DeleteTensor(given[k]);
   for (int k = 0; k < outputs; k++) TF_DeleteTensor(answers[k]);
+  TF_DeleteBuffer(definition);
   TF_CloseSession(session, status);
   TF_DeleteSession(session, status);
   TF_DeleteSessionOptions(options);

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import NO_AUTOCAST, keras, register
+from tfpyramid.layers._base import as_called
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, straight_through
@@ -99,12 +100,15 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
         glorot = keras.initializers.GlorotUniform()
-        self.squeeze_kernel = self.add_weight(name="squeeze_kernel", shape=(channels, units), initializer=glorot)
-        self.squeeze_bias = self.add_weight(name="squeeze_bias", shape=(units,), initializer="zeros")
-        self.excite_kernel = self.add_weight(name="excite_kernel", shape=(units, channels), initializer="zeros")
-        self.excite_bias = self.add_weight(
-            name="excite_bias", shape=(channels,), initializer=keras.initializers.Constant(OPEN)
-        )
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `gates` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.squeeze_kernel = add_weight("squeeze_kernel", (channels, units), glorot)
+        self.squeeze_bias = add_weight("squeeze_bias", (units,))
+        self.excite_kernel = add_weight("excite_kernel", (units, channels))
+        self.excite_bias = add_weight("excite_bias", (channels,), keras.initializers.Constant(OPEN))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 
@@ -113,6 +117,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         level = convolution.conv_down(gated, tf.convert_to_tensor(self.kernel), self.strides, border=self.border)
         return level if self.bias is None else level + tf.convert_to_tensor(self.bias)
 
+    @as_called
     def gates(self, images: tf.Tensor) -> tf.Tensor:
         """Return [batch, channels], what each channel of these images is multiplied with."""
         # In float32 at least: whether a gate opens must not depend on the rounding of halves.

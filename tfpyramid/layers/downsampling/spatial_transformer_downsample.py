@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, register
+from tfpyramid._compat import NO_AUTOCAST, keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
 
 
@@ -21,8 +21,8 @@ class SpatialTransformerDownsample2D(ImageLayer):
     Equation:
         `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`: the matrix M and the offsets
         d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
-        `area_resize(relu(conv_down(x, u) + b), grid_size)` for a learned 3 by 3 kernel u, divided by the number of its
-        entries. With `hard=True`, forward:
+        `area_resize(relu(conv_down(x, u, 2) + b), grid_size)`, divided by the number of its entries, for a learned 3 by
+        3 kernel u at stride 2 with the border "reflect". With `hard=True`, forward:
         `y[p] = x[round(q[p])]`, of two equally near pixels the first; backward: the gradient of the bilinear sample.
 
     Convention:
@@ -102,12 +102,15 @@ class SpatialTransformerDownsample2D(ImageLayer):
         glorot = keras.initializers.GlorotUniform()
         cells = self.grid_size**2
         numbers = 6 * self.affine + 2 * cells * self.offsets
-        self.features_kernel = self.add_weight(
-            name="features_kernel", shape=(3, 3, channels, self.filters), initializer=glorot
-        )
-        self.features_bias = self.add_weight(name="features_bias", shape=(self.filters,), initializer="zeros")
-        self.map_kernel = self.add_weight(name="map_kernel", shape=(cells * self.filters, numbers), initializer="zeros")
-        self.map_bias = self.add_weight(name="map_bias", shape=(numbers,), initializer="zeros")
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `points` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.features_kernel = add_weight("features_kernel", (3, 3, channels, self.filters), glorot)
+        self.features_bias = add_weight("features_bias", (self.filters,))
+        self.map_kernel = add_weight("map_kernel", (cells * self.filters, numbers))
+        self.map_bias = add_weight("map_bias", (numbers,))
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -119,6 +122,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
             level = straight_through.surrogate_st(pixels, level)
         return level
 
+    @as_called
     def points(self, images: tf.Tensor) -> tf.Tensor:
         """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
         # Positions need the digits: a half-precision 1000.4 is 1000.5. So the network that predicts them has them too.

@@ -27,10 +27,11 @@ class SpectralDownsample2D(LearnedStrides):
 
     Convention:
         Output sample i sits at i n / m of the input, n and m the sides of input and output; the border is periodic; DC
-        gain is 1. The gradient of the strides is that of the mask: the size of the output, which follows the strides in
-        steps, has none. A side shorter than twice its stride, or of 1, gives it no gradient. A hard crop hears from the
-        frequencies that it keeps alone, and learns to drop more easily than to keep: start it with strides that are too
-        small.
+        gain is 1. Untrained, the layer is that low-pass: with the slope of its mask, which weakens the frequencies just
+        below the cut, or with `hard=True` the plain crop. The gradient of the strides is that of the mask: the size of
+        the output, which follows the strides in steps, has none. A side shorter than twice its stride, or of 1, gives
+        it no gradient. A hard crop hears from the frequencies that it keeps alone, and learns to drop more easily than
+        to keep: start it with strides that are too small.
 
     Args:
         initial_strides: (s_y, s_x), or a number for both, of at least 1.

@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, resample
 
 
-class AlignedLayer(ImageLayer):
+class AlignedLayer(TakesLevels, ImageLayer):
     """Holds `target_level`, `scale_factor`, `interpolation` and `phase`, checked and in the configuration."""
 
     def __init__(

@@ -9,14 +9,14 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import fusion, kernels, resample
 
 
 @register
-class FeaturePyramid(ImageLayer):
+class FeaturePyramid(TakesLevels, ImageLayer):
     """Levels that each know what the coarser ones saw: the feature pyramid network (FPN) behind a backbone.
 
     Equation:
@@ -53,7 +53,8 @@ class FeaturePyramid(ImageLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of [batch, height, width, channels], finest first; any sides of at least 1, known or not, any channels.
+        A list or dict of [batch, height, width, channels], finest first; any sides of at least 1, known or not, any
+        channels.
 
     Output shape:
         A list of [batch, height, width, filters], finest first, and `extra_levels` coarser ones behind.

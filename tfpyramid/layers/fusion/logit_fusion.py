@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers._base import BaseLayer
+from tfpyramid.layers._base import TakesLevels
 from tfpyramid.ops import logits as fusion
 
 
 @register
-class LogitFusion(BaseLayer):
+class LogitFusion(TakesLevels):
     """One answer from the logits that a network gives at every level of a pyramid.
 
     Equation:
@@ -31,7 +31,7 @@ class LogitFusion(BaseLayer):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        A list of [batch, classes], floating point, one for each level.
+        A list or dict of [batch, classes], floating point, one for each level.
 
     Output shape:
         [batch, classes].

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, track_list
-from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone, output_shape
+from tfpyramid.layers._base import ImageLayer, TakesLevels, call_layer, check_layer, clone, output_shape
 
 
 @register
-class PerLevel(ImageLayer):
+class PerLevel(TakesLevels, ImageLayer):
     """A layer at each level of a pyramid: what `keras.layers.TimeDistributed` is to time.
 
     Equation:
@@ -31,10 +31,11 @@ class PerLevel(ImageLayer):
         `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
 
     Input shape:
-        A list of [batch, height, width, channels], floating point; any sides, known or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not.
 
     Output shape:
-        A list of what `layer` makes of each.
+        A list of what `layer` makes of each. As outputs of a model its levels have one name: return a dict of them for
+        losses and metrics that are named apart, `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

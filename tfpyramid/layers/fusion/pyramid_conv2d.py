@@ -37,7 +37,8 @@ class PyramidConv2D(PerLevel):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of [batch, height, width, channels], floating point; any sides of at least 1, known or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point; any sides of at least 1, known
+        or not.
 
     Output shape:
         A list of [batch, height, width, filters].

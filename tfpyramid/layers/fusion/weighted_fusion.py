@@ -19,6 +19,7 @@ class WeightedFusion(AlignedLayer):
     Equation:
         `y = sum_k w[k] align(x[k])`, with one learned number v[k] for each level:
         "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`, v starts at 1;
+        "softplus_normalized": `w[k] = softplus(v[k]) / sum_j softplus(v[j])`, v starts at 1;
         "softmax": `w = softmax(v / T)`, T the temperature, v starts at 0; "sum": `w = v`, v starts at 1.
         With `per_channel=True` v[k], and so w[k], is a vector: a number for each channel, normalised over the levels.
         With `hard=True`, forward: the level of the largest weight alone, per channel that of each channel; backward:
@@ -26,13 +27,16 @@ class WeightedFusion(AlignedLayer):
 
     Convention:
         The temperature is that of "softmax": towards 0 its weights tend to one level, soft, and its surrogate gradient
-        to that of the choice, hard. Scaling v leaves "fast_normalized" as it was and scales "sum", so those two have no
-        temperature and refuse any but 1. A level whose weight is 0 is not read, so its NaN and infinities do not reach
-        the result; the gradient of the weights reads every level.
-        Levels are aligned as in `UpsampleConcat`, which also says what sizes they may have.
+        to that of the choice, hard. The other methods have no temperature and refuse any but 1. A level whose weight
+        is 0 is not read, so its NaN and infinities do not reach the result; the gradient of the weights reads every
+        level. Levels are aligned as in `UpsampleConcat`, which also says what sizes they may have.
+
+        The published "fast_normalized" can stop learning: where every v[k] is negative, the output and the gradient are
+        0 and stay 0, for each channel separately with `per_channel`. "softplus_normalized" has a gradient for every v,
+        so training recovers; its weights also start equal, and sum to 1.
 
     Args:
-        method: "fast_normalized", "softmax" or "sum".
+        method: "fast_normalized", "softplus_normalized", "softmax" or "sum".
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
         scale_factor: ratio of a level's sides to those of the next, greater than 1, or None, as in `UpsampleConcat`.
         interpolation: "bilinear" or "nearest".
@@ -45,7 +49,8 @@ class WeightedFusion(AlignedLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of [batch, height, width, channels], finest first; any sides of at least 1, known or not, equal channels.
+        A list or dict of [batch, height, width, channels], finest first; any sides of at least 1, known or not, equal
+        channels.
 
     Output shape:
         [batch, target height, target width, channels].

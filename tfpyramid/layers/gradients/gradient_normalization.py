@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import BaseLayer
+from tfpyramid.layers._base import TakesLevels
 from tfpyramid.ops import gradients
 
 
 @register
-class GradientNormalization(BaseLayer):
+class GradientNormalization(TakesLevels):
     """Pass a tensor or levels on, and bring the gradient that comes back to a given length, level by level.
 
     Equation:
@@ -32,7 +33,7 @@ class GradientNormalization(BaseLayer):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        Any, or a list of any (levels), floating point; for "sample" the first axis is the batch.
+        Any, or a list or dict of any (levels), floating point; for "sample" the first axis is the batch.
 
     Output shape:
         The same.
@@ -74,6 +75,7 @@ class GradientNormalization(BaseLayer):
         return super().compute_output_spec(inputs, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        input_shape = _checks.level_list(input_shape) if isinstance(input_shape, Mapping) else input_shape
         # A list of shapes, or one shape, which some Keras passes as a list of numbers.
         if isinstance(input_shape, (list, tuple)) and any(
             isinstance(s, (list, tuple, tf.TensorShape)) for s in input_shape

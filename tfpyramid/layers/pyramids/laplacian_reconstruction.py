@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
+from tfpyramid.layers._base import TakesLevels
 from tfpyramid.layers.pyramids._step import StepLayer
 from tfpyramid.ops import pyramid
 
 
 @register
-class LaplacianReconstruction(StepLayer):
+class LaplacianReconstruction(TakesLevels, StepLayer):
     """Images from their Laplacian pyramid: the exact inverse of `LaplacianPyramid` of the same arguments.
 
     Equation:
@@ -26,8 +27,8 @@ class LaplacianReconstruction(StepLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side n before
-        it: sides that are rounded down are refused.
+        A list or dict of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side n
+        before it: sides that are rounded down are refused.
 
     Output shape:
         That of the first level.

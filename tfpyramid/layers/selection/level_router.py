@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple, track_list
-from tfpyramid.layers._base import BaseLayer, call_layer, check_layer, output_dtype, output_shape
+from tfpyramid.layers._base import TakesLevels, call_layer, check_layer, output_dtype, output_shape
 from tfpyramid.ops import routing
 
 
 @register
-class LevelRouter(BaseLayer):
+class LevelRouter(TakesLevels):
     """Features of each sample by the encoder of its level: of all levels in training, of the chosen one at inference.
 
     Equation:
@@ -41,8 +41,8 @@ class LevelRouter(BaseLayer):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        A list: the levels, each [batch, height, width, channels], floating point, or the images alone for a `pyramid`;
-        and behind them the weights, [batch, levels], of a selector.
+        A list or dict: the levels, each [batch, height, width, channels], floating point, or the images alone for a
+        `pyramid`; and after them the weights, [batch, levels], of a selector.
 
     Output shape:
         What the encoders make of a level.
@@ -107,6 +107,7 @@ class LevelRouter(BaseLayer):
 
     def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
         """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
+        levels = tuple(tf.convert_to_tensor(level) for level in levels)
         if self.pyramid is not None:
             levels = self.pyramid(*levels)
         return [call_layer(encode, level, self._feature_dtype) for encode, level in zip(self.encoders, levels)]
@@ -130,7 +131,7 @@ class LevelRouter(BaseLayer):
 
     def _shapes(self, input_shape: Any) -> tuple[list[_checks.ImageShape], tuple[int | None, ...]]:
         """Return the shapes of the levels and of the features, checked."""
-        *shapes, weights = [shape_tuple(shape) for shape in input_shape]
+        *shapes, weights = [shape_tuple(shape) for shape in _checks.level_list(input_shape, "inputs")]
         routing.check_weights(weights, len(self.encoders))
         if self.pyramid is not None and len(shapes) != 1:
             raise ValueError(f"`inputs` must be [images, weights], for a `pyramid`. Received: {len(shapes) + 1} inputs")

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
-from tfpyramid.layers._base import BaseLayer
+from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
+from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import convolution, routing, straight_through
 
 OBJECTIVES = ("softmax", "gumbel", "value")
@@ -97,12 +97,15 @@ class QueryLevelSelector(BaseLayer):
     def build(self, input_shape: Any) -> None:
         size = sum(shape[1] or 0 for shape in _vector_shapes(input_shape))
         glorot = keras.initializers.GlorotUniform()
-        self.hidden_kernel = self.add_weight(name="hidden_kernel", shape=(size, self.units), initializer=glorot)
-        self.hidden_bias = self.add_weight(name="hidden_bias", shape=(self.units,), initializer="zeros")
-        self.logits_kernel = self.add_weight(
-            name="logits_kernel", shape=(self.units, self.num_levels), initializer="zeros"
-        )
-        self.logits_bias = self.add_weight(name="logits_bias", shape=(self.num_levels,), initializer="zeros")
+
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
+            # Not rounded to halves in `call`, so that `level_logits` are the same outside of it.
+            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
+
+        self.hidden_kernel = add_weight("hidden_kernel", (size, self.units), glorot)
+        self.hidden_bias = add_weight("hidden_bias", (self.units,))
+        self.logits_kernel = add_weight("logits_kernel", (self.units, self.num_levels))
+        self.logits_bias = add_weight("logits_bias", (self.num_levels,))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         self.cost_weight = self.add_parameter("cost_weight", self.initial_cost_weight, trainable=False)
         super().build(input_shape)
@@ -119,7 +122,7 @@ class QueryLevelSelector(BaseLayer):
 
     def choose(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the weights at inference, one-hot, for `level_logits`."""
-        return straight_through.one_hot_st(self._scores(logits), self.temperature)
+        return straight_through.one_hot_st(self._scores(tf.convert_to_tensor(logits)), self.temperature)
 
     def report_cost(self, weights: tf.Tensor) -> tf.Tensor:
         """Return the mean cost of weights [batch, num_levels], and add it to the metric."""
@@ -127,6 +130,7 @@ class QueryLevelSelector(BaseLayer):
         self._cost.update_state(tf.stop_gradient(cost))
         return cost
 
+    @as_called
     def level_logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
