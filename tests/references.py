@@ -112,6 +112,12 @@ def pyr_up(x, output_size, scale_factor=2.0, kernel=None, border="reflect"):
     return x
 
 
+def finer_places(count, scale_factor, phase, steps):
+    """Return where the samples of a level lie in one that is coarser by some steps."""
+    offset = sum(phase * scale_factor**k for k in range(steps))
+    return (np.arange(count) - offset) / float(fraction(scale_factor**steps))
+
+
 def gaussian_pyramid(x, num_levels, upsampled_levels=0, **step):
     levels = [x]
     for j in range(1, upsampled_levels + 1):
@@ -119,10 +125,8 @@ def gaussian_pyramid(x, num_levels, upsampled_levels=0, **step):
         for axis in (1, 2):
             # The largest side of which that of the level below is the next.
             side = max(n for n in range(9 * x.shape[axis]) if level_side(n, **step) == levels[0].shape[axis])
-            positions, factor = np.arange(side), float(fraction(step["scale_factor"]))
-            # Level by level, from the finest: each sample of a level lies at i * factor + phase of the finer one.
-            for _ in range(j):
-                positions = (positions - phase_of(step.get("kernel"), step["scale_factor"])) / factor
+            offset = phase_of(step.get("kernel"), step["scale_factor"])
+            positions = finer_places(side, step["scale_factor"], offset, j)
             finer = along(lambda line: np.interp(positions, np.arange(line.shape[0]), line), finer, axis)
         levels.insert(0, finer)
     while len(levels) < num_levels if num_levels else min(levels[-1].shape[1:3]) > 1:
@@ -258,9 +262,7 @@ def align(levels, target=0, scale_factor=2.0, interpolation="bilinear", phase=(0
             if scale_factor is None:
                 positions = (np.arange(length) + 0.5) * level.shape[axis] / length - 0.5
             else:
-                positions = np.arange(length)
-                for _ in range(target, k):
-                    positions = (positions - offset) / float(fraction(scale_factor))
+                positions = finer_places(length, scale_factor, offset, k - target)
             samples = np.arange(level.shape[axis])
             if interpolation == "bilinear":
                 level = along(lambda line: np.interp(positions, samples, line), level, axis)

@@ -151,9 +151,9 @@ def resize_by(
         `y[p] = x((p + 1/2) size / output_size - 1/2)`.
 
     Convention:
-        Input sample i sits at i * scale_factor + phase of the output. Beyond the first and the last sample the image is
-        constant. "nearest" takes the nearer sample, and the first of two equally near ones; at factor 2 and the phases
-        0 and 1/2 that is `keras.layers.UpSampling2D`.
+        Input sample i sits at i * scale_factor + phase of the output; the factor stands for a fraction, as in
+        `pyr_down`. Beyond the first and the last sample the image is constant. "nearest" takes the nearer sample, and
+        the first of two equally near ones; at factor 2 and the phases 0 and 1/2 that is `keras.layers.UpSampling2D`.
         A level of `pyr_down` has the phase of its kernel, `ops.phase`: 0 for the default, and 1/2 for an even number of
         taps. `scale_factor=None` is for samples that lie mid-cell: those of `bilinear_down`, `tf.image.resize` and
         OpenCV's `resize`, whatever the two sizes. For an even number of taps at factor 2 it is right on even sides
