@@ -65,7 +65,7 @@ def write_ome_zarr(
         kind: "image", or "labels" for numbers of objects, of which there is no mean: each level takes every
             scale_factor-th row and column of the one before, exactly, for all integers.
         laplacian: write the residuals, and last the low-pass.
-        scale_factor: a whole number of at least 2.
+        scale_factor: a whole number from 2 to 256.
         kernel: prefilter taps, as in `ops.pyr_down`, but no tensor; None for labels.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         tile_size: rows and columns of a chunk of the store, and of what is computed at once.

@@ -19,6 +19,9 @@ from tfpyramid.scale import _dtypes, _windows
 # Rows that are computed at once, which bounds memory where tiles are large, and is as fast: less leaves the caches.
 _STRIP = 256
 
+# A window is so many times as wide and as high as a tile, and a few samples of a level at least.
+_LARGEST_STEP = 256
+
 # A window of fewer numbers than this is not worth a graph of its own.
 _TRACED = 2**18
 
@@ -87,7 +90,7 @@ def pyr_down_tiles(
         image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, with `shape`,
             `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile opens by `aszarr`.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
-        scale_factor: a whole number from 2 to 1024.
+        scale_factor: a whole number from 2 to 256.
         kernel: prefilter taps, as in `ops.pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         dtype: of the tiles; None means that of the image. A floating dtype is for values that are not rounded.
@@ -136,7 +139,7 @@ def pyr_up_tiles(
         image: as in `pyr_down_tiles`.
         output_size: (height, width) of the result; ceil(output_size / scale_factor) must be the image's.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
-        scale_factor: a whole number from 2 to 1024.
+        scale_factor: a whole number from 2 to 256.
         kernel: prefilter taps, as in `ops.pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         dtype: as in `pyr_down_tiles`.
@@ -207,7 +210,7 @@ def _step(
     """Return the factor, the taps, and a step by them in one direction, of a window in memory to another dtype."""
     check_image(image)
     meaning = "the ratio of a level's sides to those of the next"
-    factor = _checks.integer("scale_factor", scale_factor, 2, meaning, maximum=_checks.LARGEST)
+    factor = _checks.integer("scale_factor", scale_factor, 2, meaning, maximum=_LARGEST_STEP)
     borders.check(border)
     dtype = _dtypes.working_dtype(image)
     taps = kernels.taps_of(kernel, factor, tf.as_dtype(dtype)).numpy()
