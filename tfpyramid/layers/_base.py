@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, keras, shape_tuple
 from tfpyramid.ops import batches
 
@@ -105,7 +105,7 @@ class TakesLevels(BaseLayer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Before Keras takes it, which would sort the keys wherever it flattens the dict.
         if args and isinstance(args[0], Mapping):
-            args = (_checks.level_list(args[0]), *args[1:])
+            args = (_level_checks.level_list(args[0]), *args[1:])
         return super().__call__(*args, **kwargs)
 
 

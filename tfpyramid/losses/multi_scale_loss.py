@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import borders, kernels, resample
@@ -87,7 +87,7 @@ def multi_scale_loss(
         target, prediction = _pair(targets, predictions)
         target, steps = _brought(target, prediction, step)
         return decay**steps * _per_sample(compare, target, prediction)
-    predictions = _checks.level_list(predictions, "predictions")
+    predictions = _level_checks.level_list(predictions, "predictions")
     weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
     if own and len(targets) != len(predictions):
@@ -109,7 +109,9 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
             rule = f"`targets` must have the keys of the predictions, {keys}, if they are in a dict"
             raise ValueError(f"{rule}. Received: keys {list(targets)}")
         targets = [targets[key] for key in keys]
-    return targets, _checks.level_list(predictions, "predictions") if isinstance(predictions, Mapping) else predictions
+    if isinstance(predictions, Mapping):
+        predictions = _level_checks.level_list(predictions, "predictions")
+    return targets, predictions
 
 
 def _loss_function(loss: Any) -> Callable:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, kernels, resample
@@ -59,7 +59,7 @@ def pyramid_diversity_loss(
 def _check_pairs(shapes: Sequence[Sequence[int | None]]) -> None:
     if len(shapes) < 2:
         raise ValueError(f"`levels` must be at least two, to be compared. Received: {len(shapes)} level")
-    _checks.same_channels(shapes)
+    _level_checks.same_channels(shapes)
 
 
 def _cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -128,7 +128,7 @@ class PyramidDiversity(TakesLevels, ImageLayer):
         return list(levels)
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        shapes = _checks.level_shapes(input_shape)
+        shapes = _level_checks.level_shapes(input_shape)
         fusion.check_follow(shapes, self.scale_factor, cure="")
         _check_pairs(shapes)
         return list(shapes)

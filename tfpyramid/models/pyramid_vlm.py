@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
@@ -99,7 +99,7 @@ def pyramid_vlm(
         # cheapest border.
         downsample = LearnableDownsample2D(kernel_size=2, border="constant", name="downsample")
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
-    levels = _checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
+    levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     encoders = [_image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]
     selector = QueryLevelSelector(num_levels, objective=objective, cost_weight=cost_weight, seed=seed, name="selector")
     return PyramidVLM(

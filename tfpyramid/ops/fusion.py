@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import level_size, rounded_down
 from tfpyramid.ops import kernels, portable, resample, straight_through
 from tfpyramid.ops.convolution import working_dtype
@@ -53,7 +53,7 @@ def align_levels(
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
     phase = _checks.phase(phase, scale_factor)
-    levels = _checks.levels(levels, None)
+    levels = _level_checks.levels(levels, None)
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
     size = resample.sides(levels[target])
@@ -74,7 +74,7 @@ def align_levels(
 
 def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str = _STRETCH) -> list[tf.Tensor]:
     """Return levels whose sizes follow a factor: checked by Python where they are known, and else by the graph."""
-    levels = _checks.levels(levels, None)
+    levels = _level_checks.levels(levels, None)
     check_follow([level.shape for level in levels], scale_factor, cure)
     _assert_follow(levels, scale_factor)
     return levels
@@ -82,7 +82,7 @@ def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str
 
 def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, cure: str = _STRETCH) -> None:
     """Raise `ValueError` unless levels of these shapes follow the factor; `cure` says what takes others."""
-    _checks.level_sizes(shapes, scale_factor, cure=cure)
+    _level_checks.level_sizes(shapes, scale_factor, cure=cure)
 
 
 def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> None:
@@ -97,7 +97,7 @@ def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> N
     else:
         up, down = level_size(finer, scale_factor), rounded_down(finer, scale_factor)
         follow = (coarser == up) | (coarser == down)
-    tf.debugging.Assert(tf.reduce_all(follow), [_checks.level_rule(scale_factor) + ". Received: sides", sides])
+    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + ". Received: sides", sides])
 
 
 def check_target_level(target_level: object, num_levels: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid.ops.convolution import working_dtype
 
 METHODS = ("logsumexp", "max", "mean", "attention")
@@ -40,7 +40,7 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
         unseen scales, 2021, for the maximum and the mean over scales.
     """
     _checks.one_of("method", method, METHODS)
-    levels = [tf.convert_to_tensor(level) for level in _checks.level_list(logits, "logits")]
+    levels = [tf.convert_to_tensor(level) for level in _level_checks.level_list(logits, "logits")]
     for k, level in enumerate(levels):
         _checks.floating(f"logits[{k}]", level.dtype)
     check_shapes([level.shape for level in levels])

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import finer_size, level_size
 from tfpyramid.ops import borders, kernels, resample
 
@@ -136,8 +136,8 @@ def reconstruct(
     scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
     borders.check(border)
-    levels = _checks.levels(levels, scale_factor, exact=True)
-    _checks.same_channels([level.shape for level in levels])
+    levels = _level_checks.levels(levels, scale_factor, exact=True)
+    _level_checks.same_channels([level.shape for level in levels])
     x = levels[-1]
     for residual in reversed(levels[:-1]):
         size = resample.sides(residual)

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, resample
 
@@ -41,7 +41,7 @@ class AlignedLayer(TakesLevels, ImageLayer):
 
     def aligned_shapes(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         """Return the shapes of the levels at the size of the target level."""
-        shapes = _checks.level_shapes(input_shape)
+        shapes = _level_checks.level_shapes(input_shape)
         target = fusion.check_target_level(self.target_level, len(shapes))
         fusion.check_sizes(shapes, target, self.scale_factor)
         return [(*shapes[target][:3], shape[3]) for shape in shapes]

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.layers._base import ImageLayer, TakesLevels
@@ -121,7 +121,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         return PerLevel(normalise, share_weights=False, name=name, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
-        shapes = self.compute_output_shape(input_shape)[: len(_checks.level_shapes(input_shape))]
+        shapes = self.compute_output_shape(input_shape)[: len(_level_checks.level_shapes(input_shape))]
         self.lateral.build(input_shape)
         for part in (self.output_conv, self.lateral_norm, self.output_norm):
             if part is not None:
@@ -156,7 +156,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         return self.scale_factor or 2.0
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        shapes = _checks.level_shapes(input_shape)
+        shapes = _level_checks.level_shapes(input_shape)
         fusion.check_follow(shapes, self.scale_factor)
         outputs: list[tuple[int | None, ...]] = [(*shape[:3], self.filters) for shape in shapes]
         for _ in range(self.extra_levels):

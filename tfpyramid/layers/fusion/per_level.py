@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import ImageLayer, TakesLevels, call_layer, check_layer, clone, output_shape
 
@@ -53,9 +53,9 @@ class PerLevel(TakesLevels, ImageLayer):
         self.level_layers: list[keras.layers.Layer] = []
 
     def build(self, input_shape: Any) -> None:
-        shapes = _checks.level_shapes(input_shape)
+        shapes = _level_checks.level_shapes(input_shape)
         if self.share_weights:
-            _checks.same_channels(shapes, because="`share_weights` is True")
+            _level_checks.same_channels(shapes, because="`share_weights` is True")
         else:
             self.second_names = ("layer",)
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
@@ -69,7 +69,7 @@ class PerLevel(TakesLevels, ImageLayer):
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        return [output_shape(self.layer, shape) for shape in _checks.level_shapes(input_shape)]
+        return [output_shape(self.layer, shape) for shape in _level_checks.level_shapes(input_shape)]
 
     def _layers_of(self, levels: list) -> list[keras.layers.Layer]:
         layers = [self.layer] * len(levels) if self.share_weights else self.level_layers

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
 from tfpyramid.ops import fusion, portable
@@ -117,7 +117,7 @@ class WeightedFusion(AlignedLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         shapes = self.aligned_shapes(input_shape)
-        _checks.same_channels(shapes)
+        _level_checks.same_channels(shapes)
         return shapes[0]
 
     def get_config(self) -> dict[str, Any]:

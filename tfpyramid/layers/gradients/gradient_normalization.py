@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, shape_tuple
 from tfpyramid.layers._base import TakesLevels
 from tfpyramid.ops import gradients
@@ -75,7 +75,7 @@ class GradientNormalization(TakesLevels):
         return super().compute_output_spec(inputs, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        input_shape = _checks.level_list(input_shape) if isinstance(input_shape, Mapping) else input_shape
+        input_shape = _level_checks.level_list(input_shape) if isinstance(input_shape, Mapping) else input_shape
         # A list of shapes, or one shape, which some Keras passes as a list of numbers.
         if isinstance(input_shape, (list, tuple)) and any(
             isinstance(s, (list, tuple, tf.TensorShape)) for s in input_shape

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _level_checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import TakesLevels
 from tfpyramid.layers.pyramids._step import StepLayer
@@ -53,7 +53,7 @@ class LaplacianReconstruction(TakesLevels, StepLayer):
         return pyramid.reconstruct(levels, **self.step)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        shapes = _checks.level_shapes(input_shape)
-        _checks.level_sizes(shapes, self.scale_factor, exact=True)
-        _checks.same_channels(shapes)
+        shapes = _level_checks.level_shapes(input_shape)
+        _level_checks.level_sizes(shapes, self.scale_factor, exact=True)
+        _level_checks.same_channels(shapes)
         return shapes[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
@@ -109,7 +109,7 @@ class LearnablePyramid(ImageLayer):
         for downsample in self._steps():
             shapes.append(output_shape(downsample, shapes[-1]))
         if self.share_weights:
-            _checks.same_channels(shapes, because="`share_weights` is True")
+            _level_checks.same_channels(shapes, because="`share_weights` is True")
         return shapes
 
     def get_config(self) -> dict[str, Any]:

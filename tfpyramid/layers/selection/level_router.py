@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, shape_tuple, track_list
 from tfpyramid.layers._base import TakesLevels, call_layer, check_layer, output_dtype, output_shape
 from tfpyramid.ops import routing
@@ -131,11 +131,12 @@ class LevelRouter(TakesLevels):
 
     def _shapes(self, input_shape: Any) -> tuple[list[_checks.ImageShape], tuple[int | None, ...]]:
         """Return the shapes of the levels and of the features, checked."""
-        *shapes, weights = [shape_tuple(shape) for shape in _checks.level_list(input_shape, "inputs")]
+        *shapes, weights = [shape_tuple(shape) for shape in _level_checks.level_list(input_shape, "inputs")]
         routing.check_weights(weights, len(self.encoders))
         if self.pyramid is not None and len(shapes) != 1:
             raise ValueError(f"`inputs` must be [images, weights], for a `pyramid`. Received: {len(shapes) + 1} inputs")
-        levels = _checks.level_shapes(shapes if self.pyramid is None else self.pyramid.compute_output_shape(shapes[0]))
+        shapes = shapes if self.pyramid is None else self.pyramid.compute_output_shape(shapes[0])
+        levels = _level_checks.level_shapes(shapes)
         if len(levels) != len(self.encoders):
             raise ValueError(
                 f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
