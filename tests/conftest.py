@@ -1,6 +1,5 @@
 """Fixtures of the whole suite."""
 
-import ctypes
 import json
 import os
 import random
@@ -10,13 +9,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-
-# Memory that is allocated or freed is filled with a byte other than 0, here and in the processes that tests start, so
-# that what is read before it is written shows. Only glibc can.
-os.environ.setdefault("MALLOC_PERTURB_", "85")
-if hasattr(ctypes.CDLL(None), "mallopt"):
-    M_PERTURB = -6
-    ctypes.CDLL(None).mallopt(M_PERTURB, int(os.environ["MALLOC_PERTURB_"]))
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -29,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 def run(*command: object) -> str:
     """Run a program and return what it prints; what it says on failing is in the error."""
-    ended = subprocess.run([str(word) for word in command], env=QUIET, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run([str(word) for word in command], env=QUIET, capture_output=True, text=True, timeout=1800)
     assert ended.returncode == 0, f"{command[0]}: {ended.stderr[-2000:]}"
     return ended.stdout
 
@@ -108,7 +108,7 @@ def grpc(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]
             request.model_spec.name = "rows"
             for name, array in batch.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
-            outputs = stub.Predict(request, timeout=120).outputs
+            outputs = stub.Predict(request, timeout=600).outputs
             found.append({name: tf.make_ndarray(proto) for name, proto in outputs.items()})
     return found
 
@@ -119,7 +119,7 @@ def rest(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]
         for batch in batches:
             body = json.dumps({"instances": batch["image"].tolist()}).encode()
             url, header = f"http://{address}/v1/models/rows:predict", {"Content-Type": "application/json"}
-            with urllib.request.urlopen(urllib.request.Request(url, body, header), timeout=120) as response:
+            with urllib.request.urlopen(urllib.request.Request(url, body, header), timeout=600) as response:
                 predictions = json.load(response)["predictions"]
             found.append({name: np.float32([row[name] for row in predictions]) for name in predictions[0]})
     return found
