@@ -255,10 +255,10 @@ def align(levels, target=0, scale_factor=2.0, interpolation="bilinear", phase=(0
     for k, level in enumerate(levels):
         for _ in range(k, target):
             level = pyr_down(level, scale_factor, moved=phase[0])
-        level = level[:, : size[0], : size[1]]
+        if k <= target:
+            aligned.append(level[:, : size[0], : size[1]])
+            continue
         for axis, length, offset in zip((1, 2), size, phase):
-            if k <= target:
-                continue
             if scale_factor is None:
                 positions = (np.arange(length) + 0.5) * level.shape[axis] / length - 0.5
             else:

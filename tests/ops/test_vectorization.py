@@ -62,7 +62,7 @@ OWN_GRADIENT = {
     "surrogate_st": (lambda x: ops.surrogate_st(tf.constant(ROWS), x**2), [ROWS]),
 }
 ALL = {**SMOOTH, **{f"{name} with a gradient of its own": row for name, row in OWN_GRADIENT.items()}}
-NO_TENSORS = {"binomial", "box", "gaussian", "pixel_costs"}
+NO_TENSORS = {"binomial", "box", "gaussian", "phase", "pixel_costs"}
 
 
 def test_every_operation_that_has_a_gradient_is_in_a_table():
