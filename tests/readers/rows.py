@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tfpyramid import layers, losses
 from tfpyramid._compat import keras, write_saved_model
-from tfpyramid.export._endpoint import endpoint, input_specs, output_names
+from tfpyramid.export._endpoint import endpoint, input_specs
+from tfpyramid.export._names import output_names
 
 LEVELS = 3  # As many as an image has channels.
 SIZES = ((2, 16, 20), (1, 33, 47), (2, 24, 18))  # Batch, height, width.
