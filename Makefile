@@ -9,7 +9,7 @@ READERS_VENV ?= .venv-readers
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-addons test-crossing test-legacy test-readers test-nightly lint bench clean
+.PHONY: demo test test-all test-addons test-crossing test-legacy test-readers test-writers test-nightly lint bench clean
 
 demo: $(VENV)/.installed-examples
 	$(VENV)/bin/python examples/quickstart.py
@@ -43,9 +43,15 @@ test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,add
 test-readers: $(READERS_VENV)/.installed-readers
 	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
 
+# Processes that write are killed at random moments and race each other; then nothing is lost, and nothing is left behind.
+test-writers: $(VENV)/.installed-test
+	TFPYRAMID_WRITERS=1 $(VENV)/bin/python $(PYTEST) tests/writers
+
 # Thousands of random shapes, factors and borders; `make test` draws a few. About an hour.
 test-nightly: $(VENV)/.installed-test
 	$(VENV)/bin/python $(PYTEST) tests/test_properties.py --hypothesis-profile=nightly
+
+test-all: test lint test-legacy test-addons test-crossing test-readers test-writers test-nightly
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m flake8

@@ -19,6 +19,8 @@ from hypothesis import settings  # noqa: E402
 collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons.py"]
 # These need converters and servers, which `make test-readers` installs and asks for.
 collect_ignore += [] if "TFPYRAMID_READERS" in os.environ else ["readers"]
+# These kill and race processes for minutes; `make test-writers` asks for them.
+collect_ignore += [] if "TFPYRAMID_WRITERS" in os.environ else ["writers"]
 
 # The tests run side by side in as many processes as there are processors.
 tf.config.threading.set_inter_op_parallelism_threads(1)

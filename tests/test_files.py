@@ -1,0 +1,118 @@
+"""Locks and files that are whole or absent."""
+
+import os
+import threading
+
+import pytest
+
+from tfpyramid import _files
+
+OURS = "a lock of these tests\n"
+
+
+def test_one_lock_at_a_time(tmp_path):
+    path = tmp_path / "lock"
+    with _files.Lock(path, OURS) as lock:
+        assert lock.held
+        with pytest.raises(BlockingIOError):
+            _files.Lock(path, OURS)
+    with _files.Lock(path, OURS, create=False) as lock:
+        assert lock.held
+    assert path.read_text() == OURS
+
+
+def test_a_lock_that_is_not_there_is_made_only_if_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        _files.Lock(tmp_path / "lock", OURS, create=False)
+    with pytest.raises(FileNotFoundError):
+        _files.Lock(tmp_path / "missing" / "lock", OURS)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_was_planted_is_neither_followed_nor_changed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    planted = [tmp_path / name for name in ("link", "hard link", "folder", "other contents", "dangling", "pipe")]
+    planted[0].symlink_to(precious)
+    os.link(precious, planted[1])
+    planted[2].mkdir()
+    planted[3].write_text("other contents")
+    planted[4].symlink_to(tmp_path / "made by following")
+    os.mkfifo(planted[5])
+    for path in planted:
+        with pytest.raises(PermissionError, match=path.name):
+            _files.Lock(path, OURS)
+    assert precious.read_text() == "precious" and planted[3].read_text() == "other contents"
+    assert sorted(tmp_path.iterdir()) == sorted([precious, *planted])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_a_lock_of_another_user_is_refused(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text(OURS)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(PermissionError):
+        _files.Lock(path, OURS)
+
+
+def test_a_lock_that_was_renamed_meanwhile_is_not_taken(tmp_path, monkeypatch):
+    path, flock = tmp_path / "lock", _files._flock
+
+    def renamed_before(file):
+        monkeypatch.setattr(_files, "_flock", flock)
+        path.rename(tmp_path / "published")
+        return flock(file)
+
+    monkeypatch.setattr(_files, "_flock", renamed_before)
+    with _files.Lock(path, OURS):
+        assert path.exists()
+        with pytest.raises(BlockingIOError):
+            _files.Lock(path, OURS)
+
+
+def test_without_locks_nothing_is_held(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(_files.fcntl, "flock", no_locks)
+    with _files.Lock(tmp_path / "lock", OURS) as lock:
+        assert not lock.held
+
+
+def test_a_file_has_the_old_bytes_or_the_new_ones(tmp_path, monkeypatch):
+    path, linked = tmp_path / "file", tmp_path / "linked"
+    _files.write_whole(path, b"old")
+    linked.write_bytes(b"precious")
+    (tmp_path / ".file.new").symlink_to(linked)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _files.write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and linked.read_bytes() == b"precious"
+    _files.write_whole(path, b"new")
+    assert path.read_bytes() == b"new" and sorted(os.listdir(tmp_path)) == ["file", "linked"]
+
+
+def test_many_threads_and_one_lock(tmp_path):
+    holders, most = [], []
+
+    def hold():
+        for _ in range(200):
+            try:
+                with _files.Lock(tmp_path / "lock", OURS):
+                    holders.append(None)
+                    most.append(len(holders))
+                    holders.pop()
+            except BlockingIOError:
+                pass
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}

@@ -1,0 +1,85 @@
+"""Processes that write, killed at random moments or side by side.
+
+They are forked from a server that has imported TensorFlow and has not run it, so that a process starts in milliseconds.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.writers.preloaded"])
+
+HUNG = 600  # Seconds after which a process is ended: no machine is so busy.
+
+
+def start(function: Callable, *args: Any) -> multiprocessing.Process:
+    """Start `function(*args)` in a process, as the leader of a group to which its own children belong."""
+    process = CONTEXT.Process(target=_run, args=(function, args))
+    process.start()
+    return process
+
+
+def seconds(function: Callable, *args: Any) -> float:
+    """Return how long a process takes that nothing disturbs, and that must succeed."""
+    started = time.monotonic()
+    process = start(function, *args)
+    process.join(HUNG)
+    assert process.exitcode == 0
+    return time.monotonic() - started
+
+
+def kill_after(delay: float, function: Callable, *args: Any) -> bool:
+    """Start a process, kill it and its children after `delay` seconds, and tell whether it was still running."""
+    process = start(function, *args)
+    process.join(delay)
+    running = process.is_alive()
+    if running:
+        _kill(process)
+    process.join(HUNG)
+    return running
+
+
+def moments(number: int, longest: float, seed: int = 0) -> list[float]:
+    """Return random delays, evenly spread over the time that a process takes."""
+    draw = random.Random(seed).uniform
+    return [draw(k, k + 1) * longest / number for k in range(number)]
+
+
+def race(*calls: tuple) -> list[str | None]:
+    """Run (function, *args) side by side, started together; return for each None or the text of its error."""
+    barrier, results = CONTEXT.Barrier(len(calls)), [CONTEXT.SimpleQueue() for _ in calls]
+    racers = [start(_race, barrier, result, *call) for call, result in zip(calls, results)]
+    for racer in racers:
+        racer.join(HUNG)
+        if racer.is_alive():
+            _kill(racer)
+            racer.join()
+    assert not any(result.empty() for result in results), "A process ended without an answer"
+    return [result.get() for result in results]
+
+
+def _run(function: Callable, args: tuple) -> None:
+    os.setpgrp()
+    function(*args)
+
+
+def _race(barrier: Any, result: Any, function: Callable, *args: Any) -> None:
+    barrier.wait(HUNG)
+    try:
+        function(*args)
+    except Exception as error:  # Whatever it is, the test compares it with what the loser of a race may be told.
+        result.put(f"{type(error).__name__}: {error}")
+    else:
+        result.put(None)
+
+
+def _kill(process: multiprocessing.Process) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # It has not made its group yet.
+        process.kill()

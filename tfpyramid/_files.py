@@ -1,0 +1,139 @@
+"""Locks between processes, and files that are whole or absent, whatever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: there no lock is held, and nothing counts as abandoned.
+    fcntl = None  # type: ignore[assignment]
+
+# Windows has neither of them.
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_MODE = 0o600
+# A link; a folder; a file of another user; a socket.
+_FOREIGN = (errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ENXIO)
+
+
+class Lock:
+    """A small file that one process at a time holds; the kernel releases it however that process ends.
+
+    A link is never followed, and no file is emptied: what is not a lock with these contents, made by the same user, is
+    refused, so a file that was planted under the name of a lock is neither changed nor trusted.
+
+    Attributes:
+        held: False where the file system has no locks; then nothing is known about other processes.
+    """
+
+    def __init__(self, path: Path, contents: str, *, create: bool = True) -> None:
+        """Take the lock at `path`; `contents` tell what it is for. With `create`, make the file if it does not exist.
+
+        Raises:
+            BlockingIOError: another process holds it.
+            FileNotFoundError: it does not exist, and `create` is False; or its folder does not.
+            PermissionError: the file is no lock of this user with these contents.
+        """
+        self.held = False
+        while True:
+            self._file = _open(path, create)
+            try:
+                self.held = _flock(self._file)
+                # Another process may have removed or renamed it between the two calls.
+                if _is_at(self._file, path):
+                    _own(self._file, path, contents.encode())
+                    return
+            except BaseException:
+                self.close()
+                raise
+            self.close()
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._file)
+        self.held = False
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that, whatever is killed and whenever the power fails, it holds the old bytes or the new ones.
+
+    Only one process at a time may write it.
+    """
+    new = path.with_name(f".{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()  # Left by a process that was killed. A link is removed and not followed.
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
+    with open(file, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(new, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():  # Windows opens no folders.
+            return
+        raise
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _open(path: Path, create: bool) -> int:
+    try:
+        return os.open(path, os.O_RDWR | _NO_LINKS | (os.O_CREAT if create else 0), _MODE)
+    except OSError as error:
+        if error.errno in _FOREIGN:
+            raise _foreign(path) from error
+        raise
+
+
+def _flock(file: int) -> bool:
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is not None
+    except BlockingIOError:
+        raise
+    except OSError:  # This file system has no locks.
+        return False
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _own(file: int, path: Path, contents: bytes) -> None:
+    """Raise unless the open file is ours; give a new one its contents."""
+    status = os.fstat(file)
+    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    if not (stat.S_ISREG(status.st_mode) and mine and status.st_nlink == 1):
+        raise _foreign(path)
+    found = os.read(file, len(contents) + 1)
+    if not found:
+        os.write(file, contents)
+    elif found != contents:
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> PermissionError:
+    return PermissionError(f"{path} must be a lock that tfpyramid made for this user, and is something else")
