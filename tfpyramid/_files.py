@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -16,6 +19,7 @@ except ImportError:  # Windows has no flock: there no lock is held, and nothing 
 # Windows has neither of them.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _MODE = 0o600
+_LOCK = "lock"
 # A link; a folder; a file of another user; a socket.
 _FOREIGN = (errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ENXIO)
 
@@ -80,6 +84,50 @@ def write_whole(path: Path, data: bytes) -> None:
     os.replace(new, path)
     sync(path.parent)
 
+@contextlib.contextmanager
+def own_folder(parent: Path, prefix: str, contents: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, for files of this process alone, and remove it in the end.
+
+    A lock with these `contents` is held in it, so that `clear_folders` can tell whether its process is alive.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        # Another process may remove the folder while it is empty, or lock it to do so.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            lock = Lock(folder / _LOCK, contents)
+            break
+    with lock:
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                _remove(folder)
+
+
+def clear_folders(parent: Path, prefix: str, contents: str) -> None:
+    """Remove the folders of `own_folder`, called with the same arguments, whose processes were killed.
+
+    No link is followed, and a folder stays unless it belongs to this user and holds a free lock with these `contents`,
+    or nothing at all, as if its process was killed before it made the lock.
+    """
+    with os.scandir(parent) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
+    for folder in found:
+        # An error: its process is alive, or removes it, or it is not ours.
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            if not (stat.S_ISDIR(status.st_mode) and _is_mine(status)):
+                continue
+            try:
+                lock = Lock(folder / _LOCK, contents, create=False)
+            except FileNotFoundError:
+                folder.rmdir()
+                continue
+            with lock:
+                if lock.held:
+                    _remove(folder)
+
+
 
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
@@ -125,14 +173,26 @@ def _is_at(file: int, path: Path) -> bool:
 def _own(file: int, path: Path, contents: bytes) -> None:
     """Raise unless the open file is ours; give a new one its contents."""
     status = os.fstat(file)
-    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
-    if not (stat.S_ISREG(status.st_mode) and mine and status.st_nlink == 1):
+    if not (stat.S_ISREG(status.st_mode) and _is_mine(status) and status.st_nlink == 1):
         raise _foreign(path)
     found = os.read(file, len(contents) + 1)
     if not found:
         os.write(file, contents)
     elif found != contents:
         raise _foreign(path)
+
+
+def _is_mine(status: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and, last of what is in it, its lock: whoever is killed on the way leaves a folder that is ours."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    (folder / _LOCK).unlink()
+    folder.rmdir()
 
 
 def _foreign(path: Path) -> PermissionError:
