@@ -15,10 +15,12 @@ from tests.scale import folder
 from tfpyramid import export
 from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
-from tfpyramid.scale import _job, _predictor
+from tfpyramid.scale import _job, _places, _predictor
 from tfpyramid.scale.beam import PredictImages
 
 COUNT = 40
+# What `_job` holds when a job of `some` is finished.
+JOB = ["arguments.json", "files.jsonl", *(f"part-0000{k}-of-00003.json" for k in range(3))]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def model(tmp_path_factory):
 def run(pattern, model, output, *options, names=None, **kwargs):
     """Run a pipeline to its end, which must return `names` in `output`, and return its counters."""
     pipeline = apache_beam.Pipeline(options=PipelineOptions(list(options)))
-    paths = pipeline | PredictImages(str(pattern), model=model, output=output, **kwargs)
+    pattern = list(map(str, pattern)) if isinstance(pattern, list) else str(pattern)
+    paths = pipeline | PredictImages(pattern, model=model, output=output, **kwargs)
     if names:
         assert_that(paths, equal_to([str(output / "results" / name) for name in names]))
     result = pipeline.run()
@@ -120,10 +123,13 @@ def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
 def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_removed(some):
     run(**some)
     (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
-    (some["output"] / "_job" / "aside-1").write_bytes(b"half of a file")
+    left = some["output"] / "_job" / "aside-1"
+    left.mkdir()
+    (left / "lock").write_text(_places._CONTENTS)
+    (left / "results").write_bytes(b"half of a file")
     assert run(**some) == {"images": 2, "dead_letters": 0, "models_loaded": 1}
     assert len({row["file"] for row in folder.rows(some["output"])}) == len(folder.rows(some["output"])) == 5
-    assert sorted(os.listdir(some["output"] / "_job")) == ["arguments.json", "files.jsonl"]
+    assert sorted(os.listdir(some["output"] / "_job")) == JOB
 
 
 def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
@@ -211,22 +217,22 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
 def test_an_output_with_something_in_it_is_left_alone(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty, .* Received: output="):
+    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty .* Received: output=.*'within/letter.txt'"):
         run(**some)
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
 
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
-    put = _job.Job._put
+    put = _places.Local.put
 
-    def fail(self, local, path):
-        if "00001" in path:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        put(self, local, path)
+    def fail(self, file, name):
+        if "00001" in name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        put(self, file, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_job.Job, "_put", fail)
-        with pytest.raises(Exception, match="No space left on device. Parts that are finished are kept in .*same call"):
+        patched.setattr(_places.Local, "put", fail)
+        with pytest.raises(Exception, match="No space left on device, at .*results.part-00001-of-00003.parquet. Parts that are finished are kept in .*same call"):
             run(**some)
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)
@@ -245,7 +251,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         ({"pixels": (8, 8)}, r"`pixels` must be a tfpyramid.export.Pixels. Received: pixels=\(8, 8\)"),
         ({"pixels": Pixels(input="photo")}, "`pixels` must be for the input 'image'"),
         ({"signature": "other"}, r"`signature` must be one of \['serving_default'\]"),
-        ({"model": "nowhere"}, "`path` must be a SavedModel that is whole.*nowhere"),
+        ({"model": "nowhere"}, "`model` must be a SavedModel that is whole.*nowhere"),
         ({"pattern": "nothing/*.png"}, "`file_pattern` must match a file. Received: file_pattern='.*nothing/\\*.png'"),
     ],
 )

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.scale import folder
 from tests.scale.test_beam import run
-from tfpyramid.scale import _job
+from tfpyramid.scale import _job, _paths
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_what_exists_by_a_name_is_not_a_pattern(pattern, found, tmp_path, monkey
     named(tmp_path, b"f[1]/in.png", b"f[1]/br[1].png", b"f1/in.png", b"f1/br1.png")
     monkeypatch.chdir(tmp_path)
     job = _job.Job(str(tmp_path / "out[1]"), "parquet")
-    job.begin(_job.patterns(pattern), 100, {})
+    job.begin(_paths.patterns(pattern), 100, {})
     # As a call that resumes it does.
-    (part,) = job.begin(_job.patterns(pattern), 100, {})
+    (part,) = job.begin(_paths.patterns(pattern), 100, {})
     assert job.files(part) == [str(tmp_path / name) for name in found]
 
 
@@ -102,9 +102,9 @@ def test_an_output_in_brackets_is_left_alone_too(model, tmp_path):
 
 def test_what_is_no_path_is_refused():
     with pytest.raises(ValueError, match="`file_pattern` must be a path or a pattern .* Received: file_pattern=3"):
-        _job.patterns(3)
+        _paths.patterns(3)
 
 
 def test_paths_on_other_file_systems_are_what_they_are():
-    assert _job.patterns("gs://bucket/a//b*.png") == "gs://bucket/a//b*.png"
-    assert _job.patterns(["s3://bucket/a", b"/a/caf\xe9"]) == ["s3://bucket/a", "/a/caf\udce9"]
+    assert _paths.patterns("gs://bucket/a//b*.png") == "gs://bucket/a//b*.png"
+    assert _paths.patterns(["s3://bucket/a", b"/a/caf\xe9"]) == ["s3://bucket/a", "/a/caf\udce9"]

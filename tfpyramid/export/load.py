@@ -54,18 +54,23 @@ def load_saved_model(
     return answer
 
 
-def load_signature(path: str | Path, signature: str) -> tuple[Any, Any]:
-    """Return a model, whose variables live as long as it does, and one of its signatures."""
-    found = resolve(path)
+def load_signature(path: str | Path, signature: str, argument: str = "path") -> tuple[Any, Any]:
+    """Return a model, whose variables live as long as it does, and one of its signatures.
+
+    Raises:
+        ValueError: as `load_saved_model` does; `argument` is what `path` was given as.
+    """
+    found: Any = path
     try:
+        found = resolve(path)
         model = tf.saved_model.load(found)
     except Exception as error:  # Of many kinds: TensorFlow's, Python's, those of protocol buffers.
         what, *_ = str(error).splitlines() or [type(error).__name__]
         raise ValueError(
-            "`path` must be a SavedModel that is whole, or a folder of numbered ones. "
-            f"Received: path={found!r}, and the error: {what}"
+            f"`{argument}` must be a SavedModel that is whole, or a folder of numbered ones. "
+            f"Received: {argument}={found!r}, and the error: {what}"
         ) from error
-    if signature not in model.signatures:
+    if not isinstance(signature, str) or signature not in model.signatures:
         raise ValueError(
             f"`signature` must be one of {sorted(model.signatures)} in {found!r}. Received: signature={signature!r}"
         )

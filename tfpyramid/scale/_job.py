@@ -1,9 +1,13 @@
-"""A folder that many workers fill part by part, on any file system of Beam, and that is gone on with when interrupted.
+"""A folder that many workers fill part by part, on any file system of Beam, and that a later call completes.
 
-    results/part-00003-of-00020.parquet       what was asked for
-    dead_letters/part-00003-of-00020.parquet  the files that could not be read
-    _SUCCESS                                  when there is nothing left to do, as Hadoop and Spark have it
-    _job/                                     what was asked for, and what was begun
+    results/part-00003-of-00020.parquet       the answers
+    dead_letters/part-00003-of-00020.parquet  the files that could not be answered
+    _SUCCESS                                  written when all parts are finished, as by Hadoop and Spark
+    _job/arguments.json                       of the call, and the checksum of its list of files
+    _job/files.jsonl                          the list of files
+    _job/part-00003-of-00020.json             sizes and checksums of a part, written last: with it the part is finished
+
+No file is trusted that its checksum does not fit, and all of them are written aside and renamed.
 """
 
 from __future__ import annotations
@@ -13,32 +17,38 @@ import json
 import logging
 import os
 import re
-import shutil
-import tempfile
-import uuid
-import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import tensorflow as tf
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.filesystem import BeamIOError
+
+from tfpyramid.scale import _paths
+from tfpyramid.scale._places import JOB, Local, Remote
 
 RESULTS, DEAD_LETTERS = "results", "dead_letters"
-# Readers of folders leave out what begins with an underscore.
-_JOB, _SUCCESS = "_job", "_SUCCESS"
+_ARGUMENTS, _FILES, _SUCCESS = f"{JOB}/arguments.json", f"{JOB}/files.jsonl", "_SUCCESS"
+# What a call can leave that is killed before it has begun: without arguments it has written nothing else.
+_NOT_BEGUN = re.compile(rf"{JOB}/(files\.jsonl(\.[0-9a-f-]{{36}})?|begin\.lock|aside-[^/]*(/.*)?)")
+_MOST = 2**30  # Bytes of a file of a job that is not a list.
 
 log = logging.getLogger("tfpyramid")
 
 
 class Part(NamedTuple):
-    """A part of `total`; its files are listed at bytes `start` to `end` of the job's list."""
+    """A part of `total`; its files are listed at bytes `start` to `end` of the job's list, which have a `checksum`."""
 
     number: int
     total: int
     start: int
     end: int
+    checksum: int
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.number:05}-of-{self.total:05}"
 
 
 class Job:
@@ -46,54 +56,67 @@ class Job:
 
     def __init__(self, output: str, file_format: str) -> None:
         self.output, self.file_format = output, file_format
-        self._arguments, self._files = self._join(_JOB, "arguments.json"), self._join(_JOB, "files.jsonl")
+        self._place: Union[Local, Remote] = Local(output) if _paths.is_local(output) else Remote(output)
 
     def begin(self, file_pattern: str | list[str], files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
-        """List the files, or go on with those that were listed when it was begun, with equal `arguments`.
+        """List the files, or take the list of the call that has begun the job with equal `arguments`.
 
         Raises:
-            ValueError: if no file matches, or it was begun with other arguments.
+            ValueError: if no file matches, or it was begun with other arguments, or is damaged, or nothing can be
+                written there.
             FileExistsError: if anything else is in the folder.
         """
         arguments = {"file_pattern": file_pattern, "files_per_part": files_per_part, **arguments}
-        if FileSystems.exists(self._arguments):
-            self._check_begun(arguments)
-        else:
-            if _match(self._join("**")):
-                raise FileExistsError(
-                    "`output` must be a folder that is empty, or not there, or one that the same call has begun. "
-                    f"Received: output={self.output!r}"
-                )
-            names = _match(file_pattern)
-            if not names:
-                raise ValueError(f"`file_pattern` must match a file. Received: file_pattern={file_pattern!r}")
-            _write(self._files, "".join(json.dumps(name) + "\n" for name in names))
-            _write(self._arguments, json.dumps(arguments, indent=1))
-        lines = _read(self._files).splitlines(keepends=True)
-        if late := len({*_match(file_pattern)} - {*map(json.loads, lines)}):
+        try:
+            names = _paths.match(file_pattern)
+        except BeamIOError as error:
+            raise ValueError(
+                f"`file_pattern` must be a pattern of Beam, of files that can be listed. Received: "
+                f"file_pattern={file_pattern!r}, and the error: {error}"
+            ) from error
+        if link := next((name for name in (JOB, RESULTS, DEAD_LETTERS) if self._place.is_link(name)), None):
+            raise self._not_ours(link)
+        if not self._place.exists(_ARGUMENTS):
+            self._begin(names, arguments)
+        lines = self._list(names, arguments).splitlines(keepends=True)
+        if late := len({*names} - {*map(json.loads, lines)}):
             log.warning(
                 "%d files match %r now that did not when %s was begun: they are left out, for an output of their own.",
                 late,
                 file_pattern,
                 self.output,
             )
-        sizes = [sum(map(len, lines[k : k + files_per_part])) for k in range(0, len(lines), files_per_part)]
-        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
-        return [Part(k, len(ends), end - size, end) for k, (size, end) in enumerate(zip(sizes, ends))]
+        starts = range(0, len(lines), files_per_part)
+        parts, end = [], 0
+        for number, start in enumerate(starts):
+            text = b"".join(lines[start : start + files_per_part])
+            parts.append(Part(number, len(starts), end, end + len(text), zlib.crc32(text)))
+            end += len(text)
+        return parts
 
     def files(self, part: Part) -> list[str]:
         """Return the names of the files of a part."""
-        with FileSystems.open(self._files, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with _paths.opened(self._place.path(_FILES)) as file:
             file.seek(part.start)
-            return [json.loads(line) for line in file.read(part.end - part.start).splitlines()]
+            text = file.read(part.end - part.start)
+        if zlib.crc32(text) != part.checksum:
+            raise self._damaged(_FILES, "it has changed since this pipeline was started")
+        return [json.loads(line) for line in text.splitlines()]
 
     def results(self, part: Part) -> str:
         """Return the path of the results of a part."""
-        return self._path(RESULTS, part)
+        return self._place.path(self._name(RESULTS, part))
 
     def is_finished(self, part: Part) -> bool:
-        """Tell whether the results of a part, which are written last, are there."""
-        return FileSystems.exists(self.results(part))
+        """Tell whether both files of a part hold what was written."""
+        if not self._place.exists(_sums(part)):
+            return False
+        try:
+            sums = json.loads(self._read(_sums(part)))
+            return sums == {kind: self._checksum(self._name(kind, part)) for kind in (DEAD_LETTERS, RESULTS)}
+        # What cannot be read is written again.
+        except (OSError, ValueError, RecursionError):
+            return False
 
     @contextlib.contextmanager
     def written(self, part: Part) -> Iterator[dict[str, str]]:
@@ -102,141 +125,150 @@ class Job:
         Raises:
             OSError: if there is no room for it.
         """
-        folder = tempfile.mkdtemp(prefix="tfpyramid-")
-        try:
-            local = {kind: os.path.join(folder, kind) for kind in (DEAD_LETTERS, RESULTS)}
-            yield local
-            for kind, path in local.items():
-                self._put(path, self._path(kind, part))
-        except (OSError, tf.errors.ResourceExhaustedError) as error:
-            raise OSError(
-                getattr(error, "errno", None),
-                f"{getattr(error, 'strerror', None) or error}. Parts that are finished are kept in {self.output}; once "
-                "the cause is mended, the same call goes on from there",
-                getattr(error, "filename", None) or self.results(part),
-            ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.ExitStack() as stack:
+            with self._explained("in the folder for temporary files"):
+                folder = stack.enter_context(self._place.aside())
+            local = {kind: folder / kind for kind in (DEAD_LETTERS, RESULTS)}
+            with self._explained(f"in {folder}"):
+                yield {kind: str(path) for kind, path in local.items()}
+            with self._explained(f"at {self.results(part)}"):
+                self._put(local, part)
 
     def finish(self) -> None:
         """Mark the folder as finished, and remove what killed workers have left."""
-        if left := _match(self._join(_JOB, "aside-*")):
-            FileSystems.delete(left)
-        _write(self._join(_SUCCESS), "")
+        self._place.clear(finished=True)
+        if not self._place.exists(_SUCCESS):
+            with self._explained(f"at {self._place.path(_SUCCESS)}"):
+                self._place.write(_SUCCESS, b"")
 
-    def _check_begun(self, arguments: dict[str, Any]) -> None:
-        begun = json.loads(_read(self._arguments))
-        others = [name for name in arguments if begun.get(name) != arguments[name]]
-        if others:
+    def clear(self) -> None:
+        """Remove what killed workers have left on this machine."""
+        self._place.clear(finished=False)
+
+    def _begin(self, names: list[str], arguments: dict[str, Any]) -> None:
+        """Write the list of files and, when it is whole, the arguments."""
+        if other := next((name for name in self._place.names() if not _NOT_BEGUN.fullmatch(name)), None):
+            raise self._not_ours(other)
+        pattern = arguments["file_pattern"]
+        if not names:
+            raise ValueError(f"`file_pattern` must match a file. Received: file_pattern={pattern!r}")
+        if all(_paths.is_local(name) and os.path.isdir(name) for name in names):
             raise ValueError(
-                f"`output` must be gone on with by the call that has begun it, or be another folder. Received: "
-                f"{({name: arguments[name] for name in others})}, and {self.output} was begun with "
+                "`file_pattern` must match a file: all files of a folder are 'folder/*', and with those of folders "
+                f"within 'folder/**'. Received: file_pattern={pattern!r}, a folder"
+            )
+        text = _listing(names)
+        try:
+            with self._place.alone("begin"):
+                if not self._place.exists(_ARGUMENTS):  # Another process has not been faster.
+                    self._place.write(_FILES, text)
+                    begun = json.dumps({**arguments, "files": _digest(text)}, indent=1)
+                    self._place.write(_ARGUMENTS, begun.encode())
+        except OSError as error:
+            raise ValueError(
+                "`output` must be a folder, or the name of a new one, that can be written to. "
+                f"Received: output={self.output!r}, and the error: {error}"
+            ) from error
+
+    def _list(self, names: list[str], arguments: dict[str, Any]) -> bytes:
+        """Return the list of files of the job, if it was begun with these arguments."""
+        try:
+            begun = json.loads(self._read(_ARGUMENTS))
+            if not isinstance(begun, dict):
+                raise ValueError("it holds no arguments")
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._damaged(_ARGUMENTS, str(error)) from error
+        if others := [name for name in arguments if begun.get(name) != arguments[name]]:
+            raise ValueError(
+                "`output` holds a job that was begun with other arguments. Call it with those, or choose an empty "
+                f"folder. Received: {({name: arguments[name] for name in others})}, and {self.output} was begun with "
                 f"{({name: begun.get(name) for name in others})}"
             )
+        digest = begun.get("files")
+        try:
+            with _paths.opened(self._place.path(_FILES)) as file:
+                text = file.read()
+        except (OSError, ValueError):
+            text = b""
+        if _digest(text) != digest:
+            # The same files may still match; no others may take the places of those that were listed.
+            text = _listing(names)
+            if _digest(text) != digest:
+                raise self._damaged(_FILES, f"it does not fit the checksum in {_ARGUMENTS}")
+            with self._place.alone("begin"):
+                self._place.write(_FILES, text)
+        return text
 
-    def _put(self, local: str, path: str) -> None:
-        """Copy a file aside, and rename it."""
-        aside = self._join(_JOB, f"aside-{uuid.uuid4()}")
-        with open(local, "rb") as source, _create(aside) as file:
-            shutil.copyfileobj(source, file, 2**20)
-        _rename(aside, path)
+    def _put(self, local: dict[str, Path], part: Part) -> None:
+        """Put the two files of a part in their places, if no other process has been faster.
 
-    def _path(self, kind: str, part: Part) -> str:
-        return self._join(kind, f"part-{part.number:05}-of-{part.total:05}.{self.file_format}")
+        Otherwise those of two processes could be mixed, and a file that only one of them could read be in both or none.
+        """
+        sums = {kind: _checksum(str(path)) for kind, path in local.items()}
+        try:
+            with self._place.alone(part.name):
+                if self.is_finished(part):
+                    return
+                for name in (_SUCCESS, _sums(part)):
+                    self._place.remove(name)
+                for kind, path in local.items():
+                    self._place.put(path, self._name(kind, part))
+                self._place.write(_sums(part), json.dumps(sums).encode())
+        except OSError:
+            # Where there are no locks, another process may have finished the part and the job meanwhile.
+            if not self.is_finished(part):
+                raise
 
-    def _join(self, *names: str) -> str:
-        return FileSystems.join(self.output, *names)
+    @contextlib.contextmanager
+    def _explained(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, tf.errors.ResourceExhaustedError) as error:
+            raise OSError(
+                getattr(error, "errno", None),
+                f"{getattr(error, 'strerror', None) or error}, {where}. Parts that are finished are kept in "
+                f"{self.output}. Once the cause is mended, the same call resumes",
+                getattr(error, "filename", None),
+            ) from error
 
+    def _not_ours(self, name: str) -> FileExistsError:
+        return FileExistsError(
+            "`output` must be a folder that is empty or does not exist, or the folder of an interrupted call with the "
+            f"same arguments. Received: output={self.output!r}, which contains {name!r}"
+        )
 
-def contents(path: str, limit: int) -> bytes:
-    """Return the bytes of a file.
+    def _damaged(self, name: str, reason: str) -> ValueError:
+        return ValueError(
+            f"`output` holds a job whose {name} is damaged: {reason}. Remove the folder to begin again, or choose "
+            f"another. Received: output={self.output!r}"
+        )
 
-    Raises:
-        ValueError: if they are more than `limit`.
-        OSError: if it cannot be read.
-    """
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"A file must have at most {limit:,} bytes. Received: more")
-    return data
+    def _read(self, name: str) -> bytes:
+        return _paths.contents(self._place.path(name), _MOST)
 
+    def _checksum(self, name: str) -> list[int] | None:
+        return _checksum(self._place.path(name)) if self._place.exists(name) else None
 
-def absolute(argument: str, path: str | Path) -> str:
-    """Return a path that means the same to a worker that was started elsewhere, and that TensorFlow and Beam can hold.
-
-    Raises:
-        ValueError: if it is no path, or not UTF-8; `argument` is what it was given as.
-    """
-    try:
-        found = _absolute(path)
-        found.encode()
-    except (TypeError, UnicodeEncodeError):
-        raise ValueError(f"`{argument}` must be a path in UTF-8. Received: {argument}={path!r}") from None
-    return found
-
-
-def patterns(file_pattern: Any) -> str | list[str]:
-    """Return one pattern of files, or a list of them, as workers anywhere understand them.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    try:
-        if isinstance(file_pattern, (list, tuple)):
-            return [_absolute(each) for each in file_pattern]
-        return _absolute(file_pattern)
-    except TypeError:
-        raise ValueError(
-            "`file_pattern` must be a path or a pattern of files, or a list of them. "
-            f"Received: file_pattern={file_pattern!r}"
-        ) from None
-
-
-def _absolute(path: Any) -> str:
-    # Names of other bytes than UTF-8 are legal: Python holds them as surrogates.
-    path = os.fsdecode(path)
-    return path if "://" in path else os.path.abspath(path)
-
-
-def _match(pattern: str | list[str]) -> list[str]:
-    patterns = [pattern] if isinstance(pattern, str) else pattern
-    with warnings.catch_warnings():
-        # "[[]" is the one way to quote a bracket in a pattern, and Beam makes a regular expression of it as it is.
-        warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
-        found = FileSystems.match([_quoted(each) for each in patterns])
-    return sorted({each.path for result in found for each in result.metadata_list})
+    def _name(self, kind: str, part: Part) -> str:
+        return f"{kind}/{part.name}.{self.file_format}"
 
 
-def _quoted(pattern: str) -> str:
-    """Return `pattern` with the folders and the file in it quoted that exist by just these names."""
-    parts = pattern.split("/")
-    quoted = [re.sub(r"([*?[])", r"[\1]", part) for part in parts]
-    for k, part in enumerate(parts):
-        if quoted[k] != part and not FileSystems.exists("/".join(parts[: k + 1])):
-            return "/".join([*quoted[:k], *parts[k:]])
-    return "/".join(quoted)
+def _sums(part: Part) -> str:
+    return f"{JOB}/{part.name}.json"
 
 
-def _read(path: str) -> str:
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return file.read().decode()
+def _listing(names: list[str]) -> bytes:
+    return "".join(json.dumps(name) + "\n" for name in names).encode()
 
 
-def _write(path: str, text: str) -> None:
-    aside = f"{path}.{uuid.uuid4()}"
-    with _create(aside) as file:
-        file.write(text.encode())
-    _rename(aside, path)
+def _digest(text: bytes) -> list[int]:
+    return [len(text), zlib.crc32(text)]
 
 
-def _create(path: str) -> Any:
-    return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def _rename(source: str, target: str) -> None:
-    folder, _ = FileSystems.split(target)
-    # Another worker may make it too.
-    with contextlib.suppress(BeamIOError, OSError):
-        FileSystems.mkdirs(folder)
-    FileSystems.rename([source], [target])
+def _checksum(path: str) -> list[int]:
+    """Return the size of a file and its checksum."""
+    size = checksum = 0
+    with _paths.opened(path) as file:
+        while data := file.read(2**20):
+            size, checksum = size + len(data), zlib.crc32(data, checksum)
+    return [size, checksum]

@@ -51,7 +51,7 @@ class Predictor:
         Raises:
             ValueError: if it takes no images, or does not answer each of a batch for itself.
         """
-        self._model, self._function = load_signature(path, signature)
+        self._model, self._function = load_signature(path, signature, "model")
         inputs = dict(self._function.structured_input_signature[1])
         where = f"The signature {signature!r} of {path!r}"
         if len(inputs) != 1 or not _takes_images(*inputs.values()):

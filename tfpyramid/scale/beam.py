@@ -20,7 +20,7 @@ try:
     from apache_beam.metrics import Metrics
     from apache_beam.utils.shared import Shared
 
-    from tfpyramid.scale import _job, _rows
+    from tfpyramid.scale import _job, _paths, _rows
 except ImportError as error:
     raise ImportError(
         f"tfpyramid.scale.beam needs Apache Beam, which could not be imported ({error}): pip install 'tfpyramid[beam]'"
@@ -38,9 +38,11 @@ class PredictImages(beam.PTransform):
 
     The files are divided into parts. A worker reads the files of a part, gives images of one size to the model
     together, and writes two files: in `results` a row for each image, in `dead_letters` a row for each file that could
-    not be answered, with the reason. They are written aside and renamed, so that a part is there or not, whatever is
-    killed or tried again; the same call goes on with a pipeline that was broken off. Each file that matched when it was
-    begun is in one of the two, once. When all are, `_SUCCESS` is written.
+    not be answered, with the reason. A FIFO, a socket, a device or a folder is a dead letter too. When all parts are
+    finished, `_SUCCESS` is written.
+
+    If a pipeline is interrupted, the same call resumes it: it skips finished parts and writes the others. Each file
+    that matched when the first call began has one row, in one of the two folders.
 
     Convention:
         Files are read as by the signature "image_bytes" of `export_saved_model`: PNG or JPEG, by their contents. Rows
@@ -51,6 +53,16 @@ class PredictImages(beam.PTransform):
         "caf\\xe9.png"; the backslashes of such a name, and of one that only looks so, are doubled. The order of rows in
         a part is that in which batches became full.
 
+        What is promised: files are written aside and renamed, and `_job` holds the size and the checksum of both files
+        of a finished part. The next call compares them, and writes a part again that is missing or damaged. Several
+        pipelines may run the same call at once: the first that finishes a part keeps it, so all of them give the same
+        result. In a folder of this machine, or of a disk that workers mount, parts are locked while they are renamed,
+        files are synced to the disk before, no link within the folder is followed, and a killed worker leaves its
+        unfinished files in `_job`, from where the next call removes them. Other file systems have no locks: there start
+        one pipeline at a time, and a killed worker leaves a folder "tfpyramid-aside-..." among the temporary files of
+        its machine, which the next call removes that runs there. Beam's runners leave folders of their own among them
+        ("beam-temp...", "beam-pipeline-temp...", "tmp..."), which are not removed, since they may be of any pipeline.
+
         Counters in the namespace "tfpyramid" tell "images", "dead_letters" and "models_loaded"; the logger "tfpyramid"
         tells of each part.
 
@@ -59,21 +71,22 @@ class PredictImages(beam.PTransform):
             any file system that Beam knows. A name in which "*", "?" or "[" are ordinary characters is a name if a file
             or a folder has it: "br[1].png" is that file if it exists, else "br1.png". A list may hold several.
         model: path of a SavedModel, or of a folder of versions, that workers can read.
-        output: the folder to write to: empty, or not there, or what the same call has begun.
+        output: the folder to write to: empty, or a new one, or the one of an interrupted call with the same arguments.
         signature: which of the model's; it must take one input, a batch of images, of floating point or uint8.
         pixels: the size that images are resized to, and what their bytes mean to an input of floating point. Sides of
             the input that are both known are a size too.
         file_format: "parquet" or "tfrecord".
         batch_size: the images that are given to the model together, at least 1.
         files_per_part: at least 1; what a worker has to do again when it was killed.
-        max_pixels: what an image may have, and those that wait for others of their size may have together, at least 1.
+        max_pixels: what an image may have, and those that wait for others of their size may have together, 1 to 2**30.
 
     Returns:
         When applied to a pipeline, a PCollection of the paths of `results`.
 
     Raises:
-        ValueError: if an argument breaks a rule above, or no file matches, or the folder was begun by another call.
-        FileExistsError: if there is anything else in the folder.
+        ValueError: if an argument breaks a rule above, or no file matches, or `output` was begun with other arguments,
+            or what it says of them is damaged; the error then names what to remove.
+        FileExistsError: if `output` contains anything else.
         ImportError: if Apache Beam is not installed.
 
     Example:
@@ -104,18 +117,21 @@ class PredictImages(beam.PTransform):
         max_pixels: int = 2**27,
     ) -> None:
         super().__init__()
-        self._file_pattern = _job.patterns(file_pattern)
+        self._file_pattern = _paths.patterns(file_pattern)
+        _paths.check_known("file_pattern", self._file_pattern)
         self._files_per_part = _checks.integer("files_per_part", files_per_part, 1)
         file_format = _checks.one_of("file_format", file_format, _rows.WRITERS)
         batch_size = _checks.integer("batch_size", batch_size, 1)
-        max_pixels = _checks.integer("max_pixels", max_pixels, 1, "of an image")
+        max_pixels = _checks.integer("max_pixels", max_pixels, 1, "of an image", maximum=_checks.MOST_PIXELS)
         if not isinstance(pixels, Pixels):
             raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
-        path = resolve(_job.absolute("model", model))
-        job = _job.Job(_job.absolute("output", output), file_format)
-        self._predict = _PredictPart(job, (path, signature, pixels, batch_size, max_pixels))
-        # Before thousands of workers do, and fail.
-        _rows.columns_of(Predictor(*self._predict.arguments).outputs)
+        output = _paths.absolute("output", output)
+        _paths.check_known("output", output)
+        path = _paths.absolute("model", model)
+        # Loaded here first, so that a wrong model is one error and not one of each worker.
+        _rows.columns_of(Predictor(path, signature, pixels, batch_size, max_pixels).outputs)
+        path = resolve(path)
+        self._predict = _PredictPart(_job.Job(output, file_format), (path, signature, pixels, batch_size, max_pixels))
         # What rows depend on; images can be given together as suits the worker.
         self._arguments = {
             "model": path,
@@ -142,7 +158,7 @@ class PredictImages(beam.PTransform):
 
 
 class _PredictPart(beam.DoFn):
-    """Writes a part of a job, if it is not there."""
+    """Writes a part of a job, if it is not finished."""
 
     def __init__(self, job: _job.Job, arguments: tuple[Any, ...]) -> None:
         super().__init__()
@@ -150,6 +166,9 @@ class _PredictPart(beam.DoFn):
         *_, max_pixels = arguments
         self._limit = _BYTES_PER_PIXEL * max_pixels + _HEADERS
         self._shared = Shared()
+
+    def setup(self) -> None:
+        self.job.clear()
 
     def process(self, element: tuple[int, ...]) -> Iterator[str]:
         part = _job.Part(*element)
@@ -160,7 +179,7 @@ class _PredictPart(beam.DoFn):
     def _write(self, part: _job.Part) -> None:
         # One for all threads of a process.
         predictor = self._shared.acquire(self._load)
-        files = ((file, functools.partial(_job.contents, file, self._limit)) for file in self.job.files(part))
+        files = ((file, functools.partial(_paths.contents, file, self._limit)) for file in self.job.files(part))
         columns, new = _rows.columns_of(predictor.outputs), _rows.WRITERS[self.job.file_format]
         counts = {Row: 0, DeadLetter: 0}
         with self.job.written(part) as paths:

@@ -1,0 +1,196 @@
+"""PredictImages on what kills, full disks and other people leave: nothing half taken for whole, nothing lost."""
+
+import json
+import os
+import shutil
+import socket
+
+import pytest
+
+from tests.scale import folder
+from tests.scale.test_beam import JOB, run
+from tfpyramid.scale import _job, _places
+
+KINDS = ("results", "dead_letters")
+
+
+@pytest.fixture(scope="module", params=["parquet", "tfrecord"])
+def finished(request, tmp_path_factory):
+    """A finished job of three parts with a dead letter each, and the arguments of its call."""
+    path = tmp_path_factory.mktemp("finished")
+    images = path / "images"
+    good = folder.fill(images, 10)
+    for name in ("truncated.jpg", *folder.UNUSUAL):
+        (images / name).unlink()
+        good.pop(str(images / name), None)
+    arguments = {"model": folder.save_model(path / "model"), "files_per_part": 2, "file_format": request.param}
+    run(images / "*", output=path / "out", **arguments)
+    return {"pattern": images / "*", **arguments}, good, path / "out"
+
+
+@pytest.fixture
+def job(finished, tmp_path):
+    """A copy of it that a test may damage."""
+    arguments, good, output = finished
+    shutil.copytree(output, tmp_path / "out")
+    return {**arguments, "output": tmp_path / "out"}, good, tmp_path / "out"
+
+
+def check(good, output, file_format):
+    """Compare all of a finished job with what Pillow and NumPy say, and list what is in it."""
+    folder.check_rows(list(folder.read_rows(output, "results", file_format)), good)
+    letters = [os.path.basename(row["file"]) for row in folder.read_rows(output, "dead_letters", file_format)]
+    assert sorted(letters) == ["claims.png", "text.png", "zero.png"]
+    assert sorted(os.listdir(output)) == ["_SUCCESS", "_job", "dead_letters", "results"]
+    assert sorted(os.listdir(output / "_job")) == JOB
+    for kind in KINDS:
+        assert sorted(os.listdir(output / kind)) == [f"part-0000{k}-of-00003.{file_format}" for k in range(3)]
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "a flipped bit": flip,
+    "of another part": lambda path: shutil.copy(path.with_name(path.name.replace("00001-", "00002-")), path),
+    "a FIFO": lambda path: [path.unlink(), os.mkfifo(path)],
+    "a link to nowhere": lambda path: [path.unlink(), path.symlink_to("nowhere")],
+}
+
+
+def test_a_part_is_finished_if_its_files_hold_what_was_written(job):
+    arguments, _, output = job
+    begun = _job.Job(str(output), arguments["file_format"])
+    part = _job.Part(1, 3, 0, 0, 0)
+    assert begun.is_finished(part)
+    files = [output / kind / f"part-00001-of-00003.{begun.file_format}" for kind in KINDS]
+    for path in [*files, output / "_job" / "part-00001-of-00003.json"]:
+        whole = path.read_bytes()
+        for name, damage in DAMAGES.items():
+            damage(path)
+            assert not begun.is_finished(part), (path, name)
+            path.unlink(missing_ok=True)
+            path.write_bytes(whole)
+            assert begun.is_finished(part)
+    path.write_bytes(b"[" * 100_000)  # Too deep for Python's reader.
+    assert not begun.is_finished(part)
+
+
+def test_a_part_that_is_damaged_is_written_again(job):
+    arguments, good, output = job
+    DAMAGES["cut short"](output / "results" / f"part-00000-of-00003.{arguments['file_format']}")
+    DAMAGES["missing"](output / "dead_letters" / f"part-00001-of-00003.{arguments['file_format']}")
+    DAMAGES["a FIFO"](output / "_job" / "part-00002-of-00003.json")
+    assert run(**arguments) == {"images": 3, "dead_letters": 3, "models_loaded": 1}
+    check(good, output, arguments["file_format"])
+    assert run(**arguments) == {}
+
+
+def test_while_a_part_is_written_again_the_job_is_not_marked_as_finished(job, monkeypatch):
+    arguments, good, output = job
+    (output / "results" / f"part-00001-of-00003.{arguments['file_format']}").unlink()
+    put, seen = _places.Local.put, []
+    with monkeypatch.context() as patch:
+        patch.setattr(_places.Local, "put", lambda *args: [seen.append((output / "_SUCCESS").exists()), put(*args)])
+        run(**arguments)
+    assert seen == [False] * 4  # Two files of the part, its checksums, and the mark.
+    check(good, output, arguments["file_format"])
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]", b"[1]", b"null", b"[" * 100_000, b'{"model": 1'])
+def test_arguments_that_are_damaged_are_named_with_what_to_do(job, text):
+    arguments, _, output = job
+    (output / "_job" / "arguments.json").write_bytes(text)
+    before = sorted(output.rglob("*"))
+    message = "`output` holds a job whose _job/arguments.json is damaged: .*Remove the folder .* Received: output='.*out'"
+    with pytest.raises(ValueError, match=message):
+        run(**arguments)
+    assert sorted(output.rglob("*")) == before
+
+
+def begun_with(output):
+    """Return what `begin` was called with."""
+    arguments = json.loads((output / "_job" / "arguments.json").read_text())
+    arguments.pop("files")
+    return arguments.pop("file_pattern"), arguments.pop("files_per_part"), arguments
+
+
+def test_a_list_of_files_that_is_damaged_is_made_again_if_the_same_files_match(job):
+    arguments, good, output = job
+    files = output / "_job" / "files.jsonl"
+    whole = files.read_bytes()
+    arguments_of_job = begun_with(output)
+    for damage in ("missing", "empty", "half", "a flipped bit", "a FIFO"):
+        DAMAGES[damage](files)
+        parts = _job.Job(str(output), arguments["file_format"]).begin(*arguments_of_job)
+        assert files.read_bytes() == whole and len(parts) == 3
+    assert run(**arguments) == {}
+    DAMAGES["half"](files)
+    late = arguments["pattern"].parent / "late.png"
+    late.write_bytes(b"")
+    try:
+        message = "`output` holds a job whose _job/files.jsonl is damaged: .* Remove the folder to begin again"
+        with pytest.raises(ValueError, match=message):
+            run(**arguments)
+    finally:
+        late.unlink()
+
+
+def test_a_list_of_files_that_changes_while_a_pipeline_runs_mispairs_nothing(job):
+    _, _, output = job
+    begun = _job.Job(str(output), "parquet")
+    part = _job.Part(1, 3, 10, 60, 12345)
+    with pytest.raises(ValueError, match="_job/files.jsonl is damaged: it has changed since this pipeline was started"):
+        begun.files(part)
+
+
+def test_links_are_not_followed(job):
+    arguments, _, output = job
+    # Of this user, but not of this job.
+    elsewhere = output.with_name("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "aside-mine").mkdir()
+    (elsewhere / "aside-mine" / "letter").write_text("mine")
+    for name in ("_job", *KINDS):
+        linked = shutil.copytree(output, output.with_name(f"linked-{name}"))
+        shutil.rmtree(linked / name)
+        (linked / name).symlink_to(elsewhere)
+        with pytest.raises(FileExistsError, match=f"`output` must be .*, which contains '{name}'"):
+            run(**{**arguments, "output": linked})
+    assert sorted(elsewhere.rglob("*")) == [elsewhere / "aside-mine", elsewhere / "aside-mine" / "letter"]
+
+
+def test_what_is_no_file_is_a_dead_letter(job, tmp_path, monkeypatch):
+    arguments, _, _ = job
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(arguments["pattern"].parent / "0000.png", images)
+    os.mkfifo(images / "fifo.png")
+    (images / "link.png").symlink_to("fifo.png")
+    (images / "zero.png").symlink_to("/dev/zero")
+    (images / "folder.png").mkdir()
+    monkeypatch.chdir(images)  # Names of sockets are short.
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        run([images / "*", images / "folder.png"], arguments["model"], tmp_path / "new")
+    letters = {os.path.basename(each["file"]): each["reason"] for each in folder.rows(tmp_path / "new", "dead_letters")}
+    rule = "A file must be a regular file. Received: "
+    kinds = {"fifo": "a FIFO", "link": "a FIFO", "zero": "a device", "folder": "a folder", "socket": "a socket"}
+    assert letters == {f"{name}.png": rule + kind for name, kind in kinds.items()}
+    assert [os.path.basename(each["file"]) for each in folder.rows(tmp_path / "new")] == ["0000.png"]
+
+
+def test_a_pattern_that_is_a_folder_is_refused(job, tmp_path):
+    arguments, _, _ = job
+    folder_ = arguments["pattern"].parent
+    with pytest.raises(ValueError, match=r"`file_pattern` must match a file: .* Received: .*images', a folder"):
+        run(folder_, arguments["model"], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
