@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from tests.scale import folder
+from tests.scale import folder, objects
 from tfpyramid import export
 from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
@@ -222,6 +222,25 @@ def test_an_output_with_something_in_it_is_left_alone(some):
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
 
+def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
+    good = folder.fill(tmp_path / "more", 8)
+    good = {f"objects://in/{os.path.basename(name)}": image for name, image in good.items()}
+    store = {f"objects://in/{path.name}": path.read_bytes() for path in (tmp_path / "more").iterdir()}
+    monkeypatch.setattr(objects, "STORE", {name: data for name, data in store.items() if name in good})
+    arguments = {**some, "pattern": "objects://in/*", "output": "objects://bucket/out"}
+    assert run(**arguments)["images"] == 4
+    lost = "objects://bucket/out/results/part-00001-of-00002.parquet"
+    del objects.STORE[lost]
+    assert run(**arguments) == {"images": 2, "dead_letters": 0, "models_loaded": 1} and run(**arguments) == {}
+    for name, data in objects.STORE.items():
+        if name.startswith("objects://bucket/out/"):
+            path = tmp_path / "read" / name.removeprefix("objects://bucket/out/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    folder.check_rows(folder.rows(tmp_path / "read"), good)
+    assert sorted(os.listdir(tmp_path / "read")) == ["_SUCCESS", "_job", "dead_letters", "results"]
+
+
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
     put = _places.Local.put
 
@@ -243,22 +262,42 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
     "arguments, message",
     [
         ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"batch_size": True}, "`batch_size` must be an integer of at least 1. Received: batch_size=True"),
         ({"files_per_part": 0}, "`files_per_part` must be an integer of at least 1"),
         ({"max_pixels": 0}, "`max_pixels` must be an integer of at least 1"),
+        ({"max_pixels": 0.5}, "`max_pixels` must be an integer of at least 1, of an image. Received: max_pixels=0.5"),
+        ({"max_pixels": 10**30}, "`max_pixels` must be at most 1073741824"),
         ({"file_format": "csv"}, "`file_format` must be one of 'parquet', 'tfrecord'. Received: file_format='csv'"),
         ({"output": "caf\udce9"}, r"`output` must be a path in UTF-8. Received: output='caf\\udce9'"),
+        ({"output": ""}, "`output` must be a path in UTF-8. Received: output=''"),
+        ({"output": "a\0b"}, "`output` must be a path in UTF-8. Received: output='a"),
+        ({"output": None}, "`output` must be a path in UTF-8. Received: output=None"),
+        ({"output": "nofs://a/b"}, "`output` must be on a file system that Beam knows. Received: output='nofs://a/b'"),
+        ({"output": "/proc/here"}, "`output` must be a folder, or the name of a new one, that can be written to.*/proc"),
+        ({"output": __file__}, "`output` must be a folder, or the name of a new one.* Received: output='.*test_beam.py'"),
+        ({"output": __file__ + "/x"}, "`output` must be a folder, or the name of a new one.*Received: .*py/x'"),
         ({"model": "caf\udce9"}, r"`model` must be a path in UTF-8. Received: model='caf\\udce9'"),
+        ({"model": "nowhere"}, "`model` must be a SavedModel that is whole.*nowhere"),
+        ({"model": "nofs://a/b"}, "`model` must be a SavedModel that is whole.*Received: model='nofs://a/b'"),
+        ({"model": 5}, "`model` must be a path in UTF-8. Received: model=5"),
         ({"pixels": (8, 8)}, r"`pixels` must be a tfpyramid.export.Pixels. Received: pixels=\(8, 8\)"),
+        ({"pixels": "x"}, "`pixels` must be a tfpyramid.export.Pixels. Received: pixels='x'"),
         ({"pixels": Pixels(input="photo")}, "`pixels` must be for the input 'image'"),
         ({"signature": "other"}, r"`signature` must be one of \['serving_default'\]"),
-        ({"model": "nowhere"}, "`model` must be a SavedModel that is whole.*nowhere"),
+        ({"signature": 5}, r"`signature` must be one of \['serving_default'\] in .* Received: signature=5"),
+        ({"signature": ["x"]}, r"`signature` must be one of \['serving_default'\] in .* Received: signature=\['x'\]"),
         ({"pattern": "nothing/*.png"}, "`file_pattern` must match a file. Received: file_pattern='.*nothing/\\*.png'"),
+        ({"pattern": []}, r"`file_pattern` must match a file. Received: file_pattern=\[\]"),
+        ({"pattern": ""}, "`file_pattern` must be a path or a pattern of files, or a list of them. Received: .*=''"),
+        ({"pattern": "[z-a].png"}, "`file_pattern` must be a pattern of Beam, of files that can be listed. Received: "),
+        ({"pattern": ["*.png", "nofs://a"]}, "`file_pattern` must be on a file system that Beam knows. Received: .*'nofs"),
     ],
 )
 def test_wrong_arguments_are_named(some, arguments, message):
+    before = sorted(some["output"].parent.rglob("*"))
     with pytest.raises(ValueError, match=message):
         run(**{**some, **arguments})
-    assert not some["output"].exists()
+    assert sorted(some["output"].parent.rglob("*")) == before
 
 
 WORD, ONE = tf.TensorSpec([None], tf.string, name="word"), tf.TensorSpec([1, None, None, 3], name="image")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.scale import folder
 from tests.scale.test_beam import JOB, run
-from tfpyramid.scale import _job, _places
+from tfpyramid.scale import _job, _paths, _places
 
 KINDS = ("results", "dead_letters")
 
@@ -194,3 +194,11 @@ def test_a_pattern_that_is_a_folder_is_refused(job, tmp_path):
     with pytest.raises(ValueError, match=r"`file_pattern` must match a file: .* Received: .*images', a folder"):
         run(folder_, arguments["model"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_reading_a_small_file_asks_for_little_memory_whatever_the_limit_is(tmp_path):
+    (tmp_path / "small").write_bytes(b"12345")
+    assert _paths.contents(str(tmp_path / "small"), 2**50) == b"12345"
+    assert _paths.contents(str(tmp_path / "small"), 5) == b"12345"
+    with pytest.raises(ValueError, match="A file must have at most 4 bytes. Received: more"):
+        _paths.contents(str(tmp_path / "small"), 4)

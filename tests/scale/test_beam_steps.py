@@ -213,3 +213,17 @@ def test_what_is_not_provably_left_by_a_killed_process_stays(tmp_path):
         stay = ["elsewhere", alive.name, "new-file", "new-link", "new-others", "new-users"]
         assert sorted(os.listdir(tmp_path)) == sorted(stay)
     assert os.listdir(tmp_path / "elsewhere") == ["lock"] and not alive.exists()
+
+
+def test_a_temporary_folder_that_is_full_is_named_and_not_the_output(place, monkeypatch, tmp_path):
+    each = place("full")
+    job = _job.Job(each.output, "txt")
+    (part, _) = job.begin(place.pattern, EACH, {})
+    where = str(tmp_path / "tmp" if isinstance(job._place, _places.Remote) else tmp_path / "full" / "out" / "_job")
+    with pytest.raises(OSError, match=f"No space left on device, in {where}/.*aside-.* kept in .*{each.output}. Once"):
+        with job.written(part):
+            raise OSError(28, "No space left on device")
+    monkeypatch.setattr(_files.tempfile, "mkdtemp", lambda **kwargs: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left, in the folder for temporary files"):
+        with job.written(part):
+            pass

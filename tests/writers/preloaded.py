@@ -6,5 +6,5 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import tfpyramid.export  # noqa: E402, F401
-import tfpyramid.scale  # noqa: E402, F401
+import tfpyramid.scale.beam  # noqa: E402, F401
 import tfpyramid.training  # noqa: E402, F401

@@ -14,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 
 # Opening a FIFO with it returns at once, without it when somebody writes. Windows has neither.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+_PIECE = 2**22
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -102,11 +103,14 @@ def contents(path: str, limit: int) -> bytes:
         ValueError: if they are more than `limit`, or it is a FIFO, a device, a socket or a folder.
         OSError: if it cannot be read.
     """
+    found = bytearray()
     with opened(path) as file:
-        data = file.read(limit + 1) or b""  # None from what has no bytes yet, such as /proc/kmsg.
-    if len(data) > limit:
+        # In pieces, because Python allocates all that is asked for. None is what has no bytes yet, such as /proc/kmsg.
+        while data := file.read(min(_PIECE, limit + 1 - len(found))):
+            found += data
+    if len(found) > limit:
         raise ValueError(f"A file must have at most {limit:,} bytes. Received: more")
-    return data
+    return bytes(found)
 
 
 def opened(path: str) -> BinaryIO:
