@@ -116,3 +116,39 @@ def test_many_threads_and_one_lock(tmp_path):
     for thread in threads:
         thread.join()
     assert set(most) == {1}
+
+
+def test_a_folder_of_one_process_is_removed_by_it_or_after_it_was_killed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "lock").write_text(OURS)
+    (tmp_path / "new-link").symlink_to("elsewhere")
+    (tmp_path / "new-file").write_text("mine")
+    for name, lock in {"new-users": None, "new-others": "theirs\n", "new-killed": OURS, "new-cut": OURS[:-1]}.items():
+        (tmp_path / name / "folder").mkdir(parents=True)
+        (tmp_path / name / "folder" / "file").write_text("mine")
+        if lock is not None:
+            (tmp_path / name / "lock").write_text(lock)
+    for name in ("new-empty", "new-unlocked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "new-unlocked" / "lock").write_text("")
+    with _files.own_folder(tmp_path, "new-", OURS) as alive:
+        (alive / "file").write_text("some")
+        _files.clear_folders(tmp_path, "new-", OURS)
+        stay = ["elsewhere", alive.name, "new-cut", "new-file", "new-link", "new-others", "new-users"]
+        assert sorted(os.listdir(tmp_path)) == sorted(stay)
+        assert sorted(os.listdir(alive)) == ["file", "lock"] and os.listdir(tmp_path / "elsewhere") == ["lock"]
+    assert not alive.exists()
+
+
+def test_a_new_folder_that_another_process_removes_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    made, mkdtemp = [], _files.tempfile.mkdtemp
+
+    def cleared(**kwargs):
+        made.append(mkdtemp(**kwargs))
+        if len(made) == 1:
+            _files.clear_folders(tmp_path, "new-", OURS)
+        return made[-1]
+
+    monkeypatch.setattr(_files.tempfile, "mkdtemp", cleared)
+    with _files.own_folder(tmp_path, "new-", OURS) as folder:
+        assert os.listdir(tmp_path) == [folder.name] and len(made) == 2

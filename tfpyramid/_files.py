@@ -49,7 +49,7 @@ class Lock:
                 self.held = _flock(self._file)
                 # Another process may have removed or renamed it between the two calls.
                 if _is_at(self._file, path):
-                    _own(self._file, path, contents.encode())
+                    _own(self._file, path, contents.encode(), create)
                     return
             except BaseException:
                 self.close()
@@ -84,6 +84,7 @@ def write_whole(path: Path, data: bytes) -> None:
     os.replace(new, path)
     sync(path.parent)
 
+
 @contextlib.contextmanager
 def own_folder(parent: Path, prefix: str, contents: str) -> Iterator[Path]:
     """Yield a new folder in `parent`, for files of this process alone, and remove it in the end.
@@ -107,8 +108,8 @@ def own_folder(parent: Path, prefix: str, contents: str) -> Iterator[Path]:
 def clear_folders(parent: Path, prefix: str, contents: str) -> None:
     """Remove the folders of `own_folder`, called with the same arguments, whose processes were killed.
 
-    No link is followed, and a folder stays unless it belongs to this user and holds a free lock with these `contents`,
-    or nothing at all, as if its process was killed before it made the lock.
+    No link is followed. A folder is removed only if it belongs to this user and holds a free lock with these
+    `contents`; or nothing, or only an empty lock, because its process was killed before it wrote the lock.
     """
     with os.scandir(parent) as entries:
         found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
@@ -118,15 +119,14 @@ def clear_folders(parent: Path, prefix: str, contents: str) -> None:
             status = folder.lstat()
             if not (stat.S_ISDIR(status.st_mode) and _is_mine(status)):
                 continue
-            try:
-                lock = Lock(folder / _LOCK, contents, create=False)
-            except FileNotFoundError:
+            if not (names := os.listdir(folder)):
                 folder.rmdir()
                 continue
-            with lock:
+            # Alone and empty: its process was killed between making and writing it.
+            new = names == [_LOCK] and (folder / _LOCK).lstat().st_size == 0
+            with Lock(folder / _LOCK, contents, create=new) as lock:
                 if lock.held:
                     _remove(folder)
-
 
 
 def sync(path: Path) -> None:
@@ -170,13 +170,13 @@ def _is_at(file: int, path: Path) -> bool:
         return False
 
 
-def _own(file: int, path: Path, contents: bytes) -> None:
-    """Raise unless the open file is ours; give a new one its contents."""
+def _own(file: int, path: Path, contents: bytes, create: bool) -> None:
+    """Raise unless the open file is ours; with `create`, give a new one its contents."""
     status = os.fstat(file)
     if not (stat.S_ISREG(status.st_mode) and _is_mine(status) and status.st_nlink == 1):
         raise _foreign(path)
     found = os.read(file, len(contents) + 1)
-    if not found:
+    if create and not found:
         os.write(file, contents)
     elif found != contents:
         raise _foreign(path)
@@ -187,7 +187,7 @@ def _is_mine(status: os.stat_result) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder and, last of what is in it, its lock: whoever is killed on the way leaves a folder that is ours."""
+    """Remove a folder, and its lock last: a process that is killed on the way leaves a folder that is still ours."""
     for path in folder.iterdir():
         if path.name != _LOCK:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -217,7 +217,7 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
 def test_an_output_with_something_in_it_is_left_alone(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty .* Received: output=.*'within/letter.txt'"):
+    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty .* 'within/letter.txt'"):
         run(**some)
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
@@ -251,7 +251,8 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(_places.Local, "put", fail)
-        with pytest.raises(Exception, match="No space left on device, at .*results.part-00001-of-00003.parquet. Parts that are finished are kept in .*same call"):
+        where = "at .*results.part-00001-of-00003.parquet"
+        with pytest.raises(Exception, match=f"No space left on device, {where}. Parts that .* are kept in .*same call"):
             run(**some)
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)
@@ -273,8 +274,8 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         ({"output": "a\0b"}, "`output` must be a path in UTF-8. Received: output='a"),
         ({"output": None}, "`output` must be a path in UTF-8. Received: output=None"),
         ({"output": "nofs://a/b"}, "`output` must be on a file system that Beam knows. Received: output='nofs://a/b'"),
-        ({"output": "/proc/here"}, "`output` must be a folder, or the name of a new one, that can be written to.*/proc"),
-        ({"output": __file__}, "`output` must be a folder, or the name of a new one.* Received: output='.*test_beam.py'"),
+        ({"output": "/proc/here"}, "`output` must be a folder, or the name of a new one, that can be .*/proc"),
+        ({"output": __file__}, "`output` must be a folder, or the name of a new one.* Received: output='.*beam.py'"),
         ({"output": __file__ + "/x"}, "`output` must be a folder, or the name of a new one.*Received: .*py/x'"),
         ({"model": "caf\udce9"}, r"`model` must be a path in UTF-8. Received: model='caf\\udce9'"),
         ({"model": "nowhere"}, "`model` must be a SavedModel that is whole.*nowhere"),
@@ -290,7 +291,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         ({"pattern": []}, r"`file_pattern` must match a file. Received: file_pattern=\[\]"),
         ({"pattern": ""}, "`file_pattern` must be a path or a pattern of files, or a list of them. Received: .*=''"),
         ({"pattern": "[z-a].png"}, "`file_pattern` must be a pattern of Beam, of files that can be listed. Received: "),
-        ({"pattern": ["*.png", "nofs://a"]}, "`file_pattern` must be on a file system that Beam knows. Received: .*'nofs"),
+        ({"pattern": ["*.png", "nofs://a"]}, "`file_pattern` must be on a file system that Beam knows. Received"),
     ],
 )
 def test_wrong_arguments_are_named(some, arguments, message):

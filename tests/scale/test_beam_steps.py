@@ -1,4 +1,4 @@
-"""A job of PredictImages whose process ends at any step, on a disk and in a store of objects, without Beam's runners."""
+"""A job of PredictImages that ends at any step, on a disk and in a store of objects, without a runner of Beam."""
 
 import contextlib
 import json
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.scale import objects
-from tfpyramid import _files
 from tfpyramid.scale import _job, _places
 
 COUNT, EACH = 3, 2
@@ -189,7 +188,7 @@ def test_a_process_that_holds_a_part_for_too_long_is_told_of(tmp_path, monkeypat
     monkeypatch.setattr(_places, "_PATIENCE", 0.1)
     place = _places.Local(str(tmp_path / "out"))
     with place.alone("part"):
-        with pytest.raises(BlockingIOError, match="another process is writing there, and has held .*part.lock for 0.1 s"):
+        with pytest.raises(BlockingIOError, match="another process is writing there, and has held .*part.lock for 0.1"):
             with place.alone("part"):
                 pass
     with place.alone("part"):
@@ -197,33 +196,19 @@ def test_a_process_that_holds_a_part_for_too_long_is_told_of(tmp_path, monkeypat
     assert os.listdir(tmp_path / "out" / "_job") == []
 
 
-def test_what_is_not_provably_left_by_a_killed_process_stays(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "lock").write_text("ours\n")
-    (tmp_path / "new-link").symlink_to("elsewhere")
-    (tmp_path / "new-file").write_text("mine")
-    for name, contents in {"new-users": None, "new-others": "theirs\n", "new-killed": "ours\n", "new-half": ""}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text("mine")
-        if contents is not None:
-            (tmp_path / name / "lock").write_text(contents)
-    (tmp_path / "new-empty").mkdir()
-    with _files.own_folder(tmp_path, "new-", "ours\n") as alive:
-        _files.clear_folders(tmp_path, "new-", "ours\n")
-        stay = ["elsewhere", alive.name, "new-file", "new-link", "new-others", "new-users"]
-        assert sorted(os.listdir(tmp_path)) == sorted(stay)
-    assert os.listdir(tmp_path / "elsewhere") == ["lock"] and not alive.exists()
-
-
 def test_a_temporary_folder_that_is_full_is_named_and_not_the_output(place, monkeypatch, tmp_path):
     each = place("full")
     job = _job.Job(each.output, "txt")
     (part, _) = job.begin(place.pattern, EACH, {})
     where = str(tmp_path / "tmp" if isinstance(job._place, _places.Remote) else tmp_path / "full" / "out" / "_job")
-    with pytest.raises(OSError, match=f"No space left on device, in {where}/.*aside-.* kept in .*{each.output}. Once"):
+    with pytest.raises(OSError, match=f"No space left on device, in {where}/.*aside-.* kept in {each.output}. Once"):
         with job.written(part):
             raise OSError(28, "No space left on device")
-    monkeypatch.setattr(_files.tempfile, "mkdtemp", lambda **kwargs: (_ for _ in ()).throw(OSError(28, "No space left")))
+
+    def fail(**_):
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", fail)
     with pytest.raises(OSError, match="No space left, in the folder for temporary files"):
         with job.written(part):
             pass

@@ -75,7 +75,7 @@ def check_known(argument: str, paths: str | list[str]) -> None:
 def match(pattern: str | list[str]) -> list[str]:
     """Return the names of all files that match, sorted, each once."""
     patterns = [pattern] if isinstance(pattern, str) else pattern
-    found = set()
+    found: set[str] = set()
     with warnings.catch_warnings():
         # "[[]" is the one way to quote a bracket in a pattern, and Beam makes a regular expression of it as it is.
         warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
