@@ -176,12 +176,14 @@ def test_what_is_no_file_is_a_dead_letter(job, tmp_path, monkeypatch):
     os.mkfifo(images / "fifo.png")
     (images / "link.png").symlink_to("fifo.png")
     (images / "zero.png").symlink_to("/dev/zero")
+    (images / "gone.png").symlink_to("nothing")
     (images / "folder.png").mkdir()
     monkeypatch.chdir(images)  # Names of sockets are short.
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.png")
         run([images / "*", images / "folder.png"], arguments["model"], tmp_path / "new")
     letters = {os.path.basename(each["file"]): each["reason"] for each in folder.rows(tmp_path / "new", "dead_letters")}
+    assert "No such file" in letters.pop("gone.png")
     rule = "A file must be a regular file. Received: "
     kinds = {"fifo": "a FIFO", "link": "a FIFO", "zero": "a device", "folder": "a folder", "socket": "a socket"}
     assert letters == {f"{name}.png": rule + kind for name, kind in kinds.items()}
@@ -202,3 +204,21 @@ def test_reading_a_small_file_asks_for_little_memory_whatever_the_limit_is(tmp_p
     assert _paths.contents(str(tmp_path / "small"), 5) == b"12345"
     with pytest.raises(ValueError, match="A file must have at most 4 bytes. Received: more"):
         _paths.contents(str(tmp_path / "small"), 4)
+
+
+def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path, monkeypatch, caplog):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "one.png").write_bytes(b"")
+    scandir = os.scandir
+
+    def closed(path):
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert _paths.match(str(tmp_path / "**.png")) == [str(tmp_path / "one.png")]
+    assert f"A folder cannot be listed, and files in it are left out: [Errno 13] Permission denied: '{tmp_path}/closed'" in (
+        caplog.text
+    )
+    assert _paths.match(str(tmp_path / "missing" / "*.png")) == [] and caplog.text.count("cannot be listed") == 1

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import zlib
@@ -33,8 +32,6 @@ _ARGUMENTS, _FILES, _SUCCESS = f"{JOB}/arguments.json", f"{JOB}/files.jsonl", "_
 # What a call can leave that is killed before it has begun: without arguments it has written nothing else.
 _NOT_BEGUN = re.compile(rf"{JOB}/(files\.jsonl(\.[0-9a-f-]{{36}})?|begin\.lock|aside-[^/]*(/.*)?)")
 _MOST = 2**30  # Bytes of a file of a job that is not a list.
-
-log = logging.getLogger("tfpyramid")
 
 
 class Part(NamedTuple):
@@ -80,7 +77,7 @@ class Job:
             self._begin(names, arguments)
         lines = self._list(names, arguments).splitlines(keepends=True)
         if late := len({*names} - {*map(json.loads, lines)}):
-            log.warning(
+            _paths.log.warning(
                 "%d files match %r now that did not when %s was begun: they are left out, for an output of their own.",
                 late,
                 file_pattern,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+log = logging.getLogger("tfpyramid")
 
 # Opening a FIFO with it returns at once, without it when somebody writes. Windows has neither.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
@@ -81,7 +86,7 @@ def match(pattern: str | list[str]) -> list[str]:
         warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
         # One call each, because Beam asks the file system of the first pattern for all of them.
         for each in patterns:
-            (result,) = FileSystems.match([quoted(each)])
+            (result,) = (_Disk(None) if is_local(each) else FileSystems).match([quoted(each)])
             found.update(metadata.path for metadata in result.metadata_list)
     return sorted(found)
 
@@ -119,6 +124,32 @@ def opened(path: str) -> BinaryIO:
         _check_regular(os.stat(path))
         return open(path, "rb", opener=_open)
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+class _Disk(LocalFileSystem):
+    """The disk as Beam sees it, but also with links that lead to nothing, and with a warning of folders it cannot list.
+
+    Beam leaves both out in silence, so their files would be neither answered nor dead letters.
+    """
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "tfpyramid-disk"  # Another than Beam's, which looks for the one class of a scheme.
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        for folder, _, names in os.walk(dir_or_prefix, onerror=_warn):
+            yield from (self.metadata(os.path.join(folder, name)) for name in names)
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def metadata(self, path: str) -> FileMetadata:
+        return FileMetadata(path, 0, 0.0)  # Nobody asks for the size, and millions of files have none looked up.
+
+
+def _warn(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # A pattern of files in a folder that does not exist.
+        log.warning("A folder cannot be listed, and files in it are left out: %s", error)
 
 
 def _open(path: str, flags: int) -> int:

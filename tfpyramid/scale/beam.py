@@ -38,8 +38,8 @@ class PredictImages(beam.PTransform):
 
     The files are divided into parts. A worker reads the files of a part, gives images of one size to the model
     together, and writes two files: in `results` a row for each image, in `dead_letters` a row for each file that could
-    not be answered, with the reason. A FIFO, a socket, a device or a folder is a dead letter too. When all parts are
-    finished, `_SUCCESS` is written.
+    not be answered, with the reason. A FIFO, a socket, a device or a link to nothing is a dead letter too. When all
+    parts are finished, `_SUCCESS` is written.
 
     If a pipeline is interrupted, the same call resumes it: it skips finished parts and writes the others. Each file
     that matched when the first call began has one row, in one of the two folders.
@@ -193,7 +193,7 @@ class _PredictPart(beam.DoFn):
                         write_dead_letter(_rows.letter_of(answer))
         _count("images", counts[Row])
         _count("dead_letters", counts[DeadLetter])
-        _job.log.info("Part %d of %d: %d images, %d dead letters", part.number + 1, part.total, *counts.values())
+        _paths.log.info("Part %d of %d: %d images, %d dead letters", part.number + 1, part.total, *counts.values())
 
     def _load(self) -> Predictor:
         _count("models_loaded", 1)
