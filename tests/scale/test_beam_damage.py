@@ -218,7 +218,6 @@ def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(os, "scandir", closed)
     assert _paths.match(str(tmp_path / "**.png")) == [str(tmp_path / "one.png")]
-    assert f"A folder cannot be listed, and files in it are left out: [Errno 13] Permission denied: '{tmp_path}/closed'" in (
-        caplog.text
-    )
+    message = "A folder cannot be listed, and files in it are left out: [Errno 13] Permission denied"
+    assert f"{message}: '{tmp_path}/closed'" in caplog.text
     assert _paths.match(str(tmp_path / "missing" / "*.png")) == [] and caplog.text.count("cannot be listed") == 1

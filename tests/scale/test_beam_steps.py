@@ -105,7 +105,7 @@ WHOLE = {*EXPECTED, *SUMS, "_SUCCESS", "_job/arguments.json", "_job/files.jsonl"
 def check_nothing_is_half(files):
     for name, text in EXPECTED.items():
         assert files.get(name) in (None, text.encode()), name
-        if f"_job/{name[-22:-4]}.json" in files or "_SUCCESS" in files:
+        if f"_job/{Path(name).stem}.json" in files or "_SUCCESS" in files:
             assert name in files
     if "_job/arguments.json" in files:
         assert "file_pattern" in json.loads(files["_job/arguments.json"])
