@@ -19,7 +19,7 @@ import running
 
 with running.imports("predict_images"):
     import apache_beam
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
     from tfpyramid.export import Pixels
     from tfpyramid.scale.beam import PredictImages
@@ -52,7 +52,10 @@ def main() -> None:
             batch_size=options.batch_size,
             files_per_part=options.files_per_part,
         )
-        pipeline = apache_beam.Pipeline(options=PipelineOptions(rest))
+        beam_options = PipelineOptions(rest)
+        # Beam's default first tries a runner in Go, and leaves temporary folders if it cannot download that.
+        runner = beam_options.view_as(StandardOptions).runner or "FnApiRunner"
+        pipeline = apache_beam.Pipeline(runner, beam_options)
         _ = pipeline | predicted
     except (ValueError, OSError) as error:
         sys.exit(f"predict_images: {error}")

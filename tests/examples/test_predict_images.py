@@ -16,7 +16,8 @@ def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
     good, model = folder.fill(path, 500), folder.save_model(tmp_path / "model")
     script = [sys.executable, str(ROOT / "examples" / "predict_images.py"), str(path / "*"), str(model), str(output)]
     workers = ["--files-per-part=20", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen([*script, *workers], start_new_session=True, **options) as running:
         try:
@@ -32,6 +33,9 @@ def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
     folder.check_dead_letters(folder.rows(output, "dead_letters"), path)
     assert (output / "_SUCCESS").exists() and len(list((output / "results").iterdir())) == 25
     assert {name: (output / "results" / name).stat().st_mtime_ns for name in before} == before
+    # Beam makes this one for any pipeline and removes it when that ends, which a killed one does not.
+    assert [name[:18] for name in os.listdir(tmp_path / "tmp")] == ["beam-pipeline-temp"]
+    assert not [path for path in (output / "_job").iterdir() if path.suffix not in (".json", ".jsonl")]
     summary = re.search(r"(\d+) images .*, (\d+) dead .* loaded (\d+) times", again.stdout)
     images, letters, loaded = map(int, summary.groups())
     # Of the parts that were not there, by two workers.

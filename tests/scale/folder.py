@@ -73,6 +73,16 @@ def fill(folder, count):
     return {str(folder / name): image for name, image in images.items()}
 
 
+IMAGES = tf.TensorSpec([None, None, None, 3], name="image")
+
+
+def save(path, function, *specs):
+    """Write a SavedModel of a function."""
+    function = tf.function(function, autograph=False, input_signature=specs)
+    tf.saved_model.save(tf.Module(), str(path), signatures=function)
+    return path
+
+
 def save_model(path, dtype=tf.float32):
     """Write a SavedModel of images whose outputs differ in kind and in rank."""
 

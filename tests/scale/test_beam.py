@@ -96,16 +96,6 @@ def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_pa
                 np.testing.assert_allclose(row["mean"], answer(image_bytes=[file.read()])["mean"][0], atol=atol)
 
 
-@pytest.fixture
-def some(tmp_path):
-    """Five images that are good, in tmp_path/images, and the arguments to answer them."""
-    folder.fill(tmp_path / "images", 12)
-    for name in [*folder.BAD, *folder.UNUSUAL]:
-        (tmp_path / "images" / name).unlink()
-    model = folder.save_model(tmp_path / "model")
-    return {"pattern": tmp_path / "images" / "*", "model": model, "output": tmp_path / "out", "files_per_part": 2}
-
-
 def test_what_is_finished_is_not_done_again(some):
     assert run(**some)["images"] == 5
     assert run(**some) == {}
@@ -160,15 +150,6 @@ def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monk
     assert len(folder.rows(some["output"].with_name("other"))) == 10
 
 
-def save(path, function, *specs):
-    function = tf.function(function, autograph=False, input_signature=specs)
-    tf.saved_model.save(tf.Module(), str(path), signatures=function)
-    return path
-
-
-IMAGES = tf.TensorSpec([None, None, None, 3], name="image")
-
-
 def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
     def wide(image):
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(image[:, 0, 0, 0] > 0.5), ["dark"])]):
@@ -180,7 +161,7 @@ def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
         (images / f"000{number}.png").write_bytes(
             folder.encoded(Image.fromarray(np.full((8, 9, 3), value, np.uint8)), "PNG")
         )
-    run(**{**some, "model": save(tmp_path / "fails", wide, IMAGES), "files_per_part": 5})
+    run(**{**some, "model": folder.save(tmp_path / "fails", wide, folder.IMAGES), "files_per_part": 5})
     (letter,) = folder.rows(some["output"], "dead_letters")
     assert letter["file"].endswith("0002.png")
     assert letter["reason"] == "The model failed on an image of 8 x 9 pixels: dark"
@@ -189,7 +170,7 @@ def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
 
 def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, tmp_path):
     spec = tf.TensorSpec([None, 40, None, 3], name="image")
-    model = save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
+    model = folder.save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
     run(**{**some, "model": model})
     assert [each["file"][-8:] for each in folder.rows(some["output"])] == ["0002.png"]
     reasons = [each["reason"] for each in folder.rows(some["output"], "dead_letters")]
@@ -208,7 +189,7 @@ def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, t
 def test_an_output_that_another_call_has_begun_is_left_alone(some, change, message, tmp_path):
     run(**some)
     if "model" in change:
-        change = {"model": save(tmp_path / "other", lambda image: {"x": image}, IMAGES)}
+        change = {"model": folder.save(tmp_path / "other", lambda image: {"x": image}, folder.IMAGES)}
     with pytest.raises(ValueError, match=message):
         run(**{**some, **change})
     assert len(folder.rows(some["output"])) == 5
@@ -257,73 +238,3 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)
     assert len(folder.rows(some["output"])) == 5 and (some["output"] / "_SUCCESS").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
-        ({"batch_size": True}, "`batch_size` must be an integer of at least 1. Received: batch_size=True"),
-        ({"files_per_part": 0}, "`files_per_part` must be an integer of at least 1"),
-        ({"max_pixels": 0}, "`max_pixels` must be an integer of at least 1"),
-        ({"max_pixels": 0.5}, "`max_pixels` must be an integer of at least 1, of an image. Received: max_pixels=0.5"),
-        ({"max_pixels": 10**30}, "`max_pixels` must be at most 1073741824"),
-        ({"file_format": "csv"}, "`file_format` must be one of 'parquet', 'tfrecord'. Received: file_format='csv'"),
-        ({"output": "caf\udce9"}, r"`output` must be a path in UTF-8. Received: output='caf\\udce9'"),
-        ({"output": ""}, "`output` must be a path in UTF-8. Received: output=''"),
-        ({"output": "a\0b"}, "`output` must be a path in UTF-8. Received: output='a"),
-        ({"output": None}, "`output` must be a path in UTF-8. Received: output=None"),
-        ({"output": "nofs://a/b"}, "`output` must be on a file system that Beam knows. Received: output='nofs://a/b'"),
-        ({"output": "/proc/here"}, "`output` must be a folder, or the name of a new one, that can be .*/proc"),
-        ({"output": __file__}, "`output` must be a folder, or the name of a new one.* Received: output='.*beam.py'"),
-        ({"output": __file__ + "/x"}, "`output` must be a folder, or the name of a new one.*Received: .*py/x'"),
-        ({"model": "caf\udce9"}, r"`model` must be a path in UTF-8. Received: model='caf\\udce9'"),
-        ({"model": "nowhere"}, "`model` must be a SavedModel that is whole.*nowhere"),
-        ({"model": "nofs://a/b"}, "`model` must be a SavedModel that is whole.*Received: model='nofs://a/b'"),
-        ({"model": 5}, "`model` must be a path in UTF-8. Received: model=5"),
-        ({"pixels": (8, 8)}, r"`pixels` must be a tfpyramid.export.Pixels. Received: pixels=\(8, 8\)"),
-        ({"pixels": "x"}, "`pixels` must be a tfpyramid.export.Pixels. Received: pixels='x'"),
-        ({"pixels": Pixels(input="photo")}, "`pixels` must be for the input 'image'"),
-        ({"signature": "other"}, r"`signature` must be one of \['serving_default'\]"),
-        ({"signature": 5}, r"`signature` must be one of \['serving_default'\] in .* Received: signature=5"),
-        ({"signature": ["x"]}, r"`signature` must be one of \['serving_default'\] in .* Received: signature=\['x'\]"),
-        ({"pattern": "nothing/*.png"}, "`file_pattern` must match a file. Received: file_pattern='.*nothing/\\*.png'"),
-        ({"pattern": []}, r"`file_pattern` must match a file. Received: file_pattern=\[\]"),
-        ({"pattern": ""}, "`file_pattern` must be a path or a pattern of files, or a list of them. Received: .*=''"),
-        ({"pattern": "[z-a].png"}, "`file_pattern` must be a pattern of Beam, of files that can be listed. Received: "),
-        ({"pattern": ["*.png", "nofs://a"]}, "`file_pattern` must be on a file system that Beam knows. Received"),
-    ],
-)
-def test_wrong_arguments_are_named(some, arguments, message):
-    before = sorted(some["output"].parent.rglob("*"))
-    with pytest.raises(ValueError, match=message):
-        run(**{**some, **arguments})
-    assert sorted(some["output"].parent.rglob("*")) == before
-
-
-WORD, ONE = tf.TensorSpec([None], tf.string, name="word"), tf.TensorSpec([1, None, None, 3], name="image")
-
-
-@pytest.mark.parametrize(
-    "function, specs, message",
-    [
-        (lambda word: {"x": word}, [WORD], r"must take one input, a batch of any number of images .*string \(None,\)"),
-        (lambda image, word: {"x": image, "y": word}, [IMAGES, WORD], "must take one input"),
-        (lambda image: {"x": image}, [ONE], r"must take one input.*float32 \(1, None, None, 3\)"),
-        (lambda image: {"x": tf.reduce_mean(image)}, [IMAGES], r"answer each image.*the output 'x', float32 \(\)"),
-        (lambda image: {"x": tf.cast(image, tf.complex64)}, [IMAGES], "by no complex numbers.*complex64"),
-        (lambda image: {"width": image}, [IMAGES], "outputs of other names than .* 'width' takes 'width'"),
-        (lambda image: {"x": image, "x/shape": image}, [IMAGES], "'x/shape' takes 'x/shape'"),
-    ],
-)
-def test_models_that_do_not_answer_images_are_refused(some, function, specs, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        run(**{**some, "model": save(tmp_path / "wrong", function, *specs)})
-    assert not some["output"].exists()
-
-
-def test_a_model_that_answers_a_batch_as_one_is_found_out(some, tmp_path):
-    spec = tf.TensorSpec([None, None, None, 3], name="image")
-    model = save(tmp_path / "sum", lambda image: {"x": tf.reshape(image, [-1])}, spec)
-    with pytest.raises(Exception, match=r"`model` must answer each image of a batch for itself.*'x' is of shape \("):
-        run(**{**some, "model": model})

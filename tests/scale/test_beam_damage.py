@@ -47,6 +47,13 @@ def check(good, output, file_format):
         assert sorted(os.listdir(output / kind)) == [f"part-0000{k}-of-00003.{file_format}" for k in range(3)]
 
 
+def begun_with(output):
+    """Return what `begin` was called with."""
+    arguments = json.loads((output / "_job" / "arguments.json").read_text())
+    arguments.pop("files")
+    return arguments.pop("file_pattern"), arguments.pop("files_per_part"), arguments
+
+
 def flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -107,20 +114,14 @@ def test_while_a_part_is_written_again_the_job_is_not_marked_as_finished(job, mo
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]", b"[1]", b"null", b"[" * 100_000, b'{"model": 1'])
 def test_arguments_that_are_damaged_are_named_with_what_to_do(job, text):
-    arguments, _, output = job
+    _, _, output = job
+    begun = begun_with(output)
     (output / "_job" / "arguments.json").write_bytes(text)
     before = sorted(output.rglob("*"))
     message = "`output` holds a job whose _job/arguments.json is damaged: .*Remove the folder .* Received: output='"
     with pytest.raises(ValueError, match=message):
-        run(**arguments)
+        _job.Job(str(output), "parquet").begin(*begun)
     assert sorted(output.rglob("*")) == before
-
-
-def begun_with(output):
-    """Return what `begin` was called with."""
-    arguments = json.loads((output / "_job" / "arguments.json").read_text())
-    arguments.pop("files")
-    return arguments.pop("file_pattern"), arguments.pop("files_per_part"), arguments
 
 
 def test_a_list_of_files_that_is_damaged_is_made_again_if_the_same_files_match(job):

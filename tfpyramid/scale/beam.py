@@ -53,15 +53,15 @@ class PredictImages(beam.PTransform):
         "caf\\xe9.png"; the backslashes of such a name, and of one that only looks so, are doubled. The order of rows in
         a part is that in which batches became full.
 
-        What is promised: files are written aside and renamed, and `_job` holds the size and the checksum of both files
-        of a finished part. The next call compares them, and writes a part again that is missing or damaged. Several
-        pipelines may run the same call at once: the first that finishes a part keeps it, so all of them give the same
-        result. In a folder of this machine, or of a disk that workers mount, parts are locked while they are renamed,
-        files are synced to the disk before, no link within the folder is followed, and a killed worker leaves its
-        unfinished files in `_job`, from where the next call removes them. Other file systems have no locks: there start
-        one pipeline at a time, and a killed worker leaves a folder "tfpyramid-aside-..." among the temporary files of
-        its machine, which the next call removes that runs there. Beam's runners leave folders of their own among them
-        ("beam-temp...", "beam-pipeline-temp...", "tmp..."), which are not removed, since they may be of any pipeline.
+        Files are written aside and renamed, and `_job` holds the sizes and checksums of finished parts. The next call
+        compares them with the files, and writes a missing or damaged part again. Several pipelines may make the same
+        call at once: the first that finishes a part keeps it, so all return the same results.
+
+        On a disk, of this machine or mounted by all workers, files are synced before they are renamed, a part is locked
+        meanwhile, and links in `output` are refused. A killed worker leaves unfinished files in `_job`; the next call
+        removes them. Other file systems have no locks: start one pipeline at a time there. A killed worker then leaves
+        a folder "tfpyramid-aside-..." in the temporary folder of its machine, and the next worker there removes it.
+        Folders named "beam-..." are of Beam: a killed `beam.Pipeline` leaves one, and so does Beam's default runner.
 
         Counters in the namespace "tfpyramid" tell "images", "dead_letters" and "models_loaded"; the logger "tfpyramid"
         tells of each part.
