@@ -196,6 +196,21 @@ def test_a_process_that_holds_a_part_for_too_long_is_told_of(tmp_path, monkeypat
     assert os.listdir(tmp_path / "out" / "_job") == []
 
 
+def test_locks_that_killed_processes_left_are_removed_and_no_others(tmp_path):
+    place = _places.Local(str(tmp_path / "out"))
+    job = tmp_path / "out" / "_job"
+    job.mkdir(parents=True)
+    precious = tmp_path / "precious"
+    precious.write_text("")
+    for name, text in {"killed": _places._CONTENTS, "half": "", "others": "mine"}.items():
+        (job / f"{name}.lock").write_text(text)
+    (job / "link.lock").symlink_to(precious)
+    with place.alone("alive"):
+        place.clear(finished=True)
+        assert sorted(os.listdir(job)) == ["alive.lock", "link.lock", "others.lock"]
+    assert (job / "others.lock").read_text() == "mine" and precious.read_text() == ""
+
+
 def test_a_temporary_folder_that_is_full_is_named_and_not_the_output(place, monkeypatch, tmp_path):
     each = place("full")
     job = _job.Job(each.output, "txt")

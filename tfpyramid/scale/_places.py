@@ -105,8 +105,9 @@ class Local:
         with contextlib.suppress(FileNotFoundError):
             _files.clear_folders(self._job, _ASIDE, _CONTENTS)
         for path in self._job.glob(f"*{_LOCK}"):
-            # An error: its process is alive, or has just removed it, or it is not ours.
-            with contextlib.suppress(OSError), _files.Lock(path, _CONTENTS, create=False) as lock:
+            # Also an empty one, whose process was killed before it wrote it, and so made again if another removes it.
+            # An error: its process is alive, or it is not ours.
+            with contextlib.suppress(OSError), _files.Lock(path, _CONTENTS) as lock:
                 if lock.held:
                     path.unlink()
 
