@@ -78,7 +78,7 @@ class Job:
         lines = self._list(names, arguments).splitlines(keepends=True)
         if late := len({*names} - {*map(json.loads, lines)}):
             _paths.log.warning(
-                "%d files match %r now that did not when %s was begun: they are left out, for an output of their own.",
+                "%d files match %r now that did not when %s was begun. They are left out; give them another output.",
                 late,
                 file_pattern,
                 self.output,
@@ -117,10 +117,10 @@ class Job:
 
     @contextlib.contextmanager
     def written(self, part: Part) -> Iterator[dict[str, str]]:
-        """Yield names of files of this machine to write to, and put what is there in its places.
+        """Yield the paths of two files of this machine to write to, by kind, and then put them in their places.
 
         Raises:
-            OSError: if there is no room for it.
+            OSError: if they cannot be written; it says where, and that the same call resumes.
         """
         with contextlib.ExitStack() as stack:
             with self._explained("in the folder for temporary files"):
@@ -197,9 +197,10 @@ class Job:
         return text
 
     def _put(self, local: dict[str, Path], part: Part) -> None:
-        """Put the two files of a part in their places, if no other process has been faster.
+        """Put the two files of a part in their places, unless another process has finished it.
 
-        Otherwise those of two processes could be mixed, and a file that only one of them could read be in both or none.
+        Two processes may read a file at different times, and only one of them succeed. If their results and dead
+        letters were mixed, that file would be in both or in none.
         """
         sums = {kind: _checksum(str(path)) for kind, path in local.items()}
         try:

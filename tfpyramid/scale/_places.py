@@ -49,7 +49,7 @@ class Local:
         return os.path.islink(self.path(name))
 
     def names(self) -> Iterator[str]:
-        """Yield the name of all that is no folder."""
+        """Yield the names of all files and links, at any depth."""
         for folder, folders, files in os.walk(self.output):
             links = [each for each in folders if os.path.islink(os.path.join(folder, each))]
             for name in [*files, *links]:
@@ -79,7 +79,7 @@ class Local:
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Wait until no other process is within `alone(name)`, and hold others off.
+        """Wait until no other process is within `alone(name)`, and make others wait.
 
         Raises:
             BlockingIOError: if another process stays within for a minute.
@@ -105,7 +105,7 @@ class Local:
         with contextlib.suppress(FileNotFoundError):
             _files.clear_folders(self._job, _ASIDE, _CONTENTS)
         for path in self._job.glob(f"*{_LOCK}"):
-            # Also an empty one, whose process was killed before it wrote it, and so made again if another removes it.
+            # Not with `create=False`, which refuses the empty lock of a process that was killed while it made it.
             # An error: its process is alive, or it is not ours.
             with contextlib.suppress(OSError), _files.Lock(path, _CONTENTS) as lock:
                 if lock.held:
