@@ -35,6 +35,16 @@ class BaseLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        try:
+            return super().from_config(config)
+        except TypeError as error:
+            # Keras 3 wraps what the constructor says of an argument in a page about the whole configuration.
+            if isinstance(error.__context__, ValueError):
+                raise error.__context__ from None
+            raise
+
     def __dir__(self) -> list[str]:
         return saved_names(self, super().__dir__())
 

@@ -67,7 +67,7 @@ def pyramid_segmenter(
     """
     num_classes = _checks.channels("num_classes", num_classes, "the channels of the mask")
     meaning = "those of each level"
-    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.LARGEST)
+    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.MOST_LEVELS)
     activation = keras.activations.get(classifier_activation)
     if num_classes == 1 and activation is keras.activations.softmax:
         raise ValueError(

@@ -13,6 +13,11 @@ def gaussian_plane(size: int, strides: int) -> np.ndarray:
     return np.outer(taps, taps)
 
 
+def logarithm(shares: np.ndarray) -> np.ndarray:
+    """Return the logarithms that a softmax starts from; a share that underflows to 0 has a finite one too."""
+    return np.log(np.maximum(shares, np.finfo(np.float64).tiny))
+
+
 def channel_map(channels: int, filters: int) -> np.ndarray:
     """Return [channels, filters], columns of sum 1: filter f hears channel f modulo the channels.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
+from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane, logarithm
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, straight_through
 
@@ -93,7 +93,7 @@ class AntiAliasedDownsample2D(StridedLayer):
         channels = _checks.image_shape("images", input_shape)[3]
         start = gaussian_plane(self.kernel_size, self.strides)
         if self.normalization == "softmax":
-            start = np.log(start)
+            start = logarithm(start)
         shape = (self.kernel_size, self.kernel_size, channels, 1)
         self.blur_values = self.add_parameter("blur_values", np.broadcast_to(start[:, :, None, None], shape))
         if self.filters is not None:

@@ -130,7 +130,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         if self.hard:
             gates = straight_through.heaviside_st(logits, self.temperature)
         else:
-            gates = tf.sigmoid(logits / tf.cast(self.temperature, work))
+            gates = tf.sigmoid(logits / straight_through.divisor(self.temperature, work))
         return tf.cast(gates, images.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class AdaptiveDepthPyramid(ImageLayer):
         The pyramid is computed to its full depth while it learns; `pruned` is the pyramid of the open levels alone.
 
     Args:
-        max_levels: length of the list, from 1 to 1024.
+        max_levels: length of the list, from 1 to 64.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
         share_weights: use one clone of it for every step.
         hard: open or close each level in the forward pass, straight-through.
