@@ -63,10 +63,10 @@ CALLS = {
     ],
     "max_levels": [lambda n: layers.AdaptiveDepthPyramid(n)],
     "upsampled_levels": [
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=n),
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=20),
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=999, scale_factor=1000),
-        lambda n: layers.GaussianPyramid(1000, upsampled_levels=30),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=n),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=20),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=59, scale_factor=1000),
+        lambda n: layers.GaussianPyramid(60, upsampled_levels=30),
     ],
     "extra_levels": [lambda n: layers.FeaturePyramid(2, extra_levels=n)],
     "depth": [lambda n: layers.PyramidBlock(2, depth=n)],
@@ -101,7 +101,7 @@ CALLS = {
     "pool_size": [lambda n: layers.BlurPool2D(pool_size=n)],
     "max_displacement": [
         lambda n: ops.cost_volume(*MAPS, n),
-        lambda n: ops.cost_volume(*MAPS, 65),
+        lambda n: ops.cost_volume(*MAPS, 33),
         lambda n: layers.CostVolume(n),
     ],
     "step": [lambda n: layers.CostVolume(step=n)],

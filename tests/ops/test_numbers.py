@@ -177,9 +177,8 @@ def test_quantised_values_are_whole_steps_at_every_limit(limit, bits, dtype):
     y, gradient = value_and_gradient(lambda x: ops.quantize_st(x, bits, limit), x)
     values, step = tf.cast(x, tf.float64).numpy(), limit / 2**bits
     expected = step * np.clip(np.round(values / step), -(2**bits), 2**bits)
-    np.testing.assert_allclose(
-        tf.cast(y, tf.float64), tf.cast(tf.cast(expected, dtype), tf.float64), rtol=1e-6 if dtype != "float64" else 1e-14
-    )
+    rounded, tolerance = tf.cast(tf.cast(expected, dtype), tf.float64), 1e-14 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(tf.cast(y, tf.float64), rounded, rtol=tolerance)
     bound = float(tf.cast(tf.constant(limit, tf.float64), dtype))
     np.testing.assert_array_equal(tf.cast(gradient, tf.float64), np.abs(values) <= bound)
 

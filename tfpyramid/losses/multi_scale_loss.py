@@ -54,9 +54,9 @@ def multi_scale_loss(
             compared in float32.
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
-        weights: a number of at least 0 for each of the predictions; None means 1, decay, decay^2, ...
-        decay: ratio of the weights of two neighbouring levels, greater than 0.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        weights: a number from 0 to 1e30 for each of the predictions; None means 1, decay, decay^2, ...
+        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
@@ -243,8 +243,8 @@ class MultiScaleLoss(keras.losses.Loss):
     Args:
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
-        decay: ratio of the weights of two neighbouring levels, greater than 0.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;

@@ -40,7 +40,7 @@ def align_levels(
     Args:
         levels: tensors [batch, height, width, channels] of one floating dtype, finest first.
         target_level: index of the level whose size all get; negative counts from the end.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1, or None.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None.
         interpolation: "bilinear" or "nearest", for the levels that are magnified.
         phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
 

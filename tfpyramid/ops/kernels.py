@@ -234,7 +234,7 @@ def phase(kernel: Kernel = None, scale_factor: float = 2.0) -> float:
     Args:
         kernel: prefilter taps, as in `pyr_down`. The values of a tensor or variable may change: it has the phase of
             symmetric taps of its length, 0 or 1/2.
-        scale_factor: ratio of the sides of input and output, greater than 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
 
     Returns:
         A float, in samples.

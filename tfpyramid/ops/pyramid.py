@@ -37,8 +37,8 @@ def gaussian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`: scale space
             above the size that the images have, for objects smaller than those that a network knows.
@@ -85,8 +85,8 @@ def laplacian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: taps of both directions, as in `pyr_down` and `pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".

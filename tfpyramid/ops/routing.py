@@ -39,7 +39,7 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
         `cost[k] = scale_factor^(-2 k)`.
 
     Args:
-        num_levels: length of the pyramid, at least 1.
+        num_levels: length of the pyramid, from 1 to 64.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
 
     Returns:

@@ -89,7 +89,8 @@ def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tenso
 
     Args:
         x: floating tensor of any shape.
-        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the narrower the gradient.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the narrower
+            the gradient.
 
     Returns:
         Tensor of the same shape and dtype, zeros and ones; NaN stays NaN.
@@ -115,7 +116,8 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
 
     Args:
         logits: floating tensor [..., choices], choices of at least 1.
-        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer the surrogate to the choice.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer
+            the surrogate to the choice.
 
     Returns:
         Tensor of the same shape and dtype, a one-hot vector along the last axis; NaN where a logit of it is NaN.
@@ -154,7 +156,8 @@ def gumbel_softmax(
 
     Args:
         logits: floating tensor [..., choices], choices of at least 1.
-        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer to one choice.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer
+            to one choice.
         seed: two integers, or a tensor of them, which say what is drawn; None for no noise.
         hard: return one choice, straight-through.
 

@@ -45,7 +45,7 @@ def strided_conv2d(
     Args:
         images: [batch, height, width, channels], floating point.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: (s_y, s_x) in pixels, or a number for both, at least 1 / 1024; as a tensor [2] or variable of any
+        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1e30; as a tensor [2] or variable of any
             floating dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
         output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
             where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.

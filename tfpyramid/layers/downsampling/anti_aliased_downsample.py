@@ -34,7 +34,7 @@ class AntiAliasedDownsample2D(StridedLayer):
         leaves them free, and they drift away from the low-pass.
 
     Args:
-        filters: channels of the output, at least 1; None means the input's, without the convolution.
+        filters: channels of the output, from 1 to 65536; None means the input's, without the convolution.
         kernel_size: rows and columns of the blur, from 1 to 1024; even ones keep a little more detail.
         strides: ratio of the sides of input and output, from 2 to 1024.
         normalization: "sum", "softmax" or None.

@@ -37,11 +37,11 @@ class ContentAdaptiveDownsample2D(StridedLayer):
     Args:
         window: rows and columns of the pixels that an output is made of, from 1 to 64.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        hidden: channels between the two convolutions, at least 1.
+        hidden: channels between the two convolutions, from 1 to 65536.
         normalization: "softmax" or "sum".
         start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. "sum" has no use
-            for it.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder. "sum" has no
+            use for it.
         hard: pick one pixel in the forward pass, straight-through.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".

@@ -42,8 +42,9 @@ class FeaturePyramid(TakesLevels, ImageLayer):
     Args:
         filters: channels of every output, from 1 to 65536.
         extra_levels: coarse levels to add by decimating the coarsest output, from 0 to 64.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024; None for levels whose sizes follow
-            no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels are halves.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024; None for levels
+            whose sizes follow no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels
+            are halves.
         interpolation: "nearest", as published, or "bilinear".
         phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
         batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a

@@ -83,7 +83,8 @@ class PyramidBlock(ImageLayer):
         super().__init__(**kwargs)
         largest = _checks.LARGEST
         self.filters = _checks.channels("filters", filters, "the channels of the output")
-        self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down", maximum=_checks.MOST_LEVELS)
+        meaning = "how many times the block strides down"
+        self.depth = _checks.integer("depth", depth, 1, meaning, maximum=_checks.MOST_LEVELS)
         self.activation = keras.activations.get(activation)
         meaning = "the rows and columns of the kernels"
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)

@@ -27,8 +27,8 @@ class PyramidConv2D(PerLevel):
         `y[k] = activation(conv(x[k], w[k]) + b[k])`, zeros outside, `keras.layers.Conv2D` with padding "same".
 
     Args:
-        filters: channels of every output, at least 1.
-        kernel_size: rows and columns of the kernels, at least 1: one number or two.
+        filters: channels of every output, from 1 to 65536.
+        kernel_size: rows and columns of the kernels, from 1 to 1024: one number or two.
         activation: Keras activation, or None.
         use_bias: add a learned number to each filter.
         kernel_initializer: Keras initializer of the kernels.

@@ -38,14 +38,15 @@ class WeightedFusion(AlignedLayer):
     Args:
         method: "fast_normalized", "softplus_normalized", "softmax" or "sum".
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1, or None, as in `UpsampleConcat`.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None, as in
+            `UpsampleConcat`.
         interpolation: "bilinear" or "nearest".
         phase: where sample 0 of a level sits, in samples of the level before it, as in `UpsampleConcat`.
         per_channel: weigh each channel of a level apart.
         hard: use one level in the forward pass, straight-through.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. 1 for the methods
-            that have none.
-        epsilon: keeps the fast form from dividing by zero, greater than 0.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder. 1 for the
+            methods that have none.
+        epsilon: keeps the fast form from dividing by zero, from 1e-30 to 1e30.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
