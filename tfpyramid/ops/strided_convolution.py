@@ -14,6 +14,7 @@ _FIT = "`images` must have no side smaller than the kernel where `output_size` i
 
 # By smaller strides, images would become outputs of any size.
 _LEAST = 1 / _checks.LARGEST
+_MEANING = "in pixels, or two of them, (s_y, s_x)"
 _TOO_SMALL = f"`strides` must be at least {_LEAST}, in pixels."
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
@@ -45,7 +46,7 @@ def strided_conv2d(
     Args:
         images: [batch, height, width, channels], floating point.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1e30; as a tensor [2] or variable of any
+        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024; as a tensor [2] or variable of any
             floating dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
         output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
             where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.
@@ -93,7 +94,7 @@ def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | Non
 
 def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
-    stride = _checks.number(name, value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
+    stride = _checks.number(name, value, above=0, meaning=_MEANING, maximum=_checks.LARGEST)
     if stride < _LEAST:
         raise ValueError(f"{_TOO_SMALL.replace('strides', name)} Received: {name}={value!r}")
     return stride

@@ -34,7 +34,7 @@ class SpectralDownsample2D(LearnedStrides):
         to keep: start it with strides that are too small.
 
     Args:
-        initial_strides: (s_y, s_x), or a number for both, from 1 to 1e30.
+        initial_strides: (s_y, s_x), or a number for both, from 1 to 1024.
         output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
             the layer static shapes.
         smoothness: width of the mask's slope, in cycles per image, from 1e-30 to 1e30. The strides hear from the
