@@ -197,6 +197,25 @@ def test_a_file_that_was_changed_is_refused_before_anything_is_allocated(name, t
             keras.models.load_model(changed)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LearnableDownsample2D(2**16, 1024),
+        lambda: layers.AntiAliasedDownsample2D(2**16, 1024),
+        lambda: layers.PyramidConv2D(2**16, 1024),
+        lambda: layers.PyramidBlock(2**16),
+        lambda: layers.SpatialTransformerDownsample2D(filters=2**16, grid_size=32),
+        lambda: layers.ContentAdaptiveDownsample2D(64, hidden=2**16),
+        lambda: layers.LearnableStrideConv2D(2**16, 1024),
+        lambda: layers.ChannelAdaptiveDownsample2D(2**16),
+    ],
+)
+def test_weights_that_no_memory_holds_are_refused_by_name(layer):
+    layer, shape = layer(), (1, 2000, 2000, 2**10)
+    with pytest.raises(ValueError, match="`[a-z_0-9]*`, a weight of the layer, must have at most .* Received: "):
+        layer.build([shape] if isinstance(layer, layers.PyramidConv2D) else shape)
+
+
 LARGEST = {
     "GaussianPyramid": lambda: layers.GaussianPyramid(64),
     "AdaptiveDepthPyramid": lambda: layers.AdaptiveDepthPyramid(64, layers.BlurPool2D()),

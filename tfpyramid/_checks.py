@@ -6,7 +6,7 @@ value, so that the code behind the door sees only that.
 
 import math
 import operator
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
 
 import numpy as np
@@ -19,6 +19,7 @@ MOST_CHANNELS = 2**16
 MOST_CLASSES = 2**20  # And words, and answers.
 LONGEST = 2**24  # Of the sides of an image that is to be made: float32 counts as far.
 MOST_PIXELS = 2**30
+MOST_WEIGHTS = 2**28  # Of one weight: a gigabyte in float32.
 
 # Bounds of the numbers that values are multiplied or divided by: float32 and bfloat16 hold them and their quotients.
 SMALLEST, GREATEST = 1e-30, 1e30
@@ -147,6 +148,15 @@ def kernel_size(value: object, meaning: str = "the rows and columns of the kerne
 def channels(name: str, value: object, meaning: str) -> int:
     """Return a number of channels, or of other units that a layer has weights for."""
     return integer(name, value, 1, meaning, maximum=MOST_CHANNELS)
+
+
+def weight_shape(name: str, shape: Sequence[int]) -> None:
+    """Raise unless a weight of a layer is small enough to be made: the bounds of single arguments allow more."""
+    if math.prod(shape) > MOST_WEIGHTS:
+        raise ValueError(
+            f"`{name}`, a weight of the layer, must have at most {MOST_WEIGHTS} numbers: choose fewer `filters` or "
+            f"channels, or a smaller kernel. Received: {name} of shape {tuple(shape)}"
+        )
 
 
 def phase(value: object, scale_factor: float | None = 1.0) -> float:

@@ -274,6 +274,42 @@ def test_levels_that_many_large_factors_part_are_aligned():
             np.testing.assert_array_equal(level, np.full([1, 4, 4, 1], 2.0))
 
 
+IN_HALVES = {
+    "ContentAdaptiveDownsample2D": layers.ContentAdaptiveDownsample2D,
+    "ContentAdaptiveDownsample2D hard": lambda **o: layers.ContentAdaptiveDownsample2D(hard=True, **o),
+    "ContentAdaptiveDownsample2D sum": lambda **o: layers.ContentAdaptiveDownsample2D(normalization="sum", **o),
+    "ChannelAdaptiveDownsample2D": layers.ChannelAdaptiveDownsample2D,
+    "AntiAliasedDownsample2D": layers.AntiAliasedDownsample2D,
+    "LearnableDownsample2D": layers.LearnableDownsample2D,
+    "SpatialTransformerDownsample2D": layers.SpatialTransformerDownsample2D,
+    "SpectralDownsample2D": layers.SpectralDownsample2D,
+    "BilinearDownsample2D": lambda **o: layers.BilinearDownsample2D(antialias=True, **o),
+}
+
+
+@pytest.mark.parametrize("name", IN_HALVES)
+def test_a_mean_of_large_halves_is_that_of_float32_rounded(name):
+    images = np.random.default_rng(0).uniform(-6e4, 6e4, [1, 9, 8, 3]).astype("float16")
+    images[0, :4] = 6e4
+    halves, singles = IN_HALVES[name](dtype="mixed_float16"), IN_HALVES[name](dtype="float32")
+    halves(images), singles(images)
+    # The weights of "sum" are as large as the pixels: then a mean is as large as their square.
+    moved, rng = 0.0 if "sum" in name else 0.01, np.random.default_rng(1)
+    singles.set_weights([w + moved * rng.normal(size=w.shape) if w.ndim > 1 else w for w in singles.get_weights()])
+    halves.set_weights(singles.get_weights())
+    expected = singles(images.astype("f")).numpy()
+    expected[np.abs(expected) > 6.5e4] = np.nan  # No half holds these.
+    y = halves(images).numpy()
+    np.testing.assert_allclose(np.where(np.isnan(expected), np.nan, y), expected, atol=200)
+    assert np.isfinite(expected).mean() > 0.5
+
+
+def test_levels_whose_sum_halves_hold_are_fused():
+    levels = [tf.fill([1, 4, 4, 1], tf.constant(value, tf.float16)) for value in (6e4, 6e4, -6e4)]
+    layer = layers.WeightedFusion("sum", scale_factor=None, dtype="mixed_float16")
+    np.testing.assert_array_equal(layer(levels), np.full([1, 4, 4, 1], levels[0][0, 0, 0, 0]))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_of_weight_zero_are_not_read(value):
     features = [tf.ones([2, 3]), tf.constant([[value] * 3, [5.0] * 3])]

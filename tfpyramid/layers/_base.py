@@ -48,6 +48,11 @@ class BaseLayer(keras.layers.Layer):
     def __dir__(self) -> list[str]:
         return saved_names(self, super().__dir__())
 
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        if "shape" in kwargs:
+            _checks.weight_shape(kwargs.get("name", "weight"), kwargs["shape"])
+        return super().add_weight(*args, **kwargs)
+
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
         """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""
         start = np.asarray(start, np.float64)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfpyramid import _checks
 from tfpyramid.ops import kernels
 
 
@@ -31,4 +32,5 @@ def channel_map(channels: int, filters: int) -> np.ndarray:
 
 def dense_start(plane: np.ndarray, channels: int, filters: int) -> np.ndarray:
     """Return [*plane.shape, channels, filters]: the plane on the channels each filter hears."""
+    _checks.weight_shape("kernel", (*plane.shape, channels, filters))
     return np.multiply.outer(plane, channel_map(channels, filters))

@@ -10,6 +10,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
 from tfpyramid.ops import fusion, portable
+from tfpyramid.ops.convolution import working_dtype
 
 
 @register
@@ -106,9 +107,12 @@ class WeightedFusion(AlignedLayer):
 
     def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
         aligned = self.aligned(levels)
-        weights = tf.unstack(tf.cast(self.weigh(), aligned[0].dtype), len(aligned))
+        dtype = aligned[0].dtype
+        work = working_dtype(dtype)  # The sum of some levels may be beyond float16, and that of all within it.
+        weights = tf.unstack(tf.cast(self.weigh(), work), len(aligned))
         # A level of weight 0 is not read: 0 times NaN would be NaN.
-        return tf.add_n([portable.multiply_no_nan(level, weight) for level, weight in zip(aligned, weights)])
+        parts = [portable.multiply_no_nan(tf.cast(level, work), weight) for level, weight in zip(aligned, weights)]
+        return tf.cast(tf.add_n(parts), dtype)
 
     def weigh(self) -> tf.Tensor:
         """Return w of the equation as used, one-hot if `hard`: [levels] or [levels, channels]."""
