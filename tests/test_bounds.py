@@ -162,16 +162,22 @@ IN_A_FILE = {
     "kernel_size": lambda: layers.LearnableDownsample2D(kernel_size=3),
     "filters": lambda: layers.ChannelAdaptiveDownsample2D(4),
     "kernel_bits": lambda: layers.LearnableDownsample2D(kernel_bits=3),
-    "extra_levels": lambda: keras.Sequential([layers.GaussianPyramid(2), layers.FeaturePyramid(1, extra_levels=1)]),
-    "max_displacement": lambda: Pair(layers.CostVolume(1)),
-    "step": lambda: Pair(layers.CostVolume(1, step=1)),
+    "extra_levels": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=1)),
+    "max_displacement": lambda: of_pair(layers.CostVolume(1)),
+    "step": lambda: of_pair(layers.CostVolume(1, step=1)),
 }
 
 
-def Pair(layer):
+def of_pair(layer):
     """Return a model that passes images to a layer of two maps."""
     images = keras.Input((8, 8, 2))
     return keras.Model(images, layer([images, images]))
+
+
+def of_levels(layer):
+    """Return a model that passes a pyramid of images to a layer of levels."""
+    images = keras.Input((8, 8, 2))
+    return keras.Model(images, layer(layers.GaussianPyramid(2)(images)))
 
 
 def with_value(config, name, value):
@@ -221,8 +227,8 @@ LARGEST = {
     "AdaptiveDepthPyramid": lambda: layers.AdaptiveDepthPyramid(64, layers.BlurPool2D()),
     "LearnablePyramid": lambda: layers.LearnablePyramid(64),
     "PyramidBlock": lambda: layers.PyramidBlock(1, depth=64),
-    "FeaturePyramid": lambda: keras.Sequential([layers.GaussianPyramid(2), layers.FeaturePyramid(1, extra_levels=64)]),
-    "CostVolume": lambda: Pair(layers.CostVolume(32)),
+    "FeaturePyramid": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=64)),
+    "CostVolume": lambda: of_pair(layers.CostVolume(32)),
     "GaussianPyramid by 1024": lambda: layers.GaussianPyramid(64, scale_factor=1024),
     "BlurPool2D": lambda: layers.BlurPool2D(1024, 1024),
     "LearnableDownsample2D": lambda: layers.LearnableDownsample2D(kernel_size=64, strides=1024),
@@ -240,7 +246,8 @@ def test_the_largest_arguments_are_computed(name):
     if isinstance(layer, layers.GaussianPyramid):
         np.testing.assert_allclose(outputs[-1], np.ones([1, 1, 1, 2]), rtol=1e-5)
     shapes = layer.compute_output_shape((1, 8, 8, 2))
-    assert len(outputs) == 1 or len(shapes) == len(outputs) or name == "AdaptiveDepthPyramid"
+    if isinstance(shapes, list):
+        assert [tuple(y.shape) for y in outputs] == [tuple(shape) for shape in shapes]
 
 
 def test_the_largest_factor_needs_no_memory_that_the_image_does_not():
