@@ -1,11 +1,15 @@
 """Arguments that would allocate far more than an image: refused by name, or computed in memory that follows it."""
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import references
 from tfpyramid import layers, losses, models, ops, scale
+from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
 
 IMAGE = np.arange(243.0).reshape(1, 9, 9, 3)
@@ -23,6 +27,7 @@ CALLS = {
         lambda s: ops.reconstruct([IMAGE, IMAGE[:, :1, :1]], scale_factor=s),
         lambda s: ops.align_levels(MAPS, scale_factor=s),
         lambda s: ops.bilinear_down(IMAGE, s),
+        lambda s: ops.resize_by(IMAGE, 10 * s, (9, 9)),
         lambda s: ops.pixel_costs(2, s),
         lambda s: scale.pyr_down_tiles(IMAGE[0], scale_factor=s),
         lambda s: scale.pyr_up_tiles(IMAGE[0], (9, 9), scale_factor=s),
@@ -63,10 +68,10 @@ CALLS = {
     ],
     "max_levels": [lambda n: layers.AdaptiveDepthPyramid(n)],
     "upsampled_levels": [
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=n),
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=20),
-        lambda n: ops.gaussian_pyramid(IMAGE, 1000, upsampled_levels=999, scale_factor=1000),
-        lambda n: layers.GaussianPyramid(1000, upsampled_levels=30),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=n),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=20),
+        lambda n: ops.gaussian_pyramid(IMAGE, 60, upsampled_levels=59, scale_factor=1000),
+        lambda n: layers.GaussianPyramid(60, upsampled_levels=30),
     ],
     "extra_levels": [lambda n: layers.FeaturePyramid(2, extra_levels=n)],
     "depth": [lambda n: layers.PyramidBlock(2, depth=n)],
@@ -93,15 +98,22 @@ CALLS = {
         lambda n: layers.ContentAdaptiveDownsample2D(strides=n),
         lambda n: layers.PyramidBlock(2, strides=n),
         lambda n: ops.strided_conv2d(IMAGE, np.ones([3, 3, 3, 1]), 1 / n),
+        lambda n: ops.strided_conv2d(IMAGE, np.ones([3, 3, 3, 1]), (1.0, n)),
+        lambda n: ops.spectral_pool(IMAGE, n),
     ],
-    "initial_strides": [lambda n: layers.LearnableStrideConv2D(initial_strides=1 / n)],
+    "initial_strides": [
+        lambda n: layers.LearnableStrideConv2D(initial_strides=1 / n),
+        lambda n: layers.LearnableStrideConv2D(initial_strides=n),
+        lambda n: layers.SpectralDownsample2D(initial_strides=(2.0, n)),
+    ],
     "window": [lambda n: layers.ContentAdaptiveDownsample2D(n)],
+    "reduction": [lambda n: layers.ChannelAdaptiveDownsample2D(reduction=n)],
     "hidden": [lambda n: layers.ContentAdaptiveDownsample2D(hidden=n)],
     "grid_size": [lambda n: layers.SpatialTransformerDownsample2D(grid_size=n)],
     "pool_size": [lambda n: layers.BlurPool2D(pool_size=n)],
     "max_displacement": [
         lambda n: ops.cost_volume(*MAPS, n),
-        lambda n: ops.cost_volume(*MAPS, 65),
+        lambda n: ops.cost_volume(*MAPS, 33),
         lambda n: layers.CostVolume(n),
     ],
     "step": [lambda n: layers.CostVolume(step=n)],
@@ -132,6 +144,110 @@ def test_arguments_that_allocate_are_bounded(name, size):
     for call in CALLS[name]:
         with pytest.raises(ValueError, match=f"`{name}` must .* Received: ".replace("[", r"\[")):
             call(size)
+
+
+IN_A_FILE = {
+    "num_levels": lambda: layers.GaussianPyramid(2),
+    "scale_factor": lambda: layers.LaplacianPyramid(2),
+    "upsampled_levels": lambda: layers.GaussianPyramid(3, upsampled_levels=1),
+    "max_levels": lambda: layers.AdaptiveDepthPyramid(2),
+    "depth": lambda: layers.PyramidBlock(1, depth=1),
+    "window": lambda: layers.ContentAdaptiveDownsample2D(2),
+    "hidden": lambda: layers.ContentAdaptiveDownsample2D(2, hidden=3),
+    "grid_size": lambda: layers.SpatialTransformerDownsample2D(grid_size=2),
+    "output_size": lambda: layers.SpectralDownsample2D(output_size=2),
+    "initial_strides": lambda: layers.LearnableStrideConv2D(initial_strides=2),
+    "pool_size": lambda: layers.BlurPool2D(pool_size=2),
+    "strides": lambda: layers.AntiAliasedDownsample2D(strides=3),
+    "kernel_size": lambda: layers.LearnableDownsample2D(kernel_size=3),
+    "filters": lambda: layers.ChannelAdaptiveDownsample2D(4),
+    "kernel_bits": lambda: layers.LearnableDownsample2D(kernel_bits=3),
+    "extra_levels": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=1)),
+    "max_displacement": lambda: of_pair(layers.CostVolume(1)),
+    "step": lambda: of_pair(layers.CostVolume(1, step=1)),
+}
+
+
+def of_pair(layer):
+    """Return a model that passes images to a layer of two maps."""
+    images = keras.Input((8, 8, 2))
+    return keras.Model(images, layer([images, images]))
+
+
+def of_levels(layer):
+    """Return a model that passes a pyramid of images to a layer of levels."""
+    images = keras.Input((8, 8, 2))
+    return keras.Model(images, layer(layers.GaussianPyramid(2)(images)))
+
+
+def with_value(config, name, value):
+    """Return a configuration in which every argument of a name has another value."""
+    if isinstance(config, dict):
+        return {key: value if key == name else with_value(part, name, value) for key, part in config.items()}
+    return [with_value(part, name, value) for part in config] if isinstance(config, list) else config
+
+
+@pytest.mark.parametrize("name", IN_A_FILE)
+def test_a_file_that_was_changed_is_refused_before_anything_is_allocated(name, tmp_path):
+    images = keras.Input((8, 8, 2))
+    whole, changed = tmp_path / "whole.keras", tmp_path / "changed.keras"
+    keras.Model(images, IN_A_FILE[name]()(images)).save(whole)
+    for value in (HUGE, NO_FLOAT, 1e300):
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(changed, "w") as target:
+            for part in source.namelist():
+                content = source.read(part)
+                if part == "config.json":
+                    content = json.dumps(with_value(json.loads(content), name, value)).encode()
+                target.writestr(part, content)
+        with pytest.raises(ValueError, match=f"`{name}` must "):
+            keras.models.load_model(changed)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LearnableDownsample2D(2**16, 1024),
+        lambda: layers.AntiAliasedDownsample2D(2**16, 1024),
+        lambda: layers.PyramidConv2D(2**16, 1024),
+        lambda: layers.PyramidBlock(2**16),
+        lambda: layers.SpatialTransformerDownsample2D(filters=2**16, grid_size=32),
+        lambda: layers.ContentAdaptiveDownsample2D(64, hidden=2**16),
+        lambda: layers.LearnableStrideConv2D(2**16, 1024),
+        lambda: layers.ChannelAdaptiveDownsample2D(2**16),
+    ],
+)
+def test_weights_that_no_memory_holds_are_refused_by_name(layer):
+    layer, shape = layer(), (1, 2000, 2000, 2**10)
+    with pytest.raises(ValueError, match="`[a-z_0-9]*`, a weight of the layer, must have at most .* Received: "):
+        layer.build([shape] if isinstance(layer, layers.PyramidConv2D) else shape)
+
+
+LARGEST = {
+    "GaussianPyramid": lambda: layers.GaussianPyramid(64),
+    "AdaptiveDepthPyramid": lambda: layers.AdaptiveDepthPyramid(64, layers.BlurPool2D()),
+    "LearnablePyramid": lambda: layers.LearnablePyramid(64),
+    "PyramidBlock": lambda: layers.PyramidBlock(1, depth=64),
+    "FeaturePyramid": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=64)),
+    "CostVolume": lambda: of_pair(layers.CostVolume(32)),
+    "GaussianPyramid by 1024": lambda: layers.GaussianPyramid(64, scale_factor=1024),
+    "BlurPool2D": lambda: layers.BlurPool2D(1024, 1024),
+    "LearnableDownsample2D": lambda: layers.LearnableDownsample2D(kernel_size=64, strides=1024),
+    "LearnableStrideConv2D": lambda: layers.LearnableStrideConv2D(initial_strides=(1024, 1 / 1024), output_size=3),
+    "SpectralDownsample2D": lambda: layers.SpectralDownsample2D(1024),
+    "ContentAdaptiveDownsample2D": lambda: layers.ContentAdaptiveDownsample2D(64, 1024, hidden=1),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_arguments_are_computed(name):
+    layer = LARGEST[name]()
+    outputs = tf.nest.flatten(layer(tf.ones([1, 8, 8, 2])))
+    assert all(np.isfinite(y).all() for y in outputs)
+    if isinstance(layer, layers.GaussianPyramid):
+        np.testing.assert_allclose(outputs[-1], np.ones([1, 1, 1, 2]), rtol=1e-5)
+    shapes = layer.compute_output_shape((1, 8, 8, 2))
+    if isinstance(shapes, list):
+        assert [tuple(y.shape) for y in outputs] == [tuple(shape) for shape in shapes]
 
 
 def test_the_largest_factor_needs_no_memory_that_the_image_does_not():

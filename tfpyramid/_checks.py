@@ -6,18 +6,23 @@ value, so that the code behind the door sees only that.
 
 import math
 import operator
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
 
 import numpy as np
 import tensorflow as tf
 
 # Bounds of what an argument can make the package allocate, however small the image is.
-LARGEST = 2**10  # Of factors, strides, kernels and numbers of levels.
+LARGEST = 2**10  # Of factors, strides and kernels.
+MOST_LEVELS = 2**6  # And steps down, each of which is hundreds of operations of a graph.
 MOST_CHANNELS = 2**16
 MOST_CLASSES = 2**20  # And words, and answers.
 LONGEST = 2**24  # Of the sides of an image that is to be made: float32 counts as far.
 MOST_PIXELS = 2**30
+MOST_WEIGHTS = 2**28  # Of one weight: a gigabyte in float32.
+
+# Bounds of the numbers that values are multiplied or divided by: float32 and bfloat16 hold them and their quotients.
+SMALLEST, GREATEST = 1e-30, 1e30
 
 Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
@@ -36,7 +41,7 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "", *,
     return at_most(name, result, maximum, meaning)
 
 
-def at_most(name: str, value: Number, maximum: int | None, meaning: str = "") -> Number:
+def at_most(name: str, value: Number, maximum: float | None, meaning: str = "") -> Number:
     """Return a number that is not above `maximum`, if that is not None."""
     if maximum is not None and value > maximum:
         raise ValueError(f"`{name}` must be at most {maximum}{meaning and ', ' + meaning}. Received: {name}={value!r}")
@@ -61,22 +66,25 @@ def area(size: tuple[Any, Any], name: str, meaning: str = "") -> tuple[Any, Any]
     return size
 
 
-def number(name: str, value: object, *, above: float, meaning: str = "", maximum: int | None = None) -> float:
-    """Return `value` as a finite float greater than `above`, and not above `maximum`, if that is not None."""
+def number(name: str, value: object, *, above: float, meaning: str = "", maximum: float = GREATEST) -> float:
+    """Return `value` as a finite float greater than `above`, at least `SMALLEST` above 0, and at most `maximum`."""
     result = _finite(value)
     if not result > above:
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
+        raise ValueError(f"{rule} Received: {name}={value!r}")
+    if above == 0 and result < SMALLEST:
+        rule = f"`{name}` must be at least {SMALLEST:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} Received: {name}={value!r}")
     return at_most(name, result, maximum, meaning)
 
 
 def at_least(name: str, value: object, minimum: float, meaning: str = "") -> float:
-    """Return `value` as a finite float of at least `minimum`; `meaning` completes the rule."""
+    """Return `value` as a finite float of at least `minimum` and at most `GREATEST`; `meaning` completes the rule."""
     result = _finite(value)
     if not result >= minimum:
         rule = f"`{name}` must be a finite number of at least {minimum:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} Received: {name}={value!r}")
-    return result
+    return at_most(name, result, GREATEST, meaning)
 
 
 def _finite(value: object) -> float:
@@ -118,7 +126,7 @@ def one_of(name: str, value: object, options: Collection[str | None]) -> str:
 
 def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:
     """Return the length of a pyramid."""
-    return integer(name, value, 1, meaning or "the length of the list that is returned", maximum=LARGEST)
+    return integer(name, value, 1, meaning or "the length of the list that is returned", maximum=MOST_LEVELS)
 
 
 def scale_factor(value: object) -> float:
@@ -140,6 +148,15 @@ def kernel_size(value: object, meaning: str = "the rows and columns of the kerne
 def channels(name: str, value: object, meaning: str) -> int:
     """Return a number of channels, or of other units that a layer has weights for."""
     return integer(name, value, 1, meaning, maximum=MOST_CHANNELS)
+
+
+def weight_shape(name: str, shape: Sequence[int]) -> None:
+    """Raise unless a weight of a layer is small enough to be made: the bounds of single arguments allow more."""
+    if math.prod(shape) > MOST_WEIGHTS:
+        raise ValueError(
+            f"`{name}`, a weight of the layer, must have at most {MOST_WEIGHTS} numbers: choose fewer `filters` or "
+            f"channels, or a smaller kernel. Received: {name} of shape {tuple(shape)}"
+        )
 
 
 def phase(value: object, scale_factor: float | None = 1.0) -> float:

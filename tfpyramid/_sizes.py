@@ -6,6 +6,7 @@ numbers give one answer in Python, in a graph, under XLA and in other runtimes.
 """
 
 import functools
+import math
 from fractions import Fraction
 from typing import TypeVar
 
@@ -40,6 +41,11 @@ def _ratio_above_one(factor: Fraction) -> tuple[int, int]:
     if inverse == 1 and factor > 1:
         inverse = Fraction(_LARGEST - 1, _LARGEST)
     return inverse.denominator, inverse.numerator
+
+
+def power(factor: float, steps: int) -> float:
+    """Return factor^steps, the ratio of two levels, or 2^31 where it is more: sides are below that."""
+    return factor**steps if steps * math.log2(factor) < 31 else 2.0**31
 
 
 def divide(count: Count, numerator: int, denominator: int) -> tuple[Count, Count]:

@@ -63,6 +63,19 @@ def test_what_is_no_pair_of_predictions_is_refused(a, b, message):
         metrics.ShiftConsistency().update_state(np.zeros(a, np.float32), np.zeros(b, np.float32))
 
 
+@pytest.mark.parametrize("nan_in", ["y_a", "y_b", "both"])
+def test_scores_that_are_not_numbers_are_not_consistent(nan_in):
+    scores, broken = np.array([[0.1, 0.9], [0.8, 0.2]], "f"), np.array([[0.1, 0.9], [np.nan, 0.2]], "f")
+    metric = metrics.ShiftConsistency()
+    metric.update_state(scores if nan_in == "y_b" else broken, scores if nan_in == "y_a" else broken)
+    assert np.isnan(float(metric.result()))
+    metric.reset_state()
+    metric.update_state(scores, scores)
+    assert float(metric.result()) == 1
+    metric.update_state([[1, 2]], [[2, 1]])
+    assert float(metric.result()) == pytest.approx(2 / 3)
+
+
 def test_windows_lie_in_their_image_within_the_shift_of_each_other():
     rows, columns = np.mgrid[:10, :12].astype(np.float32)
     images = np.tile(np.stack([rows, columns], -1), [200, 1, 1, 1])

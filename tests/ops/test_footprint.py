@@ -129,6 +129,24 @@ def test_it_reaches_the_same_in_every_mode(name, mode):
     np.testing.assert_array_equal(reached(op), read(op))
 
 
+def reached_backwards(op):
+    """Return [pixels, outputs], which pixels' gradients are not finite where the gradient of an output is not."""
+    images = tf.constant(np.random.default_rng(1).normal(size=(1, *SIDES, 1)))
+    shape = op(images).shape[1:]
+    count = shape.num_elements()
+    upstream = np.where(np.eye(count, dtype=bool), np.nan, 1.0).reshape(count, *shape)
+    images = tf.tile(images, [count, 1, 1, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        y = op(images)
+    return ~np.isfinite(tape.gradient(y, images, tf.constant(upstream))).reshape(count, -1).T
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_gradient_that_is_not_finite_reaches_the_pixels_that_the_output_reads(name):
+    np.testing.assert_array_equal(reached_backwards(CASES[name]), read(in_mode(CASES[name], "eager")))
+
+
 @pytest.mark.parametrize("factor, kernel", [(2.0, None), (2.0, "box"), (1.5, None)])
 def test_a_residual_has_what_its_pixel_and_the_next_level_have(factor, kernel):
     step = {"scale_factor": factor, "kernel": kernel}

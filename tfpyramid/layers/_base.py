@@ -35,8 +35,23 @@ class BaseLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        try:
+            return super().from_config(config)
+        except TypeError as error:
+            # Keras 3 wraps what the constructor says of an argument in a page about the whole configuration.
+            if isinstance(error.__context__, ValueError):
+                raise error.__context__ from None
+            raise
+
     def __dir__(self) -> list[str]:
         return saved_names(self, super().__dir__())
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        if "shape" in kwargs:
+            _checks.weight_shape(kwargs.get("name", "weight"), kwargs["shape"])
+        return super().add_weight(*args, **kwargs)
 
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
         """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,9 +54,9 @@ def multi_scale_loss(
             compared in float32.
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
-        weights: a number of at least 0 for each of the predictions; None means 1, decay, decay^2, ...
-        decay: ratio of the weights of two neighbouring levels, greater than 0.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        weights: a number from 0 to 1e30 for each of the predictions; None means 1, decay, decay^2, ...
+        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
@@ -86,7 +87,7 @@ def multi_scale_loss(
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
         target, prediction = _pair(targets, predictions)
         target, steps = _brought(target, prediction, step)
-        return decay**steps * _per_sample(compare, target, prediction)
+        return _power(decay, steps) * _per_sample(compare, target, prediction)
     predictions = _level_checks.level_list(predictions, "predictions")
     weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
@@ -139,10 +140,20 @@ def _step(scale_factor: Any, kernel: Any, border: Any, phase: Any) -> dict[str, 
 
 def _weights(weights: Any, decay: float, count: int) -> list[float]:
     if weights is None:
-        return [decay**k for k in range(count)]
+        return [_power(decay, k) for k in range(count)]
     if not isinstance(weights, (list, tuple)) or len(weights) != count:
         raise ValueError(f"`weights` must be as many as the predictions, {count}. Received: weights={weights!r}")
     return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in weights]
+
+
+def _power(decay: float, steps: int | tf.Tensor) -> Any:
+    """Return decay^steps, the weight of a level, which must be at most `GREATEST` where it is known."""
+    if isinstance(steps, int) and steps * math.log(decay) > math.log(_checks.GREATEST):
+        raise ValueError(
+            f"`decay` must give weights of at most {_checks.GREATEST}, decay^{steps} for {steps} steps. "
+            f"Received: decay={decay!r}"
+        )
+    return decay**steps
 
 
 def _pair(target: Any, prediction: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -232,8 +243,8 @@ class MultiScaleLoss(keras.losses.Loss):
     Args:
         loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
             not used.
-        decay: ratio of the weights of two neighbouring levels, greater than 0.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;

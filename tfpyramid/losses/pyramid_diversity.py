@@ -30,7 +30,7 @@ def pyramid_diversity_loss(
         levels: at least two tensors [batch, height, width, channels] of one floating dtype, finest first, each side
             n / scale_factor of the side n before it, rounded up or down, equal channels. float16 and bfloat16 are
             summed in float32.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         phase: where sample 0 of a level sits, in samples of the level before it, as in `ops.align_levels`.
 
     Returns:
@@ -85,8 +85,8 @@ class PyramidDiversity(TakesLevels, ImageLayer):
         `y = x`; adds `weight mean(pyramid_diversity_loss(x))`, the mean over the batch.
 
     Args:
-        weight: of the added loss, at least 0; 0.01 to 0.1 is what it was made for.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1.
+        weight: of the added loss, from 0 to 1e30; 0.01 to 0.1 is what it was made for.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         phase: where sample 0 of a level sits, in samples of the level before it: that of the pyramid.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 

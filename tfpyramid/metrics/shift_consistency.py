@@ -17,8 +17,9 @@ class ShiftConsistency(keras.metrics.Mean):
     Equation: `mean(argmax(y_a) == argmax(y_b))`, weighted if there are weights.
 
     Convention:
-        Of two equal scores the first counts. Whether the class is right plays no part. It compares two predictions,
-        and so is updated by hand rather than given to `compile`, which would show it targets.
+        Of two equal scores the first counts. The metric does not ask whether the class is right. It compares two
+        predictions, and so is updated by hand rather than given to `compile`, which would pass targets. A sample with
+        a NaN score has no predicted class: the result is then NaN, as with the means of Keras.
 
     Args:
         name: as in `keras.metrics.Metric`.
@@ -52,6 +53,9 @@ class ShiftConsistency(keras.metrics.Mean):
                 f"Received: y_a of shape {y_a.shape}, y_b of shape {y_b.shape}"
             )
         same = tf.cast(tf.argmax(y_a, 1) == tf.argmax(y_b, 1), tf.float32)
+        unknown = [tf.reduce_any(tf.math.is_nan(y), 1) for y in (y_a, y_b) if y.dtype.is_floating]
+        for nan in unknown:
+            same = tf.where(nan, tf.constant(float("nan")), same)
         return super().update_state(same, sample_weight=sample_weight)
 
 

@@ -46,7 +46,7 @@ def pyramid_classifier(
             "network".
         input_shape: (height, width, channels) of an image, sides known or None; by default (None, None, 3), or that of
             `network` where it has one.
-        num_levels: levels of the pyramid, at least 1.
+        num_levels: levels of the pyramid, from 1 to 64.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         upsampled_levels: how many of the levels are finer than the images, less than `num_levels`.
         fusion: "logsumexp", "max", "mean" or "attention", as in `tfpyramid.layers.LogitFusion`.

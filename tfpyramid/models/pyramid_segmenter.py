@@ -35,11 +35,11 @@ def pyramid_segmenter(
         The mask is float32 under mixed precision too.
 
     Args:
-        num_classes: channels of the mask, at least 1.
+        num_classes: channels of the mask, from 1 to 65536.
         input_shape: (height, width, channels) of the images; sides may be None, for any.
-        num_levels: levels of the pyramid, at least 1; with each the model sees twice as far.
-        filters: channels of the features at every level, at least 1.
-        num_convolutions: convolutions at each level on the way across, at least 1.
+        num_levels: levels of the pyramid, from 1 to 64; with each the model sees twice as far.
+        filters: channels of the features at every level, from 1 to 65536.
+        num_convolutions: convolutions at each level on the way across, from 1 to 64.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
         scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes
             follow no factor.
@@ -67,7 +67,7 @@ def pyramid_segmenter(
     """
     num_classes = _checks.channels("num_classes", num_classes, "the channels of the mask")
     meaning = "those of each level"
-    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.LARGEST)
+    num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.MOST_LEVELS)
     activation = keras.activations.get(classifier_activation)
     if num_classes == 1 and activation is keras.activations.softmax:
         raise ValueError(

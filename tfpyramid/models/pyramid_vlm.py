@@ -52,17 +52,18 @@ def pyramid_vlm(
         The metric selector_cost is the mean share of pixels read, of the chosen level relative to the finest.
 
     Args:
-        vocabulary_size: token ids are below it; 0 stands for no token. At least 2.
-        num_answers: how many answers there are, at least 1.
+        vocabulary_size: token ids are below it; 0 stands for no token. From 2 to 2^20.
+        num_answers: how many answers there are, from 1 to 2^20.
         input_shape: (height, width, channels) of the images; sides may be None.
-        num_levels: levels to choose from, at least 1.
+        num_levels: levels to choose from, from 1 to 64.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`; None means
             `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
         cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
-            loss, at least 0.
-        filters: channels behind the first convolution of an encoder, at least 1; the next have two and four times that.
-        units: size of the features, at least 1.
+            loss, from 0 to 1e30.
+        filters: channels behind the first convolution of an encoder, from 1 to 65536; the next have two and four times
+            that.
+        units: size of the features, from 1 to 65536.
         question_encoder: layer of token ids [batch, any] to vectors [batch, units]; None for the words regardless of
             their order.
         seed: of the noise of "gumbel".

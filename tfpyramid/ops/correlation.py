@@ -9,7 +9,7 @@ from tfpyramid.ops import borders
 from tfpyramid.ops.convolution import depthwise_down, working_dtype
 
 # Displacements to each side, and rows of a patch, at most. Published networks use 4 to 20.
-_MOST_STEPS = 64
+_MOST_STEPS = 32
 
 
 def cost_volume(
@@ -32,9 +32,9 @@ def cost_volume(
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
             are summed in float32 and rounded once.
         second: the same shape and dtype.
-        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 64 steps.
+        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 32 steps.
         step: between two displacements, in pixels; from 1 to 1024.
-        kernel_size: side of the patches that are compared; odd, at most 63.
+        kernel_size: side of the patches that are compared; odd, at most 31.
 
     Returns:
         [batch, height, width, (2 (max_displacement // step) + 1)^2] of the same dtype.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._sizes import level_size, rounded_down
+from tfpyramid._sizes import level_size, power, rounded_down
 from tfpyramid.ops import kernels, portable, resample, straight_through
 from tfpyramid.ops.convolution import working_dtype
 
@@ -40,7 +40,7 @@ def align_levels(
     Args:
         levels: tensors [batch, height, width, channels] of one floating dtype, finest first.
         target_level: index of the level whose size all get; negative counts from the end.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1, or None.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None.
         interpolation: "bilinear" or "nearest", for the levels that are magnified.
         phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
 
@@ -64,7 +64,7 @@ def align_levels(
     aligned = []
     for k, level in enumerate(levels):
         if k > target:
-            factor, offset = scale_factor ** (k - target), kernels.phase_after(phase, scale_factor, k - target)
+            factor, offset = power(scale_factor, k - target), kernels.phase_after(phase, scale_factor, k - target)
             level = resample.resize_by(level, factor, size, interpolation=interpolation, phase=offset)
         for _ in range(target - k):
             level = resample.pyr_down(level, scale_factor=scale_factor, kernel=kernel)
@@ -145,9 +145,9 @@ def fusion_weights(
         method: "fast_normalized", "softplus_normalized", "softmax" or "sum". The published "fast_normalized" has output
             and gradient 0 for good where every value is negative; "softplus_normalized" recovers.
         hard: choose one level, for each channel where there are weights for each; the gradient is straight-through.
-        temperature: of the softmax, a number or scalar tensor greater than 0; the smaller, the nearer to one level. The
-            other methods have no temperature, and take none but 1.
-        epsilon: keeps the fast form from dividing by zero, greater than 0.
+        temperature: of the softmax, a number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the
+            smaller, the nearer to one level. The other methods have no temperature, and take none but 1.
+        epsilon: keeps the fast form from dividing by zero, from 1e-30 to 1e30.
 
     Returns:
         Tensor of the shape and dtype of `values`.
@@ -170,13 +170,17 @@ def fusion_weights(
         # Levels last, where choices are made. Without a seed there is no noise: this is the softmax of v / T.
         return tf.transpose(straight_through.gumbel_softmax(tf.transpose(values), temperature, hard=hard))
     check_temperature(method, temperature)
-    weights = values
+    # In float32 at least: float16 holds neither a small epsilon nor the sum of large values.
+    weights = tf.cast(values, working_dtype(values.dtype))
     if method == "softplus_normalized":
-        logarithms = _log_softplus(tf.cast(values, working_dtype(values.dtype)))
-        weights = tf.cast(tf.nn.softmax(logarithms, axis=0), values.dtype)
+        weights = tf.nn.softmax(_log_softplus(weights), axis=0)
     if method == "fast_normalized":
-        positive = tf.nn.relu(values)
-        weights = positive / (tf.reduce_sum(positive, axis=0) + epsilon)
+        positive = tf.nn.relu(weights)
+        # Divided by the largest value if that is above 1, which changes no weight: the sum may be infinite.
+        scale = tf.stop_gradient(tf.maximum(tf.reduce_max(positive, axis=0), 1))
+        positive = positive / scale
+        weights = positive / (tf.reduce_sum(positive, axis=0) + epsilon / scale)
+    weights = tf.cast(weights, values.dtype)
     if not hard:
         return weights
     chosen = tf.transpose(straight_through.one_hot_st(tf.transpose(weights)))

@@ -17,7 +17,7 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
 
     Args:
         logits: floating tensor [gates - 1], one for each gate but the first.
-        temperature: number or scalar tensor greater than 0; the smaller, the harder.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the harder.
         hard: return zeros and ones, straight-through.
 
     Returns:
@@ -35,12 +35,8 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
         raise ValueError(f"`logits` must be [gates - 1]. Received: logits of shape {logits.shape}")
     hard = _checks.flag("hard", hard)
     work = working_dtype(logits.dtype)  # 1 / 1e-6 is beyond float16.
-    if _checks.is_tensor(temperature):
-        temperature = tf.cast(temperature, work)
-    else:
-        temperature = tf.constant(_checks.temperature(temperature), work)
     # Products as sums of logarithms: TensorFlow's gradient of a product divides by its factors, and one may be 0.
-    logarithms = tf.math.log_sigmoid(tf.cast(logits, work) / temperature)
+    logarithms = tf.math.log_sigmoid(tf.cast(logits, work) / straight_through.divisor(temperature, work))
     soft = tf.cast(tf.exp(_first(0.0, tf.cumsum(logarithms))), logits.dtype)
     if not hard:
         return soft

@@ -18,7 +18,7 @@ def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -
     Args:
         x: floating tensor of any shape; for "sample" its first axis is the batch.
         scope: "tensor", one length for the whole of dy, or "sample", one for each entry of the batch.
-        norm: the length, greater than 0.
+        norm: the length, from 1e-30 to 1e30.
 
     Returns:
         `x`.
@@ -65,13 +65,13 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
 
     Args:
         x: floating tensor of any shape.
-        factor: number or scalar tensor.
+        factor: number from -1e30 to 1e30, or scalar tensor.
 
     Returns:
         `x`.
 
     Raises:
-        ValueError: if `x` is not floating point, or `factor` is not a finite number.
+        ValueError: if `x` is not floating point, or `factor` is not a finite number in its range.
 
     References:
         Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, 2015, section 3 (factor -lambda).
@@ -83,5 +83,7 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
         if factor.shape.rank != 0:
             raise ValueError(f"`factor` must be one number. Received: factor of shape {factor.shape}")
     else:
-        factor = _checks.number("factor", factor, above=float("-inf"))
+        factor = _checks.number("factor", factor, above=float("-inf"), maximum=float("inf"))
+        if abs(factor) > _checks.GREATEST:
+            raise ValueError(f"`factor` must be at most {_checks.GREATEST} in magnitude. Received: factor={factor!r}")
     return straight_through.surrogate_st(x, x * factor)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._sizes import ratio
+from tfpyramid._sizes import power, ratio
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
 
@@ -46,12 +46,12 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
     Equation: `w[k] = exp(-(k - c)^2 / (2 sigma^2)) / sum`, with `c = (size - 1) / 2`.
 
     Args:
-        sigma: standard deviation in samples, greater than 0.
+        sigma: standard deviation in samples, from 1e-30 to 1e30, and at most 2047 where `size` is None.
         size: number of taps; by default the Gaussian is cut at four standard deviations, `2 int(4 sigma + 0.5) + 1`,
             as SciPy and scikit-image cut it.
 
     Raises:
-        ValueError: if `sigma` is not greater than 0, or the number of taps is not an integer from 1 to 16384.
+        ValueError: if `sigma` is out of its range, or the number of taps is not an integer from 1 to 16384.
     """
     sigma = _checks.number("sigma", sigma, above=0)
     if size is None:
@@ -59,7 +59,9 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
         size = 2 * int(4 * sigma + 0.5) + 1
     size = _tap_count(size)
     offsets = np.arange(size) - (size - 1) / 2
-    taps = np.exp(-0.5 * np.square(offsets / sigma))
+    # Relative to the nearest tap, which is then 1: of an even number, all may underflow.
+    squares = np.square(offsets) - np.square(offsets).min()
+    taps = np.exp(-0.5 * squares / sigma / sigma)
     return taps / taps.sum()
 
 
@@ -78,7 +80,7 @@ def _tap_count(size: object) -> int:
 
 
 def normalize_kernel(
-    values: tf.Tensor, normalization: str | None = "sum", *, axes: Sequence[int] = (0, 1)
+    values: tf.Tensor, normalization: str | None = "sum", *, axes: int | Sequence[int] = (0, 1)
 ) -> tf.Tensor:
     """Turn learned values into kernels of DC gain 1.
 
@@ -93,7 +95,7 @@ def normalize_kernel(
     Args:
         values: floating tensor; a kernel for each place of the axes that are not in `axes`.
         normalization: "sum", "softmax" or None.
-        axes: the axes of known size that a kernel's taps lie along.
+        axes: the axes of known size that a kernel's taps lie along, one or more, each once.
 
     Returns:
         Tensor of the same shape and dtype.
@@ -103,7 +105,7 @@ def normalize_kernel(
     """
     values = tf.convert_to_tensor(values)
     _checks.floating("values", values.dtype)
-    axes = list(axes)
+    axes = _axis_list(axes, values.shape.rank)
     if values.shape.rank is None or not all(-values.shape.rank <= axis < values.shape.rank for axis in axes):
         raise ValueError(f"`values` must have the axes {axes}. Received: values of shape {values.shape}")
     taps = [values.shape[axis] for axis in axes]
@@ -118,6 +120,15 @@ def normalize_kernel(
         return values + (1 - tf.reduce_sum(values, axes, keepdims=True)) / math.prod(taps)
     powers = tf.exp(values - tf.reduce_max(values, axes, keepdims=True))
     return powers / tf.reduce_sum(powers, axes, keepdims=True)
+
+
+def _axis_list(axes: Any, rank: int | None) -> list[int]:
+    """Return one axis or several as a list; raise unless they are different."""
+    axes = list(axes) if isinstance(axes, (list, tuple)) else [axes]
+    axes = [_checks.integer("axes", axis, None, "or a list of at least one") for axis in axes]
+    if not axes or len({axis % (rank or 1) for axis in axes}) < (len(axes) if rank else 1):
+        raise ValueError(f"`axes` must be at least one axis, each once. Received: axes={axes}")
+    return axes
 
 
 def check_normalization(normalization: str | None) -> str | None:
@@ -160,7 +171,8 @@ def check(kernel: Any) -> Kernel:
     if taps.ndim != 1 or taps.size == 0:
         raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {taps.shape}")
     # Relative to the taps' size: the sum divides them, and rounding leaves a sum of opposites not quite at zero.
-    if not np.isfinite(taps).all() or abs(taps.sum()) <= 1e-6 * np.abs(taps).sum():
+    largest = np.abs(taps).max()
+    if not 0 < largest < np.inf or abs((taps / largest).sum()) <= 1e-6 * np.abs(taps / largest).sum():
         raise ValueError(
             f"`kernel` must be finite taps whose sum is not zero: they are divided by it. Received: kernel={kernel!r}"
         )
@@ -199,6 +211,7 @@ def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:
             "bilinear": lambda: box(2),
         }[kernel]()
     taps = np.asarray(kernel, np.float64)
+    taps = taps / np.abs(taps).max()  # The sum of large taps would overflow.
     return taps / taps.sum()
 
 
@@ -221,7 +234,7 @@ def phase(kernel: Kernel = None, scale_factor: float = 2.0) -> float:
     Args:
         kernel: prefilter taps, as in `pyr_down`. The values of a tensor or variable may change: it has the phase of
             symmetric taps of its length, 0 or 1/2.
-        scale_factor: ratio of the sides of input and output, greater than 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
 
     Returns:
         A float, in samples.
@@ -245,7 +258,7 @@ def symmetric_phase(size: int) -> float:
 
 def phase_after(phase: float, scale_factor: float, steps: int) -> float:
     """Return where sample 0 sits after several steps of one phase, in samples of the level that they start from."""
-    return phase * (scale_factor**steps - 1) / (scale_factor - 1)
+    return phase * (power(scale_factor, steps) - 1) / (scale_factor - 1)
 
 
 def at_phase(kernel: Kernel, scale_factor: float, wanted: float) -> Kernel:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
+from tfpyramid.ops import portable
 from tfpyramid.ops.convolution import working_dtype
 
 METHODS = ("logsumexp", "max", "mean", "attention")
@@ -59,8 +60,9 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
     elif method == "mean":
         y = tf.reduce_mean(x, axis=0)
     else:
-        scores = tf.reduce_sum(x * tf.cast(query, x.dtype), axis=-1, keepdims=True)
-        y = tf.reduce_sum(tf.nn.softmax(scores, axis=0) * x, axis=0)
+        # An infinite logit of weight 0 is not read: 0 times infinity would be NaN.
+        scores = tf.reduce_sum(portable.multiply_no_nan(x, tf.cast(query, x.dtype)), axis=-1, keepdims=True)
+        y = tf.reduce_sum(portable.multiply_no_nan(x, tf.nn.softmax(scores, axis=0)), axis=0)
     return tf.cast(y, dtype)
 
 

@@ -37,8 +37,8 @@ def gaussian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, 1 to 1024; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`: scale space
             above the size that the images have, for objects smaller than those that a network knows.
@@ -85,8 +85,8 @@ def laplacian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, 1 to 1024; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: taps of both directions, as in `pyr_down` and `pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
@@ -157,7 +157,7 @@ def finer_sizes(size: tuple[Any, Any], scale_factor: float, count: int) -> list[
 def check_upsampled_levels(upsampled_levels: object, num_levels: int | None, scale_factor: float) -> int:
     """Return how many of `num_levels` levels are finer than the images, which are a level themselves."""
     meaning = "the levels finer than the images"
-    finer = _checks.integer("upsampled_levels", upsampled_levels, 0, meaning, maximum=_checks.LARGEST)
+    finer = _checks.integer("upsampled_levels", upsampled_levels, 0, meaning, maximum=_checks.MOST_LEVELS)
     if num_levels is not None and finer >= _checks.num_levels(num_levels):
         raise ValueError(
             "`upsampled_levels` must be less than `num_levels`: the images themselves are a level too. "
@@ -186,9 +186,9 @@ def level_count(
     side, count = min(shorter), upsampled_levels + 1
     while level_size(side, scale_factor) < side:
         side, count = level_size(side, scale_factor), count + 1
-        if count > _checks.LARGEST:
+        if count > _checks.MOST_LEVELS:
             raise ValueError(
-                f"`num_levels` must be given where None would mean more than {_checks.LARGEST} levels. "
+                f"`num_levels` must be given where None would mean more than {_checks.MOST_LEVELS} levels. "
                 f"Received: num_levels=None, images of shape {tuple(shape)}, scale_factor={scale_factor:g}"
             )
     return count

@@ -161,8 +161,9 @@ def resize_by(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        scale_factor: distance of two input samples in the output, at least 1, or None.
-        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; at least 1.
+        scale_factor: distance of two input samples in the output, from 1 to 2^31, or None.
+        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; from 1 to 2^24,
+            and at most 2^30 pixels.
         interpolation: "bilinear" or "nearest".
         phase: where input sample 0 sits in the output, in samples of the output: a number, or (y, x). 0 where
             `scale_factor` is None.
@@ -174,7 +175,7 @@ def resize_by(
         ValueError: if an argument breaks a rule above.
     """
     if scale_factor not in (None, 1):
-        scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None")
+        scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None", maximum=2**31)
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = size_pair(output_size)

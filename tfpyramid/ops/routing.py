@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import custom_gradients
+from tfpyramid.ops import custom_gradients, portable
 
 
 class Stage(NamedTuple):
@@ -39,7 +39,7 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
         `cost[k] = scale_factor^(-2 k)`.
 
     Args:
-        num_levels: length of the pyramid, at least 1.
+        num_levels: length of the pyramid, from 1 to 64.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
 
     Returns:
@@ -64,6 +64,10 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
     Equation:
         `y[b] = sum_k weights[b, k] features[k][b]`.
 
+    Convention:
+        A feature of weight 0 is not read: its NaN and infinities do not reach the sum. The gradient of the weights
+        reads every feature.
+
     Args:
         features: tensors [batch, ...] of one shape and floating dtype.
         weights: [batch, len(features)], floating point; they are cast to the dtype of the features.
@@ -78,7 +82,7 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
     check_weights(weights.shape, len(features))
     weights, rank = tf.cast(weights, first.dtype), first.shape.rank
     columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]
-    return tf.add_n([column * feature for column, feature in zip(columns, features)])
+    return tf.add_n([portable.multiply_no_nan(feature, column) for column, feature in zip(columns, features)])
 
 
 def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[Stage]) -> tf.Tensor:

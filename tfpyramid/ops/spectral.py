@@ -62,12 +62,12 @@ def spectral_pool(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        strides: (s_y, s_x), or a number for both, of at least 1; as a tensor [2] or variable of any floating dtype they
-            are differentiable. The values of a tensor that is not known when the graph is made are not checked.
+        strides: (s_y, s_x), or a number for both, from 1 to 1024; as a tensor [2] or variable of any floating dtype
+            they are differentiable. The values of a tensor that is not known when the graph is made are not checked.
         output_size: (height, width) to return, or an int for both: the spectrum is cropped or padded with zeros to it,
             after the mask, so that sizes do not depend on the strides. None: `m` as above.
-        smoothness: width of the slope of the mask, in cycles per image, greater than 0. Near 0 the mask is the plain
-            crop of Rippel et al. (without the highest frequency of an even number), and its gradient vanishes.
+        smoothness: width of the slope of the mask, in cycles per image, from 1e-30 to 1e30. Near 0 the mask is the
+            plain crop of Rippel et al. (without the highest frequency of an even number), and its gradient vanishes.
         hard: crop without a mask in the forward pass, straight-through. With an `output_size` the crop is to the
             smaller of the two.
 
@@ -102,7 +102,8 @@ def spectral_pool(
 
 def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
-    return _checks.at_least(name, value, 1, "a ratio of sides of input and output, or two of them, (s_y, s_x)")
+    meaning = "a ratio of sides of input and output, or two of them, (s_y, s_x)"
+    return _checks.at_most(name, _checks.at_least(name, value, 1, meaning), _checks.LARGEST, meaning)
 
 
 def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:

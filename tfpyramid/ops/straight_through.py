@@ -89,20 +89,23 @@ def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tenso
 
     Args:
         x: floating tensor of any shape.
-        temperature: number or scalar tensor greater than 0; the smaller, the narrower the gradient.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the narrower
+            the gradient.
 
     Returns:
         Tensor of the same shape and dtype, zeros and ones; NaN stays NaN.
 
     Raises:
-        ValueError: if `x` is not floating point, or `temperature` is a number that is not greater than 0.
+        ValueError: if `x` is not floating point, or `temperature` breaks the rule above.
 
     References:
         Bengio, Leonard and Courville, 2013, section 4.
     """
     x = _floating(x)
     hard = tf.where(tf.math.is_nan(x), x, tf.cast(x >= 0, x.dtype))
-    return surrogate_st(hard, tf.cast(tf.sigmoid(_cooled(x, temperature)), x.dtype))
+    # In float32 at least: 1 / 1e-6 is beyond float16.
+    work = working_dtype(x.dtype)
+    return surrogate_st(hard, tf.cast(tf.sigmoid(tf.cast(x, work) / divisor(temperature, work)), x.dtype))
 
 
 def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
@@ -113,14 +116,14 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
 
     Args:
         logits: floating tensor [..., choices], choices of at least 1.
-        temperature: number or scalar tensor greater than 0; the smaller, the nearer the surrogate to the choice.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer
+            the surrogate to the choice.
 
     Returns:
         Tensor of the same shape and dtype, a one-hot vector along the last axis; NaN where a logit of it is NaN.
 
     Raises:
-        ValueError: if `logits` is not floating point or has no axis, or `temperature` is a number that is not
-            greater than 0.
+        ValueError: if `logits` is not floating point or has no axis, or `temperature` breaks the rule above.
 
     References:
         Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax, 2017, section 2.2 (without the noise).
@@ -129,7 +132,7 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
     hard = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1, keepdims=True)
     hard = tf.where(unknown, tf.constant(float("nan"), logits.dtype), hard)
-    return surrogate_st(hard, tf.cast(tf.nn.softmax(_cooled(logits, temperature)), logits.dtype))
+    return surrogate_st(hard, softmax(logits, temperature))
 
 
 def gumbel_softmax(
@@ -153,7 +156,8 @@ def gumbel_softmax(
 
     Args:
         logits: floating tensor [..., choices], choices of at least 1.
-        temperature: number or scalar tensor greater than 0; the smaller, the nearer to one choice.
+        temperature: number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the smaller, the nearer
+            to one choice.
         seed: two integers, or a tensor of them, which say what is drawn; None for no noise.
         hard: return one choice, straight-through.
 
@@ -178,7 +182,7 @@ def gumbel_softmax(
         uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
         work = working_dtype(dtype)
         logits = tf.cast(logits, work) + tf.cast(-tf.math.log(-tf.math.log(uniform)), work)
-    y = one_hot_st(logits, temperature) if _checks.flag("hard", hard) else tf.nn.softmax(_cooled(logits, temperature))
+    y = one_hot_st(logits, temperature) if _checks.flag("hard", hard) else softmax(logits, temperature)
     return tf.cast(y, dtype)
 
 
@@ -191,7 +195,7 @@ def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
     Args:
         x: floating tensor of any shape.
         bits: bits of the magnitude, the sign apart, 1 to 23; 8 gives steps of limit / 256.
-        limit: largest magnitude, greater than 0.
+        limit: largest magnitude, from 1e-30 to 1e30.
 
     Returns:
         Tensor of the same shape and dtype; NaN stays NaN.
@@ -209,7 +213,7 @@ def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
     step = limit / 2**bits
     inside = tf.clip_by_value(x, tf.constant(-limit, x.dtype), tf.constant(limit, x.dtype))
     # Halves cannot hold 2^bits whole steps beyond their own precision: count the steps in float32.
-    work = tf.float32 if x.dtype.size == 2 else x.dtype
+    work = working_dtype(x.dtype)
     return surrogate_st(tf.cast(tf.round(tf.cast(inside, work) / step) * step, x.dtype), inside)
 
 
@@ -237,9 +241,24 @@ def _choices(logits: tf.Tensor) -> tf.Tensor:
     return logits
 
 
-def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
-    """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
-    x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
-    if _checks.is_tensor(temperature):
-        return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
-    return x / _checks.temperature(temperature)
+def softmax(logits: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
+    """Return the softmax of logits / temperature over the last axis, for finite logits and temperatures of any size."""
+    x = tf.cast(logits, working_dtype(logits.dtype))
+    # Subtract the largest before the division: two quotients may both be infinite, and their difference NaN.
+    x = x - tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True))
+    return tf.cast(tf.nn.softmax(x / divisor(temperature, x.dtype)), logits.dtype)
+
+
+def divisor(temperature: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Return a temperature as a scalar of `dtype`, float32 or float64, checked or, if only the graph knows it, clipped.
+
+    Clipping keeps quotients of 0 and gradients finite where a weight is brought to 0.
+    """
+    if not _checks.is_tensor(temperature):
+        return tf.constant(_checks.temperature(temperature), dtype)
+    tensor = tf.convert_to_tensor(temperature)
+    if tensor.shape.rank not in (0, None):
+        raise ValueError(
+            f"`temperature` must be a number or a scalar tensor. Received: temperature of shape {tensor.shape}"
+        )
+    return tf.clip_by_value(tf.cast(tensor, dtype), _checks.SMALLEST, _checks.GREATEST)

@@ -14,6 +14,7 @@ _FIT = "`images` must have no side smaller than the kernel where `output_size` i
 
 # By smaller strides, images would become outputs of any size.
 _LEAST = 1 / _checks.LARGEST
+_MEANING = "in pixels, or two of them, (s_y, s_x)"
 _TOO_SMALL = f"`strides` must be at least {_LEAST}, in pixels."
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
@@ -45,7 +46,7 @@ def strided_conv2d(
     Args:
         images: [batch, height, width, channels], floating point.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: (s_y, s_x) in pixels, or a number for both, at least 1 / 1024; as a tensor [2] or variable of any
+        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024; as a tensor [2] or variable of any
             floating dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
         output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
             where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.
@@ -93,7 +94,7 @@ def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | Non
 
 def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
-    stride = _checks.number(name, value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
+    stride = _checks.number(name, value, above=0, meaning=_MEANING, maximum=_checks.LARGEST)
     if stride < _LEAST:
         raise ValueError(f"{_TOO_SMALL.replace('strides', name)} Received: {name}={value!r}")
     return stride
@@ -151,11 +152,19 @@ class _Reads(NamedTuple):
         # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
         return (1 - share) * low + portable.multiply_no_nan(high, share), high - low
 
-    def matrix(self) -> tf.Tensor:
-        """Return A, [outputs, last + 1]."""
-        depth, share = self.last + 1, self.share[:, None]
-        low, high = (tf.one_hot(index, depth, dtype=share.dtype) for index in (self.low, self.high))
-        return (1 - share) * low + share * high
+    def spread(self, dy: tf.Tensor, axis: int) -> tf.Tensor:
+        """Return A^T dy on the axis, which gets last + 1 samples: dy added to the samples that it was made of.
+
+        A product with A as a matrix would multiply every dy by zeros, and so spread NaN along the axis.
+        """
+        order = [axis, *(k for k in range(4) if k != axis)]
+        dy, share = tf.transpose(dy, order), tf.reshape(self.share, [-1, 1, 1, 1])
+        parts = ((self.low, 1 - share), (self.high, share))
+        sums = [
+            tf.math.unsorted_segment_sum(portable.multiply_no_nan(dy, weight), index, self.last + 1)
+            for index, weight in parts
+        ]
+        return tf.transpose(tf.add_n(sums), [order.index(k) for k in range(4)])
 
 
 def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tuple:
@@ -174,8 +183,7 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequenc
     def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Kept from the forward pass: two tensors of the size of y, not the larger z.
         dy = tf.cast(upstream, work)
-        dz = tf.einsum("oi,bopf->bipf", rows.matrix(), dy)
-        dz = tf.cast(tf.einsum("pj,bipf->bijf", columns.matrix(), dz), x.dtype)
+        dz = tf.cast(columns.spread(rows.spread(dy, 1), 2), x.dtype)
         dpadded = tf.nn.conv2d_transpose(dz, kernel, tf.shape(padded), 1, "VALID")
         dkernel = tf.raw_ops.Conv2DBackpropFilter(
             input=padded, filter_sizes=tf.shape(kernel), out_backprop=dz, strides=[1, 1, 1, 1], padding="VALID"

@@ -61,7 +61,7 @@ def write_ome_zarr(
     Args:
         image: as in `pyr_down_tiles`.
         path: the folder to make; it must not exist.
-        num_levels: length of the pyramid, at least 1; None means until the shorter side is 1.
+        num_levels: length of the pyramid, from 1 to 64; None means until the shorter side is 1.
         kind: "image", or "labels" for numbers of objects, of which there is no mean: each level takes every
             scale_factor-th row and column of the one before, exactly, for all integers.
         laplacian: write the residuals, and last the low-pass.

@@ -26,8 +26,8 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         is a weight, so a compiled step need not be compiled anew, and a saved model keeps the temperature it has.
 
     Args:
-        start: temperature before the first step, greater than 0.
-        end: temperature after `steps`, greater than 0.
+        start: temperature before the first step, from 1e-30 to 1e30.
+        end: temperature after `steps`, from 1e-30 to 1e30.
         steps: steps of the optimizer from one to the other, at least 1.
         schedule: "exponential", "linear" or "cosine".
         layers: whose temperature is set, with the layers inside them; None means those of the model.

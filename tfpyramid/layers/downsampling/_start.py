@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfpyramid import _checks
 from tfpyramid.ops import kernels
 
 
@@ -11,6 +12,11 @@ def gaussian_plane(size: int, strides: int) -> np.ndarray:
         kernels.binomial(5) if (size, strides) == (5, 2) else kernels.gaussian(kernels.prefilter_sigma(strides), size)
     )
     return np.outer(taps, taps)
+
+
+def logarithm(shares: np.ndarray) -> np.ndarray:
+    """Return the logarithms that a softmax starts from; a share that underflows to 0 has a finite one too."""
+    return np.log(np.maximum(shares, np.finfo(np.float64).tiny))
 
 
 def channel_map(channels: int, filters: int) -> np.ndarray:
@@ -26,4 +32,5 @@ def channel_map(channels: int, filters: int) -> np.ndarray:
 
 def dense_start(plane: np.ndarray, channels: int, filters: int) -> np.ndarray:
     """Return [*plane.shape, channels, filters]: the plane on the channels each filter hears."""
+    _checks.weight_shape("kernel", (*plane.shape, channels, filters))
     return np.multiply.outer(plane, channel_map(channels, filters))

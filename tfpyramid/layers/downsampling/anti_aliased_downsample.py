@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
+from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane, logarithm
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, straight_through
 
@@ -34,7 +34,7 @@ class AntiAliasedDownsample2D(StridedLayer):
         leaves them free, and they drift away from the low-pass.
 
     Args:
-        filters: channels of the output, at least 1; None means the input's, without the convolution.
+        filters: channels of the output, from 1 to 65536; None means the input's, without the convolution.
         kernel_size: rows and columns of the blur, from 1 to 1024; even ones keep a little more detail.
         strides: ratio of the sides of input and output, from 2 to 1024.
         normalization: "sum", "softmax" or None.
@@ -93,7 +93,7 @@ class AntiAliasedDownsample2D(StridedLayer):
         channels = _checks.image_shape("images", input_shape)[3]
         start = gaussian_plane(self.kernel_size, self.strides)
         if self.normalization == "softmax":
-            start = np.log(start)
+            start = logarithm(start)
         shape = (self.kernel_size, self.kernel_size, channels, 1)
         self.blur_values = self.add_parameter("blur_values", np.broadcast_to(start[:, :, None, None], shape))
         if self.filters is not None:

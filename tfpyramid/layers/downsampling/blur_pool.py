@@ -30,7 +30,7 @@ class BlurPool2D(StridedLayer):
     Args:
         kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 decimates only.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        pool_size: rows and columns of the maximum in front of the blur, at least 1; 1 means none.
+        pool_size: rows and columns of the maximum in front of the blur, from 1 to 1024; 1 means none.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 

@@ -35,11 +35,11 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         policy.
 
     Args:
-        filters: channels of the output, at least 1; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536; None means as many as the input has.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        reduction: channels for each hidden unit behind the mean, at least 1; there is one unit at least.
+        reduction: channels for each hidden unit behind the mean, from 1 to 65536; there is one unit at least.
         use_bias: add a learned number to each filter; it starts at 0.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder.
         hard: open or close each channel in the forward pass, straight-through.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
@@ -82,7 +82,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
         self.filters = _checks.filters(filters)
-        self.reduction = _checks.integer("reduction", reduction, 1, "the channels for each hidden unit")
+        self.reduction = _checks.channels("reduction", reduction, "the channels for each hidden unit")
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
@@ -130,7 +130,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         if self.hard:
             gates = straight_through.heaviside_st(logits, self.temperature)
         else:
-            gates = tf.sigmoid(logits / tf.cast(self.temperature, work))
+            gates = tf.sigmoid(logits / straight_through.divisor(self.temperature, work))
         return tf.cast(gates, images.dtype)
 
     def get_config(self) -> dict[str, Any]:

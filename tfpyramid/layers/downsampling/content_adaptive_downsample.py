@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.layers.downsampling._start import gaussian_plane
+from tfpyramid.layers.downsampling._start import gaussian_plane, logarithm
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, straight_through, windows
 
@@ -31,17 +31,17 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
         sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
         starts at 0 and its bias at what gives the start: untrained, the layer is `pyr_down` with those taps, and with
-        `hard=True` it picks the pixel the taps weigh most, the first of equals. With `hard=True` the logits
-        are computed in float32 at least, whatever the dtype policy.
+        `hard=True` it picks the pixel the taps weigh most, the first of equals. Logits are computed in float32
+        at least, whatever the dtype policy: those of representable pixels can be beyond float16.
 
     Args:
         window: rows and columns of the pixels that an output is made of, from 1 to 64.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        hidden: channels between the two convolutions, at least 1.
+        hidden: channels between the two convolutions, from 1 to 65536.
         normalization: "softmax" or "sum".
         start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. "sum" has no use
-            for it.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder. "sum" has no
+            use for it.
         hard: pick one pixel in the forward pass, straight-through.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
@@ -103,7 +103,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         pixels = self.window**2
         shares = gaussian_plane(self.window, self.strides) if self.start == "gaussian" else np.full(pixels, 1 / pixels)
         if self.normalization == "softmax":
-            shares = self.initial_temperature * np.log(shares)
+            shares = self.initial_temperature * logarithm(shares)
         size = self.window + 2
         self.features_kernel = self.add_weight(
             name="features_kernel",
@@ -121,7 +121,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
     def call(self, images: tf.Tensor) -> tf.Tensor:
         logits = self._logits(images)
         if self.normalization == "softmax":
-            weights = tf.nn.softmax(logits / tf.convert_to_tensor(self.temperature))
+            weights = straight_through.softmax(logits, self.temperature)
         else:
             weights = kernels.normalize_kernel(logits, "sum", axes=[-1])
         if self.hard:
@@ -129,8 +129,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        # A choice needs the digits: in halves, two pixels are often equal that are not. A mean does not.
-        work = convolution.working_dtype(images.dtype) if self.hard else images.dtype
+        # In halves, two pixels are often equal that are not, and features of large pixels are infinite.
+        work = convolution.working_dtype(images.dtype)
         features_kernel, features_bias, logits_kernel = (
             tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
         )

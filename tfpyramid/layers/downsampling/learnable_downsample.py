@@ -30,7 +30,7 @@ class LearnableDownsample2D(StridedLayer):
         channels it starts on the mean of those that are equal to f modulo the filters.
 
     Args:
-        filters: channels of the output, at least 1; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536; None means as many as the input has.
         kernel_size: rows and columns of the kernel, from 1 to 1024.
         strides: ratio of the sides of input and output, from 2 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".

@@ -31,9 +31,9 @@ class LearnableStrideConv2D(LearnedStrides):
         give `log_strides` an optimizer of its own.
 
     Args:
-        filters: channels of the output, at least 1; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536; None means as many as the input has.
         kernel_size: rows and columns of the kernel, from 1 to 1024.
-        initial_strides: (s_y, s_x) in pixels, or a number for both, at least 1 / 1024.
+        initial_strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024.
         output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
             the layer static shapes and XLA.
         cost_weight: weight of the loss that the layer adds, the share of pixels that is left, 1 / (s_y s_x): it rewards

@@ -32,8 +32,9 @@ class SpatialTransformerDownsample2D(ImageLayer):
 
     Args:
         output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
-        scale_factor: ratio of the sides of input and output, greater than 1, where `output_size` is None.
-        filters: channels of the localisation's convolution, at least 1.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024, where `output_size` is
+            None.
+        filters: channels of the localisation's convolution, from 1 to 65536.
         grid_size: rows and columns of its summary and of the grid of offsets, from 1 to 32.
         affine: learn the affine map.
         offsets: learn the grid of offsets. One of the two at least.

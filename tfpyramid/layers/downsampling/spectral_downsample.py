@@ -34,12 +34,12 @@ class SpectralDownsample2D(LearnedStrides):
         to keep: start it with strides that are too small.
 
     Args:
-        initial_strides: (s_y, s_x), or a number for both, of at least 1.
+        initial_strides: (s_y, s_x), or a number for both, from 1 to 1024.
         output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
             the layer static shapes.
-        smoothness: width of the mask's slope, in cycles per image, greater than 0. The strides hear from the
+        smoothness: width of the mask's slope, in cycles per image, from 1e-30 to 1e30. The strides hear from the
             frequencies on the slope alone.
-        cost_weight: weight of the added loss, at least 0.
+        cost_weight: weight of the added loss, from 0 to 1e30.
         hard: crop without a mask in the forward pass, straight-through.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 

@@ -40,10 +40,11 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         Extra levels are read at i * scale_factor + phase, between samples linearly.
 
     Args:
-        filters: channels of every output, at least 1.
-        extra_levels: coarse levels to add by decimating the coarsest output, at least 0.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
-            no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels are halves.
+        filters: channels of every output, from 1 to 65536.
+        extra_levels: coarse levels to add by decimating the coarsest output, from 0 to 64.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024; None for levels
+            whose sizes follow no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels
+            are halves.
         interpolation: "nearest", as published, or "bilinear".
         phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
         batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a
@@ -92,7 +93,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         super().__init__(**kwargs)
         self.filters = _checks.channels("filters", filters, "the channels of every output")
         meaning = "the coarse levels to add"
-        self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, meaning, maximum=_checks.LARGEST)
+        self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, meaning, maximum=_checks.MOST_LEVELS)
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.phase = _checks.phase(phase, self.scale_factor)

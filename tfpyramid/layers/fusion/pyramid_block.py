@@ -30,11 +30,11 @@ class PyramidBlock(ImageLayer):
         kernel; the last repetition is left out on odd sides.
 
     Args:
-        filters: channels of every convolution and of the output, at least 1.
-        depth: how many times the block strides down, at least 1.
+        filters: channels of every convolution and of the output, from 1 to 65536.
+        depth: how many times the block strides down, from 1 to 64.
         activation: Keras activation behind every convolution, or None.
-        kernel_size: rows and columns of the kernels, at least 1: one number or two.
-        strides: of the last convolution, at least 1: 1 keeps the size of the images, 2 halves it.
+        kernel_size: rows and columns of the kernels, from 1 to 1024: one number or two.
+        strides: of the last convolution, from 1 to 1024: 1 keeps the size of the images, 2 halves it.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         interpolation: "nearest" or "bilinear".
         use_bias: add a learned number to each filter.
@@ -83,7 +83,8 @@ class PyramidBlock(ImageLayer):
         super().__init__(**kwargs)
         largest = _checks.LARGEST
         self.filters = _checks.channels("filters", filters, "the channels of the output")
-        self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down", maximum=largest)
+        meaning = "how many times the block strides down"
+        self.depth = _checks.integer("depth", depth, 1, meaning, maximum=_checks.MOST_LEVELS)
         self.activation = keras.activations.get(activation)
         meaning = "the rows and columns of the kernels"
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)

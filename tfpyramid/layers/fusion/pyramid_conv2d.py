@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.ops import convolution
@@ -27,8 +27,8 @@ class PyramidConv2D(PerLevel):
         `y[k] = activation(conv(x[k], w[k]) + b[k])`, zeros outside, `keras.layers.Conv2D` with padding "same".
 
     Args:
-        filters: channels of every output, at least 1.
-        kernel_size: rows and columns of the kernels, at least 1: one number or two.
+        filters: channels of every output, from 1 to 65536.
+        kernel_size: rows and columns of the kernels, from 1 to 1024: one number or two.
         activation: Keras activation, or None.
         use_bias: add a learned number to each filter.
         kernel_initializer: Keras initializer of the kernels.
@@ -83,6 +83,11 @@ class PyramidConv2D(PerLevel):
         self.use_bias = conv.use_bias
         self.kernel_initializer = conv.kernel_initializer
         self.kernel_regularizer = conv.kernel_regularizer
+
+    def build(self, input_shape: Any) -> None:
+        for shape in _level_checks.level_shapes(input_shape):
+            _checks.weight_shape("kernel", (*self.kernel_size, shape[3], self.filters))
+        super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

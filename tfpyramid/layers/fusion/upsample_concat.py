@@ -28,8 +28,8 @@ class UpsampleConcat(AlignedLayer):
 
     Args:
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1; None for levels whose sizes follow
-            no factor, which are stretched as `tf.image.resize` stretches.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024; None for levels
+            whose sizes follow no factor, which are stretched as `tf.image.resize` stretches.
         interpolation: "bilinear" or "nearest".
         phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".

@@ -10,6 +10,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
 from tfpyramid.ops import fusion, portable
+from tfpyramid.ops.convolution import working_dtype
 
 
 @register
@@ -38,14 +39,15 @@ class WeightedFusion(AlignedLayer):
     Args:
         method: "fast_normalized", "softplus_normalized", "softmax" or "sum".
         target_level: index of the level whose size the result has, 0 the finest; negative counts from the coarsest.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1, or None, as in `UpsampleConcat`.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None, as in
+            `UpsampleConcat`.
         interpolation: "bilinear" or "nearest".
         phase: where sample 0 of a level sits, in samples of the level before it, as in `UpsampleConcat`.
         per_channel: weigh each channel of a level apart.
         hard: use one level in the forward pass, straight-through.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder. 1 for the methods
-            that have none.
-        epsilon: keeps the fast form from dividing by zero, greater than 0.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder. 1 for the
+            methods that have none.
+        epsilon: keeps the fast form from dividing by zero, from 1e-30 to 1e30.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
@@ -105,9 +107,12 @@ class WeightedFusion(AlignedLayer):
 
     def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
         aligned = self.aligned(levels)
-        weights = tf.unstack(tf.cast(self.weigh(), aligned[0].dtype), len(aligned))
+        dtype = aligned[0].dtype
+        work = working_dtype(dtype)  # The sum of some levels may be beyond float16, and that of all within it.
+        weights = tf.unstack(tf.cast(self.weigh(), work), len(aligned))
         # A level of weight 0 is not read: 0 times NaN would be NaN.
-        return tf.add_n([portable.multiply_no_nan(level, weight) for level, weight in zip(aligned, weights)])
+        parts = [portable.multiply_no_nan(tf.cast(level, work), weight) for level, weight in zip(aligned, weights)]
+        return tf.cast(tf.add_n(parts), dtype)
 
     def weigh(self) -> tf.Tensor:
         """Return w of the equation as used, one-hot if `hard`: [levels] or [levels, channels]."""

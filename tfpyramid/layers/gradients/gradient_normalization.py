@@ -29,7 +29,7 @@ class GradientNormalization(TakesLevels):
 
     Args:
         scope: "tensor", one length for the whole of dy, or "sample", one for each entry of the batch.
-        norm: the length, greater than 0.
+        norm: the length, from 1e-30 to 1e30.
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:

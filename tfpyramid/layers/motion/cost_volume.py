@@ -27,9 +27,9 @@ class CostVolume(ImageLayer):
         `tfpyramid.ops.cost_volume`.
 
     Args:
-        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 64 steps.
+        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 32 steps.
         step: between two displacements, in pixels; from 1 to 1024.
-        kernel_size: side of the patches that are compared; odd, at most 63.
+        kernel_size: side of the patches that are compared; odd, at most 31.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:

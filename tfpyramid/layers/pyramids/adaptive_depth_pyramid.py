@@ -34,12 +34,12 @@ class AdaptiveDepthPyramid(ImageLayer):
         The pyramid is computed to its full depth while it learns; `pruned` is the pyramid of the open levels alone.
 
     Args:
-        max_levels: length of the list, from 1 to 1024.
+        max_levels: length of the list, from 1 to 64.
         downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
         share_weights: use one clone of it for every step.
         hard: open or close each level in the forward pass, straight-through.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
-        depth_penalty: what an open level costs, at least 0.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder.
+        depth_penalty: what an open level costs, from 0 to 1e30.
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:

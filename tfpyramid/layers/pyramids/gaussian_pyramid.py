@@ -29,8 +29,8 @@ class GaussianPyramid(PyramidLayer):
         numbers, so that sides are the same in every export. See `tfpyramid.ops.pyr_down`.
 
     Args:
-        num_levels: length of the list, 1 to 1024; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`.
         kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (the

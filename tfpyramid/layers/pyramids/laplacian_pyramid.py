@@ -22,8 +22,8 @@ class LaplacianPyramid(PyramidLayer):
         Positions and sizes are those of `GaussianPyramid`.
 
     Args:
-        num_levels: length of the list, 1 to 1024; None means until the shorter side is 1, or at factors below 2 until
-            it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
+            until it no longer shrinks, and needs known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: taps of both directions: None, "binomial", "gaussian", "box", "bilinear" or a list, as in
             `GaussianPyramid`.

@@ -27,7 +27,7 @@ class LearnablePyramid(ImageLayer):
         Each step computes in the dtype of its layer. All levels have the dtype of the pyramid's policy.
 
     Args:
-        num_levels: length of the list, from 1 to 1024.
+        num_levels: length of the list, from 1 to 64.
         downsample: the layer that goes from a level to the next; each step has a clone of it, with weights of its own
             unless they are shared. None means `LearnableDownsample2D()`, which starts at the Gaussian pyramid.
         share_weights: use one clone for every step; each level must then have as many channels as the images.

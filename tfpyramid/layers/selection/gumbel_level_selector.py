@@ -30,7 +30,7 @@ class GumbelLevelSelector(BaseLayer):
         round them before the choice.
 
     Args:
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the nearer to one level.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the nearer to one level.
         hard: choose one level in training too, straight-through.
         seed: an integer, or None for other noise at each start.
         **kwargs: of `keras.layers.Layer`.

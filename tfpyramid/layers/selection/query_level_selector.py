@@ -37,12 +37,12 @@ class QueryLevelSelector(BaseLayer):
         in training; NaN where there was no training step. Logits are float32 at least, whatever the dtype policy.
 
     Args:
-        num_levels: how many levels there are to choose from, at least 1.
-        units: size of the hidden vector, at least 1.
+        num_levels: how many levels there are to choose from, from 1 to 64.
+        units: size of the hidden vector, from 1 to 65536.
         objective: "softmax", "gumbel" or "value".
-        cost_weight: where the weight `cost_weight` starts, what a unit of cost takes from a level, at least 0.
+        cost_weight: where the weight `cost_weight` starts, what a unit of cost takes from a level, from 0 to 1e30.
         costs: what each level costs; None means its pixels relative to the finest, `tfpyramid.ops.pixel_costs`.
-        temperature: where the weight `temperature` starts, greater than 0; the smaller, the harder.
+        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder.
         hard: choose one level in training too, straight-through.
         seed: of the noise of "gumbel", as in `GumbelLevelSelector`.
         **kwargs: of `keras.layers.Layer`.
