@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.ops import borders, kernels, resample
+from tfpyramid.ops import batches, borders, kernels, resample
 from tfpyramid.ops.convolution import working_dtype
 
 Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
@@ -65,7 +65,9 @@ def multi_scale_loss(
         [batch], as the losses of Keras.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has.
+        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has, or
+            batch sizes differ.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
 
     Example:
         >>> target = tf.random.uniform([2, 9, 14, 1])
@@ -81,6 +83,9 @@ def multi_scale_loss(
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     step = _step(scale_factor, kernel, border, phase)
     targets, predictions = _in_lists(targets, predictions)
+    targets, predictions = _images(targets, "targets"), _images(predictions, "predictions")
+    named = {**batches.named("targets", targets), **batches.named("predictions", predictions)}
+    targets, predictions = tf.nest.pack_sequence_as((targets, predictions), batches.check(named))
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
@@ -114,6 +119,13 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
     return targets, predictions
 
 
+def _images(values: Any, name: str) -> Any:
+    """Return images, or a list of them, as tensors."""
+    if isinstance(values, (list, tuple)):
+        return [_checks.images(value, each) for each, value in batches.named(name, values).items()]
+    return _checks.images(values, name)
+
+
 def _loss_function(loss: Any) -> Callable:
     """Return the function (target, prediction) of a loss, without the reduction over the batch."""
     rule = "`loss` must be the name of a loss of Keras, a function (target, prediction), or a keras.losses.Loss."
@@ -145,9 +157,8 @@ def _weights(weights: Any, decay: float, count: int) -> list[float]:
     return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in weights]
 
 
-def _pair(target: Any, prediction: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a target and a prediction as tensors of one dtype, in which they can be compared."""
-    target, prediction = _checks.images(target, "targets"), _checks.images(prediction, "predictions")
+def _pair(target: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return a target and a prediction in one dtype, in which they can be compared."""
     if target.shape[3] != prediction.shape[3]:
         raise ValueError(
             "`targets` must have as many channels as the predictions: classes are one-hot, since their numbers have no "
@@ -275,6 +286,12 @@ class MultiScaleLoss(keras.losses.Loss):
         checked = _step(scale_factor, kernel, border, phase)
         # The kernel as given: the configuration holds it and the phase.
         self.step = {**checked, "kernel": kernel, "phase": None if phase is None else _checks.phase(phase)}
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        if sample_weight is not None:
+            first = tf.nest.flatten(y_pred)[0]
+            sample_weight = batches.check_weight(sample_weight, tf.convert_to_tensor(first), "predictions")
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         dtype = tf.nest.flatten(y_pred)[0].dtype

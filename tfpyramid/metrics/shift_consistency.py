@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.ops import batches, borders
 
 
 @register
@@ -51,6 +52,10 @@ class ShiftConsistency(keras.metrics.Mean):
                 "`y_b` must have the shape of `y_a`, one prediction for each. "
                 f"Received: y_a of shape {y_a.shape}, y_b of shape {y_b.shape}"
             )
+        rule = "`y_b` must have the shape of `y_a`, one prediction for each. Received: the sizes of y_a, then of y_b,"
+        (y_b,) = batches.assert_equal(rule, [y_b], borders.dimensions(y_a), borders.dimensions(y_b))
+        if sample_weight is not None:
+            sample_weight = batches.check_weight(sample_weight, y_a, "y_a")
         same = tf.cast(tf.argmax(y_a, 1) == tf.argmax(y_b, 1), tf.float32)
         return super().update_state(same, sample_weight=sample_weight)
 

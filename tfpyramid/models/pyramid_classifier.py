@@ -8,6 +8,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
+from tfpyramid.models._empty_batches import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_classifier(
@@ -93,9 +94,10 @@ def pyramid_classifier(
     image = keras.Input(shape, name="image")
     if not network.built:  # A Sequential would take the size of the first level for that of all.
         network.build((None, None, None, shape[2]))
-    logits = [network(level) for level in pyramid(image)]
+    logits = [network(level) for level in pyramid(AtLeastOneSample(name="at_least_one")(image))]
     _check_logits(network, shape_tuple(logits[0].shape), num_classes)
-    return keras.Model(image, fuse(logits), name=name)
+    as_many = AsManyAsImages(dtype=fuse.dtype_policy, name="as_many_as_images")
+    return keras.Model(image, fuse([as_many([each, image]) for each in logits]), name=name)
 
 
 def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> keras.Model:

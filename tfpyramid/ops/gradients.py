@@ -84,4 +84,4 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
             raise ValueError(f"`factor` must be one number. Received: factor of shape {factor.shape}")
     else:
         factor = _checks.number("factor", factor, above=float("-inf"))
-    return straight_through.surrogate_st(x, x * factor)
+    return straight_through.value_of(x, x * factor)

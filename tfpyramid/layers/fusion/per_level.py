@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
-from tfpyramid.layers._base import ImageLayer, TakesLevels, call_layer, check_layer, clone, output_shape
+from tfpyramid.layers._base import ImageLayer, TakesLevels, build_layer, call_layer, check_layer, clone, output_shape
+from tfpyramid.ops import batches
 
 
 @register
@@ -61,11 +62,12 @@ class PerLevel(TakesLevels, ImageLayer):
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
             track_list(self, "level_layers")
         for layer, shape in zip(self._layers_of(shapes), shapes):
-            if not layer.built:
-                layer.build(shape)
+            build_layer(layer, shape)
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
+        # Only sizes that are known: no level is paired with another here, and what pairs them asserts it in the graph.
+        _level_checks.one_batch({name: level.shape for name, level in batches.named("levels", levels).items()})
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:

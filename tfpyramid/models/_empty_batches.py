@@ -1,0 +1,40 @@
+"""Layers that let a model of Keras's layers take an empty batch, such as that of a replica without samples.
+
+TensorFlow's convolutions on a CPU return the wrong shape for an empty batch. The model computes one sample of zeros
+instead, and drops its result. A batch normalisation that is training counts this sample.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpyramid._compat import register, shape_tuple
+from tfpyramid.layers._base import BaseLayer
+from tfpyramid.ops import batches
+
+
+@register
+class AtLeastOneSample(BaseLayer):
+    """Images [batch, ...] as they are, or one sample of zeros for an empty batch."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return batches.at_least_one(images)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, *sample = shape_tuple(input_shape)
+        return (1 if batch == 0 else batch, *sample)
+
+
+@register
+class AsManyAsImages(BaseLayer):
+    """From [y, images] to y, made from `AtLeastOneSample()(images)`: as many samples of it as there are images."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        y, images = inputs
+        return batches.as_many_as(y, images)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        y, images = map(shape_tuple, input_shape)
+        return (images[0], *y[1:])
