@@ -26,7 +26,9 @@ class ShiftConsistency(keras.metrics.Mean):
         **kwargs: of `keras.metrics.Metric`, such as `dtype`.
 
     Raises:
-        ValueError: if the predictions are not scores [batch, classes], of two classes or more and equal shapes.
+        ValueError: if the predictions are not scores [batch, classes], of two classes or more and equal shapes, or
+            weights are neither one number nor one for each sample.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes differ.
 
     Example:
         >>> metric = metrics.ShiftConsistency()

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfpyramid._compat import register, shape_tuple
 from tfpyramid.layers._base import BaseLayer
-from tfpyramid.ops import batches
+from tfpyramid.ops import batches, borders
 
 
 @register
@@ -29,12 +29,13 @@ class AtLeastOneSample(BaseLayer):
 
 @register
 class AsManyAsImages(BaseLayer):
-    """From [y, images] to y, made from `AtLeastOneSample()(images)`: as many samples of it as there are images."""
+    """From [y, ..., images] to each y, made from `AtLeastOneSample()(images)`: as many samples as there are images."""
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        y, images = inputs
-        return batches.as_many_as(y, images)
+    def call(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+        *made, images = inputs
+        count = borders.dimensions(images)[0]
+        return [batches.as_many_as(y, images, count) for y in made]
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        y, images = map(shape_tuple, input_shape)
-        return (images[0], *y[1:])
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        *made, images = map(shape_tuple, input_shape)
+        return [(images[0], *y[1:]) for y in made]

@@ -96,8 +96,8 @@ def pyramid_classifier(
         network.build((None, None, None, shape[2]))
     logits = [network(level) for level in pyramid(AtLeastOneSample(name="at_least_one")(image))]
     _check_logits(network, shape_tuple(logits[0].shape), num_classes)
-    as_many = AsManyAsImages(dtype=fuse.dtype_policy, name="as_many_as_images")
-    return keras.Model(image, fuse([as_many([each, image]) for each in logits]), name=name)
+    logits = AsManyAsImages(name="as_many_as_images")([*logits, image])
+    return keras.Model(image, fuse(logits), name=name)
 
 
 def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> keras.Model:

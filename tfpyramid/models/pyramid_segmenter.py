@@ -92,7 +92,7 @@ def pyramid_segmenter(
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
     x = keras.layers.ReLU(name="head_relu")(x)
     x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
-    x = AsManyAsImages(name="as_many_as_images")([x, images])
+    (x,) = AsManyAsImages(name="as_many_as_images")([x, images])
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return keras.Model(images, mask, name=name)
 

@@ -22,7 +22,7 @@ def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
     """
     _level_checks.one_batch({name: x.shape for name, x in tensors.items()})
     first, *others = tensors.values()
-    if not others or all(x.shape[0] is not None for x in tensors.values()):
+    if not others or portable.is_portable() or all(x.shape[0] is not None for x in tensors.values()):
         return [first, *others]
     rule = f"{_level_checks.batch_rule(tensors)} Received: batch sizes of {', '.join(tensors)}"
     return [first, *assert_equal(rule, others, *(borders.dimensions(x)[:1] for x in tensors.values()))]
@@ -41,23 +41,21 @@ def named(name: str, tensors: Any) -> dict[str, Any]:
     return {name: tensors}
 
 
-def assert_equal(
-    rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int | tf.Tensor]
-) -> list[tf.Tensor]:
+def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int | tf.Tensor]) -> list[tf.Tensor]:
     """Return `tensors`, which a graph makes available only if all lists of sizes are equal; else it fails with `rule`.
 
-    Sizes that are known now are for the caller to compare, and add nothing to the graph.
+    Sizes that are known now are for the caller to compare, and add nothing to the graph. Neither does anything in a
+    graph for other runtimes, which have no assertions.
     """
-    equal = [
-        tf.equal(first, other)
-        for first, *others in zip(*sizes)
-        for other in others
-        if tf.is_tensor(first) or tf.is_tensor(other)
-    ]
-    if not equal or portable.is_portable():  # Other runtimes have no assertions.
+    if portable.is_portable():
         return list(tensors)
-    found = [n for size in sizes for n in size]
-    with tf.control_dependencies([tf.debugging.Assert(functools.reduce(tf.logical_and, equal), [rule, *found])]):
+    axes = [k for k, each in enumerate(zip(*sizes)) if any(map(tf.is_tensor, each))]
+    if not axes:
+        return list(tensors)
+    found = [[size[k] for k in axes] for size in sizes]
+    equal = [tf.equal(first, other) for first, *others in zip(*found) for other in others]
+    data = [tf.constant(rule), *(n for size in found for n in size)]
+    with tf.control_dependencies([tf.debugging.Assert(functools.reduce(tf.logical_and, equal), data)]):
         return [tf.identity(x) for x in tensors]
 
 
@@ -71,15 +69,16 @@ def call(function: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Any:
         function: takes a tensor [batch, ...]; returns one or a structure of them.
         x: tensor [batch, ...].
     """
-    padded = at_least_one(x)
+    count = borders.dimensions(x)[0]
+    padded = at_least_one(x, count)
     if padded is x:
         return function(x)
-    return tf.nest.map_structure(lambda y: as_many_as(y, x), function(padded))
+    return tf.nest.map_structure(lambda y: as_many_as(y, x, count), function(padded))
 
 
-def at_least_one(x: tf.Tensor) -> tf.Tensor:
+def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return x [batch, ...], or one sample of zeros for an empty batch. A batch that is not empty is not copied."""
-    count = borders.dimensions(x)[0]
+    count = borders.dimensions(x)[0] if count is None else count
     known = isinstance(count, int)
     if portable.is_portable() or (known and count > 0):
         return x
@@ -89,9 +88,9 @@ def at_least_one(x: tf.Tensor) -> tf.Tensor:
     return padded
 
 
-def as_many_as(y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+def as_many_as(y: tf.Tensor, x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return what a function of `at_least_one(x)` returned, without the result of a sample that x does not hold."""
-    count = borders.dimensions(x)[0]
+    count = borders.dimensions(x)[0] if count is None else count
     if portable.is_portable() or (isinstance(count, int) and count > 0):
         return y
     part = borders.samples(y, 0, 0, count)

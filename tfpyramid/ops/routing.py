@@ -66,7 +66,8 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
 
     Args:
         features: tensors [batch, ...] of one shape and floating dtype.
-        weights: [batch, len(features)] of the same batch size, floating point; they are cast to the dtype of the features.
+        weights: [batch, len(features)] of the same batch size, floating point; they are cast to the dtype of the
+            features.
 
     Returns:
         [batch, ...].

@@ -30,8 +30,8 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
-        points: floating tensor [batch, ..., 2] of the same batch size, each entry read in its own image; float32 or float64, also for images of half precision, which has not
-            the digits for positions in a large image.
+        points: floating tensor [batch, ..., 2] of the same batch size, those of sample b for image b; float32 or
+            float64, also for images of half precision, which has not the digits for positions in a large image.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
 
     Returns:
@@ -182,7 +182,8 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        flow: floating tensor [batch, height, width, 2] of the same batch size and sides. One of half precision is added to the positions in float32.
+        flow: floating tensor [batch, height, width, 2], with the batch size and the sides of `images`. One of half
+            precision is added to the positions in float32.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
 
     Returns:

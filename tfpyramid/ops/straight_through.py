@@ -49,8 +49,9 @@ def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
             f"discrete of shape {discrete.shape}, {discrete.dtype.name}; "
             f"surrogate of shape {surrogate.shape}, {surrogate.dtype.name}"
         )
-    rule = "`discrete` and `surrogate` must agree in shape. Received: the sizes of each,"
-    (surrogate,) = batches.assert_equal(rule, [surrogate], *map(borders.dimensions, (discrete, surrogate)))
+    if None not in (discrete.shape.rank, surrogate.shape.rank):
+        rule = "`discrete` and `surrogate` must agree in shape. Received: the sizes of each,"
+        (surrogate,) = batches.assert_equal(rule, [surrogate], *map(borders.dimensions, (discrete, surrogate)))
     return value_of(discrete, surrogate)
 
 

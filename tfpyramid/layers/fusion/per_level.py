@@ -26,13 +26,15 @@ class PerLevel(TakesLevels, ImageLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Convention:
-        An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
+        A `keras.Sequential` or wrapper that is not built yet is built for images of any size, unless its weights need
+        the sides. An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
         itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
         The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, as those of
         `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not. Batch
+        sizes that are known must be equal.
 
     Output shape:
         A list of what `layer` makes of each. As outputs of a model its levels have one name: return a dict of them for

@@ -34,7 +34,8 @@ class LevelRouter(TakesLevels):
         differ, it is the widest: float32 for float16 beside float32, or beside bfloat16.
 
     Args:
-        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known.
+        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known. A
+            `keras.Sequential` that is not built yet is built for images of any size, unless its weights need the sides.
         pyramid: a layer that makes levels, as many as there are encoders, one of the other: a `LearnablePyramid` or
             `GaussianPyramid`. The router then takes images; None means that it takes the levels.
         partition: run only the encoders that are chosen at inference; otherwise all, as in training.
