@@ -45,9 +45,9 @@ def multi_scale_loss(
         pyramids whose phase is that of `kernel`.
 
     Args:
-        targets: [batch, height, width, channels], floating point, with the batch size of the predictions: classes one-hot, a mask as 0 and 1, which become the
-            share of each cell. Or a list of as many targets as predictions, each of its prediction's size, or a dict of
-            the predictions' keys.
+        targets: [batch, height, width, channels], floating point, with the batch size of the predictions: classes
+            one-hot, a mask as 0 and 1, which become the share of each cell. Or a list of as many targets as
+            predictions, each of its prediction's size, or a dict of the predictions' keys.
         predictions: a list or dict of [batch, height, width, channels], finest first, the size of a level of the
             targets each; sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are
             compared in float32.

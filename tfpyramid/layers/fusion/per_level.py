@@ -27,7 +27,8 @@ class PerLevel(TakesLevels, ImageLayer):
 
     Convention:
         A `keras.Sequential` or wrapper that is not built yet is built for images of any size, unless its weights need
-        the sides. An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
+        the sides.
+        An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
         itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
         The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, as those of
         `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
