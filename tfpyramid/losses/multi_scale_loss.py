@@ -65,8 +65,7 @@ def multi_scale_loss(
         [batch], as the losses of Keras.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has, or
-            batch sizes differ.
+        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has.
         tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
 
     Example:
@@ -121,9 +120,8 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
 
 def _images(values: Any, name: str) -> Any:
     """Return images, or a list of them, as tensors."""
-    if isinstance(values, (list, tuple)):
-        return [_checks.images(value, each) for each, value in batches.named(name, values).items()]
-    return _checks.images(values, name)
+    found = [_checks.images(value, each) for each, value in batches.named(name, values).items()]
+    return found if isinstance(values, (list, tuple)) else found[0]
 
 
 def _loss_function(loss: Any) -> Callable:
@@ -289,8 +287,7 @@ class MultiScaleLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         if sample_weight is not None:
-            first = tf.nest.flatten(y_pred)[0]
-            sample_weight = batches.check_weight(sample_weight, tf.convert_to_tensor(first), "predictions")
+            sample_weight = batches.check_weight(sample_weight, tf.nest.flatten(y_pred)[0], "predictions")
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:

@@ -7,28 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid._compat import keras, register, shape_tuple
-from tfpyramid.layers._base import BaseLayer, check_layer, saved_names
+from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import check_layer, saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
-from tfpyramid.ops import borders, routing
-
-
-@register
-class ImageOfEachQuestion(BaseLayer):
-    """From [images, questions] to the image of each question: n questions about an image repeat it n times.
-
-    Equation:
-        `y[i] = images[i // n]`, with n the number of questions divided by that of images.
-    """
-
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        images, questions = inputs
-        return _of_each_question(images, questions)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        images, questions = map(shape_tuple, input_shape)
-        return (questions[0], *images[1:])
+from tfpyramid.models._batches import ImageOfEachQuestion, of_each_question
 
 
 @register
@@ -87,7 +70,7 @@ class PyramidVLM(keras.Model):
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
         # Each image is encoded once, and its features are paired with its questions as images are at inference.
-        features = [_of_each_question(level, question) for level in self.router.encode_all(inputs["image"])]
+        features = [of_each_question(level, question) for level in self.router.encode_all(inputs["image"])]
         return {
             "answer": tf.stack([self.decoder([level, question]) for level in features], axis=1),
             # The question is encoded for the answers; how good a level is is read off it, and does not change it.
@@ -138,12 +121,6 @@ class PyramidVLM(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PyramidVLM:
         return cls(**config)
-
-
-def _of_each_question(samples: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
-    """Return what belongs to the images once for each question about them."""
-    rule = "`question` must hold as many for every sample of `image`, those of one image in a row."
-    return routing.repeated(samples, borders.dimensions(questions)[0], rule)
 
 
 def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
-from tfpyramid.models._empty_batches import AsManyAsImages, AtLeastOneSample
+from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_classifier(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
-from tfpyramid.models._empty_batches import AsManyAsImages, AtLeastOneSample
+from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_segmenter(

@@ -28,10 +28,10 @@ def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
     return [first, *assert_equal(rule, others, *(borders.dimensions(x)[:1] for x in tensors.values()))]
 
 
-def check_weight(sample_weight: Any, x: tf.Tensor, name: str) -> tf.Tensor:
+def check_weight(sample_weight: Any, x: Any, name: str) -> tf.Tensor:
     """Return weights as a tensor: one for each sample of `x`, as `check` has it, or one number for all."""
     weight = tf.convert_to_tensor(sample_weight)
-    return check({name: x, "sample_weight": weight})[1] if weight.shape.rank else weight
+    return check({name: tf.convert_to_tensor(x), "sample_weight": weight})[1] if weight.shape.rank else weight
 
 
 def named(name: str, tensors: Any) -> dict[str, Any]:
