@@ -198,6 +198,7 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
     """
     images, flow = _checks.images(images), _checks.images(flow, "flow")
     check_flow(flow.shape, images.shape)
+    borders.check(border)
     sizes = [borders.dimensions(x)[:3] for x in (flow, images)]
     (flow,) = batches.assert_equal(f"{_FLOW} Received: three sizes of the flow, then of the images,", [flow], *sizes)
     flow = tf.cast(flow, working_dtype(flow.dtype))
