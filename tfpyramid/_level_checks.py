@@ -1,7 +1,7 @@
-"""Checks of lists and dicts of levels, in the voice of `_checks`."""
+"""Checks of lists and dicts of levels, and of batches whose samples belong together, in the voice of `_checks`."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -54,7 +54,23 @@ def level_shapes(shapes: Any, name: str = "levels") -> list[_checks.ImageShape]:
         raise ValueError(
             f"`{name}` must be a list of levels, finest first. Received: one tensor of shape {tuple(shapes)}"
         )
-    return [_checks.image_shape(f"{name}[{k}]", shape) for k, shape in enumerate(level_list(shapes, name))]
+    checked = {f"{name}[{k}]": shape for k, shape in enumerate(level_list(shapes, name))}
+    checked = {each: _checks.image_shape(each, shape) for each, shape in checked.items()}
+    one_batch(checked)
+    return list(checked.values())
+
+
+def one_batch(shapes: Mapping[str, Any]) -> None:
+    """Raise unless the known batch sizes among shapes [batch, ...], by the name of the argument, are equal."""
+    sizes = {name: tuple(shape)[0] for name, shape in shapes.items()}
+    if len({size for size in sizes.values() if size is not None}) > 1:
+        raise ValueError(f"{batch_rule(sizes)} Received: batch sizes {list(sizes.values())} of {', '.join(sizes)}")
+
+
+def batch_rule(names: Iterable[str]) -> str:
+    """Return what `one_batch` requires, as an error says it."""
+    arguments = dict.fromkeys(f"`{name.split('[')[0]}`" for name in names)
+    return f"{' and '.join(arguments)} must have one batch size: samples are paired by index, and none is repeated."
 
 
 def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", because: str = "") -> None:

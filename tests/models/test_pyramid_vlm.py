@@ -115,15 +115,16 @@ def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
     np.testing.assert_allclose(found["selector_cost"], np.mean(4.0**-chosen), rtol=1e-6)
 
 
-def test_several_questions_to_an_image_train_as_the_image_with_each_of_them():
+@pytest.mark.parametrize("objective", ["value", "softmax"])
+def test_several_questions_to_an_image_train_as_the_image_with_each_of_them(objective):
     inputs, labels = data()
     images = inputs["image"][: COUNT // 2]
     together = {"image": images, "question": inputs["question"]}
     apart = {"image": np.repeat(images, 2, axis=0), "question": inputs["question"]}
     losses, weights = [], []
-    start = small().get_weights()
+    start = small(objective).get_weights()
     for x in (together, apart):
-        model = small()
+        model = small(objective)
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")  # Adam would magnify roundings.
         model.set_weights(start)
         batch = tf.data.Dataset.from_tensors((x, labels))
@@ -134,8 +135,53 @@ def test_several_questions_to_an_image_train_as_the_image_with_each_of_them():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def choosy(objective="value"):
+    """Return a model that chooses one level for some questions and the other for others."""
+    model = small(objective, cost_weight=0.0)
+    for w in model.selector.trainable_weights:
+        w.assign(20 * np.random.default_rng(1).standard_normal(w.shape))
+    return model
+
+
+@pytest.mark.parametrize("images", [1, 4, COUNT])
+def test_question_i_of_n_for_each_image_is_about_image_i_divided_by_n(images):
+    inputs, _ = data()
+    model = choosy()
+    several = {"image": inputs["image"][:images], "question": inputs["question"]}
+    batch = tf.data.Dataset.from_tensors(several)
+    found = [model(several), model.predict(batch, verbose=0)]
+    assert len(set(np.argmax(found[0]["level_weights"], axis=1))) == 2
+    # All levels' answers, paired in a loop.
+    question = model.question_encoder(inputs["question"])
+    features = model.router.encode_all(inputs["image"])
+    for i in range(COUNT):
+        image = i // (COUNT // images)
+        answers = [model.decoder([level[image : image + 1], question[i : i + 1]]).numpy()[0] for level in features]
+        for outputs in found:
+            np.testing.assert_allclose(outputs["answer"][i], answers[np.argmax(outputs["level_weights"][i])], atol=1e-6)
+    shapes = {"image": (images, 17, 20, 3), "question": (COUNT, 7)}
+    symbolic = {
+        key: keras.Input(shape[1:], batch_size=shape[0], dtype=inputs[key].dtype.name) for key, shape in shapes.items()
+    }
+    assert model(symbolic)["answer"].shape == (COUNT, ANSWERS)
+
+
+def test_one_sample_more_or_less_does_not_pair_questions_with_other_images():
+    inputs, _ = data()
+    model = choosy("softmax")
+    for training in (True, False):
+        for images, questions in ((2, 3), (4, 2), (3, 0), (0, 3), (5, 12)):
+            batch = {"image": inputs["image"][:images], "question": inputs["question"][:questions]}
+            if images and not questions:
+                assert model(batch, training=training)["answer"].shape == (0, ANSWERS)
+                continue
+            with pytest.raises(ValueError, match="`question` must hold as many for every sample .* Received: "):
+                model(batch, training=training)
+
+
+@pytest.mark.parametrize("objective", ["value", "softmax"])
 @pytest.mark.parametrize("known", [True, False])
-def test_questions_that_are_not_as_many_for_each_image_are_refused(known):
+def test_questions_that_are_not_as_many_for_each_image_are_refused(known, objective):
     inputs, labels = data()
     batch = ({**inputs, "image": inputs["image"][:5]}, labels)
     signature = tf.nest.map_structure(
@@ -143,8 +189,12 @@ def test_questions_that_are_not_as_many_for_each_image_are_refused(known):
     )
     batches = tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=signature)
     error = ValueError if known else tf.errors.InvalidArgumentError
+    model = compiled(small(objective))
     with pytest.raises(error, match="`question` must hold as many for every sample"):
-        compiled(small()).fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+        model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+    # Keras may call a model that it predicts with on the first batch, whose sizes are known.
+    with pytest.raises((ValueError, error), match="`question` must hold as many for every sample"):
+        model.predict(batches, steps=1, verbose=0)
 
 
 def test_it_trains_in_mixed_precision():
@@ -190,6 +240,14 @@ def test_it_is_served_an_image_and_a_string(tmp_path, one_interpreter):
     assert sorted(found) == ["answer", "level_weights"]
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-6)
+    three = {**inputs, "image": inputs["image"][:1]}
+    np.testing.assert_allclose(
+        served.signatures["serving_default"](**three)["answer"],
+        asked({**inputs, "image": tf.repeat(three["image"], 3, axis=0)})["answer"],
+        atol=1e-6,
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`question` must hold as many for every sample"):
+        served.signatures["serving_default"](**{**inputs, "image": inputs["image"][:2]})
 
     asked.save(tmp_path / "asked.keras")
     loaded = keras.models.load_model(tmp_path / "asked.keras")

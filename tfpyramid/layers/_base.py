@@ -133,6 +133,31 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     return layer
 
 
+def build_layer(layer: keras.layers.Layer, shape: Sequence[int | None]) -> None:
+    """Build a layer that is not built, for images of any size if it can be: `shape` is that of the first ones.
+
+    Keras fixes the sides that a Sequential or a wrapper is built for, and then refuses others, some only after loading.
+    """
+    unknown = (None, None, None, shape[3])
+    if layer.built:
+        return
+    if isinstance(layer, (keras.Sequential, keras.layers.Wrapper)) and _can_be_built(layer, unknown):
+        shape = unknown
+    layer.build(shape)
+
+
+def _can_be_built(layer: keras.layers.Layer, shape: Sequence[int | None]) -> bool:
+    """Tell whether a shape is enough for a layer: weights may need the sides, such as those of a Dense on a Flatten.
+
+    A copy is built, because a layer whose `build` fails is left half built.
+    """
+    try:
+        type(layer).from_config(layer.get_config()).build(shape)
+    except Exception:  # Of any kind: what is wrong with the layer itself is raised when that is built.
+        return False
+    return True
+
+
 def call_layer(layer: keras.layers.Layer, x: tf.Tensor, dtype: Any) -> tf.Tensor:
     """Return `layer(x)`, cast to `dtype` if it is floating, for a layer with one input and one output.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.ops import borders, kernels, resample
+from tfpyramid.ops import batches, borders, kernels, resample
 from tfpyramid.ops.convolution import working_dtype
 
 Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
@@ -46,9 +46,9 @@ def multi_scale_loss(
         pyramids whose phase is that of `kernel`.
 
     Args:
-        targets: [batch, height, width, channels], floating point: classes one-hot, a mask as 0 and 1, which become the
-            share of each cell. Or a list of as many targets as predictions, each of its prediction's size, or a dict of
-            the predictions' keys.
+        targets: [batch, height, width, channels], floating point, with the batch size of the predictions: classes
+            one-hot, a mask as 0 and 1, which become the share of each cell. Or a list of as many targets as
+            predictions, each of its prediction's size, or a dict of the predictions' keys.
         predictions: a list or dict of [batch, height, width, channels], finest first, the size of a level of the
             targets each; sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are
             compared in float32.
@@ -67,6 +67,7 @@ def multi_scale_loss(
 
     Raises:
         ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
 
     Example:
         >>> target = tf.random.uniform([2, 9, 14, 1])
@@ -82,6 +83,9 @@ def multi_scale_loss(
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     step = _step(scale_factor, kernel, border, phase)
     targets, predictions = _in_lists(targets, predictions)
+    targets, predictions = _images(targets, "targets"), _images(predictions, "predictions")
+    named = {**batches.named("targets", targets), **batches.named("predictions", predictions)}
+    targets, predictions = tf.nest.pack_sequence_as((targets, predictions), batches.check(named))
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
             raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
@@ -113,6 +117,12 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
     if isinstance(predictions, Mapping):
         predictions = _level_checks.level_list(predictions, "predictions")
     return targets, predictions
+
+
+def _images(values: Any, name: str) -> Any:
+    """Return images, or a list of them, as tensors."""
+    found = [_checks.images(value, each) for each, value in batches.named(name, values).items()]
+    return found if isinstance(values, (list, tuple)) else found[0]
 
 
 def _loss_function(loss: Any) -> Callable:
@@ -156,9 +166,8 @@ def _power(decay: float, steps: int | tf.Tensor) -> Any:
     return decay**steps
 
 
-def _pair(target: Any, prediction: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a target and a prediction as tensors of one dtype, in which they can be compared."""
-    target, prediction = _checks.images(target, "targets"), _checks.images(prediction, "predictions")
+def _pair(target: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return a target and a prediction in one dtype, in which they can be compared."""
     if target.shape[3] != prediction.shape[3]:
         raise ValueError(
             "`targets` must have as many channels as the predictions: classes are one-hot, since their numbers have no "
@@ -286,6 +295,11 @@ class MultiScaleLoss(keras.losses.Loss):
         checked = _step(scale_factor, kernel, border, phase)
         # The kernel as given: the configuration holds it and the phase.
         self.step = {**checked, "kernel": kernel, "phase": None if phase is None else _checks.phase(phase)}
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        if sample_weight is not None:
+            sample_weight = batches.check_weight(sample_weight, tf.nest.flatten(y_pred)[0], "predictions")
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         dtype = tf.nest.flatten(y_pred)[0].dtype

@@ -27,9 +27,9 @@ def pyramid_diversity_loss(
         at one, is moved by this loss only after the task has moved it a little.
 
     Args:
-        levels: at least two tensors [batch, height, width, channels] of one floating dtype, finest first, each side
-            n / scale_factor of the side n before it, rounded up or down, equal channels. float16 and bfloat16 are
-            summed in float32.
+        levels: at least two tensors [batch, height, width, channels] of one floating dtype and one batch size, finest
+            first, each side n / scale_factor of the side n before it, rounded up or down, equal channels. float16 and
+            bfloat16 are summed in float32.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         phase: where sample 0 of a level sits, in samples of the level before it, as in `ops.align_levels`.
 
@@ -91,8 +91,8 @@ class PyramidDiversity(TakesLevels, ImageLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of at least two [batch, height, width, channels], finest first, each side n / scale_factor of the side n
-        before it, rounded up or down, equal channels; sides known or not.
+        A list of at least two [batch, height, width, channels], finest first, of one batch size, each side
+        n / scale_factor of the side n before it, rounded up or down, equal channels; sides known or not.
 
     Output shape:
         The same.

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.ops import batches, borders
 
 
 @register
@@ -26,7 +27,9 @@ class ShiftConsistency(keras.metrics.Mean):
         **kwargs: of `keras.metrics.Metric`, such as `dtype`.
 
     Raises:
-        ValueError: if the predictions are not scores [batch, classes], of two classes or more and equal shapes.
+        ValueError: if the predictions are not scores [batch, classes], of two classes or more and equal shapes, or
+            weights are neither one number nor one for each sample.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes differ.
 
     Example:
         >>> metric = metrics.ShiftConsistency()
@@ -52,6 +55,10 @@ class ShiftConsistency(keras.metrics.Mean):
                 "`y_b` must have the shape of `y_a`, one prediction for each. "
                 f"Received: y_a of shape {y_a.shape}, y_b of shape {y_b.shape}"
             )
+        rule = "`y_b` must have the shape of `y_a`, one prediction for each. Received: the sizes of y_a, then of y_b,"
+        (y_b,) = batches.assert_equal(rule, [y_b], borders.dimensions(y_a), borders.dimensions(y_b))
+        if sample_weight is not None:
+            sample_weight = batches.check_weight(sample_weight, y_a, "y_a")
         same = tf.cast(tf.argmax(y_a, 1) == tf.argmax(y_b, 1), tf.float32)
         unknown = [tf.reduce_any(tf.math.is_nan(y), 1) for y in (y_a, y_b) if y.dtype.is_floating]
         for nan in unknown:

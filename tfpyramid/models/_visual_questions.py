@@ -11,7 +11,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_layer, saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
-from tfpyramid.ops import borders
+from tfpyramid.models._batches import ImageOfEachQuestion, of_each_question
 
 
 @register
@@ -20,8 +20,8 @@ class PyramidVLM(keras.Model):
 
     A functional model of {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value" it
     is trained on the answers of every level: in training it then returns {"answer": [questions, levels, answers],
-    "level_logits": [questions, levels]}, which `compute_loss` and `compute_metrics` know; questions are as many as
-    images, or n times as many.
+    "level_logits": [questions, levels]}, which `compute_loss` and `compute_metrics` know. Questions are as many as
+    images, or n times as many: in training and at inference question i is about image i // n.
 
     Args:
         router: encoders of the levels, with the pyramid.
@@ -50,7 +50,8 @@ class PyramidVLM(keras.Model):
         tokens = keras.Input((None,), dtype="int32", name="question")
         question = parts["question_encoder"](tokens)
         weights = parts["selector"](question)
-        answer = parts["decoder"]([parts["router"]([image, weights]), question])
+        images = ImageOfEachQuestion(name="image_of_each_question")([image, tokens])
+        answer = parts["decoder"]([parts["router"]([images, weights]), question])
         super().__init__(
             inputs={"image": image, "question": tokens},
             outputs={"answer": answer, "level_weights": weights},
@@ -68,7 +69,8 @@ class PyramidVLM(keras.Model):
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
-        features = [_repeated(level, question) for level in self.router.encode_all(inputs["image"])]
+        # Each image is encoded once, and its features are paired with its questions as images are at inference.
+        features = [of_each_question(level, question) for level in self.router.encode_all(inputs["image"])]
         return {
             "answer": tf.stack([self.decoder([level, question]) for level in features], axis=1),
             # The question is encoded for the answers; how good a level is is read off it, and does not change it.
@@ -119,20 +121,6 @@ class PyramidVLM(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PyramidVLM:
         return cls(**config)
-
-
-def _repeated(features: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
-    """Return the features of each image as often as there are questions about it, one behind the other."""
-    (count, _), (images, _) = borders.dimensions(questions), borders.dimensions(features)
-    rule = "`question` must hold as many for every sample of `image`."
-    if not tf.is_tensor(count) and not tf.is_tensor(images):
-        each = count // max(images, 1)
-        if each * images != count:
-            raise ValueError(f"{rule} Received: {count} questions, {images} images")
-        return tf.repeat(features, each, axis=0)
-    each = count // tf.maximum(images, 1)
-    with tf.control_dependencies([tf.debugging.assert_equal(each * images, count, rule)]):
-        return tf.repeat(features, each, axis=0)
 
 
 def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:

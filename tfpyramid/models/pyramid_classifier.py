@@ -8,6 +8,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
+from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_classifier(
@@ -93,8 +94,9 @@ def pyramid_classifier(
     image = keras.Input(shape, name="image")
     if not network.built:  # A Sequential would take the size of the first level for that of all.
         network.build((None, None, None, shape[2]))
-    logits = [network(level) for level in pyramid(image)]
+    logits = [network(level) for level in pyramid(AtLeastOneSample(name="at_least_one")(image))]
     _check_logits(network, shape_tuple(logits[0].shape), num_classes)
+    logits = AsManyAsImages(name="as_many_as_images")([*logits, image])
     return keras.Model(image, fuse(logits), name=name)
 
 

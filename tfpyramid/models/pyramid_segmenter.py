@@ -6,6 +6,7 @@ from typing import Any
 
 from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
+from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_segmenter(
@@ -78,7 +79,7 @@ def pyramid_segmenter(
     pyramid = layers.LearnablePyramid(num_levels, downsample, name="pyramid")
     if phase is None:
         phase = 0.0 if scale_factor is None else pyramid.phase
-    x = pyramid(images)
+    x = pyramid(AtLeastOneSample(name="at_least_one")(images))
     for k in range(num_convolutions):
         x = layers.PyramidConv2D(filters, use_bias=False, name=f"features_{k}")(x)
         x = _per_level(keras.layers.BatchNormalization(momentum=0.9), f"features_norm_{k}", share_weights=False)(x)
@@ -91,6 +92,7 @@ def pyramid_segmenter(
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
     x = keras.layers.ReLU(name="head_relu")(x)
     x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
+    (x,) = AsManyAsImages(name="as_many_as_images")([x, images])
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return keras.Model(images, mask, name=name)
 

@@ -46,8 +46,10 @@ def pyramid_vlm(
     Convention:
         What is learned of a level does not depend on how often it is chosen with "value"; a softmax tends to settle on
         the level that is best on average, and Gumbel draws starve the levels that they leave out.
-        Training with "value" takes n questions to an image, [batch * n, any] with as many labels, those of an image one
-        behind the other: a `tf.data.Dataset` can give them, and an image is then encoded once for all of them.
+        The model takes n questions an image, [batch * n, any] with as many labels, those of one image in a row:
+        question i is about image i // n, in training and at inference. A `tf.data.Dataset` can give such batches.
+        Training with "value" then encodes an image once for all of its questions; otherwise each question gets a copy
+        of its image. Another number of questions is a ValueError if sizes are known, and stops the graph if not.
         `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training, with "value".
         The metric selector_cost is the mean share of pixels read, of the chosen level relative to the finest.
 
@@ -70,9 +72,10 @@ def pyramid_vlm(
         name: of the model.
 
     Returns:
-        A model of {"image": [batch, height, width, channels], "question": token ids [batch, any]} to {"answer":
-        probabilities [batch, num_answers], "level_weights": [batch, num_levels], one-hot}. Compile it with the loss of
-        "answer" alone and fit it to labels; it has the attributes `router`, `selector`, `question_encoder`, `decoder`.
+        A model of {"image": [batch, height, width, channels], "question": token ids [batch * n, any]} to {"answer":
+        probabilities [batch * n, num_answers], "level_weights": [batch * n, num_levels], one-hot}. Compile it with the
+        loss of "answer" alone and fit it to labels; it has the attributes `router`, `selector`, `question_encoder`,
+        `decoder`.
 
     Raises:
         ValueError: if an argument breaks a rule above.

@@ -1,11 +1,62 @@
-"""Batches that may be empty."""
+"""Batches that may be empty, and batches whose samples belong together."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _level_checks
 from tfpyramid.ops import borders, portable
+
+
+def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+    """Return tensors [batch, ...], given by the name of the argument, which must have one batch size.
+
+    Broadcasting would pair every sample with a batch of 1. Sizes that are unknown now are compared when the graph runs,
+    before anything that reads the tensors returned.
+
+    Raises:
+        ValueError: if known sizes differ.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes differ.
+    """
+    _level_checks.one_batch({name: x.shape for name, x in tensors.items()})
+    first, *others = tensors.values()
+    if not others or portable.is_portable() or all(x.shape[0] is not None for x in tensors.values()):
+        return [first, *others]
+    rule = f"{_level_checks.batch_rule(tensors)} Received: batch sizes of {', '.join(tensors)}"
+    return [first, *assert_equal(rule, others, *(borders.dimensions(x)[:1] for x in tensors.values()))]
+
+
+def check_weight(sample_weight: Any, x: Any, name: str) -> tf.Tensor:
+    """Return weights as a tensor: one for each sample of `x`, as `check` has it, or one number for all."""
+    weight = tf.convert_to_tensor(sample_weight)
+    return check({name: tf.convert_to_tensor(x), "sample_weight": weight})[1] if weight.shape.rank else weight
+
+
+def named(name: str, tensors: Any) -> dict[str, Any]:
+    """Return one tensor, or each of a list of them, by what an error calls it."""
+    if isinstance(tensors, (list, tuple)):
+        return {f"{name}[{k}]": x for k, x in enumerate(tensors)}
+    return {name: tensors}
+
+
+def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int | tf.Tensor]) -> list[tf.Tensor]:
+    """Return `tensors`, which a graph makes available only if all lists of sizes are equal; else it fails with `rule`.
+
+    Sizes that are known now are for the caller to compare, and add nothing to the graph. Neither does anything in a
+    graph for other runtimes, which have no assertions.
+    """
+    if portable.is_portable():
+        return list(tensors)
+    axes = [k for k, each in enumerate(zip(*sizes)) if any(map(tf.is_tensor, each))]
+    if not axes:
+        return list(tensors)
+    found = [[size[k] for k in axes] for size in sizes]
+    equal = [tf.equal(first, other) for first, *others in zip(*found) for other in others]
+    data = [tf.constant(rule), *(n for size in found for n in size)]
+    with tf.control_dependencies([tf.debugging.Assert(functools.reduce(tf.logical_and, equal), data)]):
+        return [tf.identity(x) for x in tensors]
 
 
 def call(function: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Any:
@@ -19,17 +70,29 @@ def call(function: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Any:
         x: tensor [batch, ...].
     """
     count = borders.dimensions(x)[0]
+    padded = at_least_one(x, count)
+    if padded is x:
+        return function(x)
+    return tf.nest.map_structure(lambda y: as_many_as(y, x, count), function(padded))
+
+
+def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
+    """Return x [batch, ...], or one sample of zeros for an empty batch. A batch that is not empty is not copied."""
+    count = borders.dimensions(x)[0] if count is None else count
     known = isinstance(count, int)
     if portable.is_portable() or (known and count > 0):
-        return function(x)
+        return x
     missing = max(1 - count, 0) if known else tf.maximum(1 - count, 0)
-    # Neither this nor the slice below copies a batch that is not empty.
     padded = tf.pad(x, [[0, missing], *[[0, 0]] * (x.shape.rank - 1)])
     padded.set_shape([1 if known else None, *x.shape[1:]])
+    return padded
 
-    def without_padding(y: tf.Tensor) -> tf.Tensor:
-        part = borders.samples(y, 0, 0, count)
-        part.set_shape([x.shape[0], *y.shape[1:]])
-        return part
 
-    return tf.nest.map_structure(without_padding, function(padded))
+def as_many_as(y: tf.Tensor, x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
+    """Return what a function of `at_least_one(x)` returned, without the result of a sample that x does not hold."""
+    count = borders.dimensions(x)[0] if count is None else count
+    if portable.is_portable() or (isinstance(count, int) and count > 0):
+        return y
+    part = borders.samples(y, 0, 0, count)
+    part.set_shape([x.shape[0], *y.shape[1:]])
+    return part

@@ -5,11 +5,13 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders
+from tfpyramid.ops import batches, borders
 from tfpyramid.ops.convolution import depthwise_down, working_dtype
 
 # Displacements to each side, and rows of a patch, at most. Published networks use 4 to 20.
 _MOST_STEPS = 32
+
+_ONE_SHAPE = "`second` must have the shape of `first`."
 
 
 def cost_volume(
@@ -54,6 +56,8 @@ def cost_volume(
         raise ValueError(
             f"`second` must have the dtype of `first`, {first.dtype.name}. Received: second of {second.dtype.name}"
         )
+    rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
+    (second,) = batches.assert_equal(rule, [second], borders.dimensions(first), borders.dimensions(second))
     work = working_dtype(first.dtype)
     x, y = tf.cast(first, work), tf.cast(second, work)
     _, height, width, _ = borders.dimensions(x)
@@ -77,8 +81,7 @@ def check_shapes(first: Any, second: Any) -> None:
     """Raise unless two maps can have one shape."""
     if not tf.TensorShape(second).is_compatible_with(first):
         raise ValueError(
-            "`second` must have the shape of `first`. "
-            f"Received: first of shape {tuple(first)}, second of shape {tuple(second)}"
+            f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}"
         )
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import level_size, power, rounded_down
-from tfpyramid.ops import kernels, portable, resample, straight_through
+from tfpyramid.ops import batches, kernels, portable, resample, straight_through
 from tfpyramid.ops.convolution import working_dtype
 
 _STRETCH = " Levels of other sizes need scale_factor=None."
@@ -38,7 +38,7 @@ def align_levels(
         of equal size, as `tf.image.resize` has them, and the target must then be the largest.
 
     Args:
-        levels: tensors [batch, height, width, channels] of one floating dtype, finest first.
+        levels: tensors [batch, height, width, channels] of one floating dtype and one batch size, finest first.
         target_level: index of the level whose size all get; negative counts from the end.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None.
         interpolation: "bilinear" or "nearest", for the levels that are magnified.
@@ -49,11 +49,13 @@ def align_levels(
 
     Raises:
         ValueError: if an argument breaks a rule above, such as levels in the wrong order.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes do not follow the factor.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes do not follow the factor or
+            that batch sizes differ.
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
     phase = _checks.phase(phase, scale_factor)
     levels = _level_checks.levels(levels, None)
+    levels = batches.check(batches.named("levels", levels))
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
     size = resample.sides(levels[target])
@@ -73,8 +75,9 @@ def align_levels(
 
 
 def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str = _STRETCH) -> list[tf.Tensor]:
-    """Return levels whose sizes follow a factor: checked by Python where they are known, and else by the graph."""
+    """Return levels of one batch size that follow a factor: checked by Python where known, and else by the graph."""
     levels = _level_checks.levels(levels, None)
+    levels = batches.check(batches.named("levels", levels))
     check_follow([level.shape for level in levels], scale_factor, cure)
     _assert_follow(levels, scale_factor)
     return levels

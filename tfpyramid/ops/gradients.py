@@ -86,4 +86,4 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
         factor = _checks.number("factor", factor, above=float("-inf"), maximum=float("inf"))
         if abs(factor) > _checks.GREATEST:
             raise ValueError(f"`factor` must be at most {_checks.GREATEST} in magnitude. Received: factor={factor!r}")
-    return straight_through.surrogate_st(x, x * factor)
+    return straight_through.value_of(x, x * factor)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid.ops import portable
+from tfpyramid.ops import batches, borders, portable
 from tfpyramid.ops.convolution import working_dtype
 
 METHODS = ("logsumexp", "max", "mean", "attention")
@@ -25,8 +25,8 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
         "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])`.
 
     Args:
-        logits: tensors [batch, classes] of one floating dtype, one for each level. float16 and bfloat16 are summed in
-            float32 and rounded once.
+        logits: tensors [batch, classes] of one floating dtype and one batch size, one for each level. float16 and
+            bfloat16 are summed in float32 and rounded once.
         method: "logsumexp", "max", "mean" or "attention".
         query: [classes], what a level's logits are scored with; needed by "attention" and by no other.
 
@@ -35,6 +35,7 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
 
     Raises:
         ValueError: if an argument breaks a rule above.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
 
     References:
         Jansson and Lindeberg, Scale-invariant scale-channel networks: Deep networks that generalise to previously
@@ -51,6 +52,9 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
             '`query` must be given for "attention" and for no other method. '
             f"Received: query {given}, method={method!r}"
         )
+    if query is not None:
+        query = _checked_query(query, levels[0].shape[1])
+    levels = batches.check(batches.named("logits", levels))
     dtype = levels[0].dtype
     x = tf.cast(tf.stack(levels), working_dtype(dtype))
     if method == "logsumexp":
@@ -66,6 +70,16 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
     return tf.cast(y, dtype)
 
 
+def _checked_query(query: Any, classes: int) -> tf.Tensor:
+    """Return the query as a tensor [classes]; one number, or a query for each sample, would broadcast."""
+    query = tf.convert_to_tensor(query)
+    rule = f"`query` must be a vector of {classes} numbers, one for each class."
+    if query.shape.rank != 1 or query.shape[0] not in (None, classes):
+        raise ValueError(f"{rule} Received: query of shape {query.shape}")
+    rule = f"{rule} Received: the length of query, then the number of classes,"
+    return batches.assert_equal(rule, [query], borders.dimensions(query), [classes])[0]
+
+
 def check_shapes(shapes: Any) -> tuple[int | None, int]:
     """Return the one shape [batch, classes] that the logits of every level must have."""
     single = isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes)
@@ -77,4 +91,5 @@ def check_shapes(shapes: Any) -> tuple[int | None, int]:
             "`logits` must be a list of tensors [batch, classes], one for each level, of one known number of classes. "
             f"Received: {received}"
         )
+    _level_checks.one_batch(batches.named("logits", found))
     return first[0], first[1]

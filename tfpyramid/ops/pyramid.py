@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import finer_size, level_size
-from tfpyramid.ops import borders, kernels, resample
+from tfpyramid.ops import batches, borders, kernels, resample
 
 
 def gaussian_pyramid(
@@ -119,7 +119,8 @@ def reconstruct(
 
     Args:
         levels: residuals finest first, then the low-pass: tensors [batch, height, width, channels] of one floating
-            dtype, each side ceil(n / scale_factor) of the side n before it: sides that are rounded down are refused.
+            dtype and one batch size, each side ceil(n / scale_factor) of the side n before it: sides that are rounded
+            down are refused.
         scale_factor: as given to `laplacian_pyramid`.
         kernel: as given to `laplacian_pyramid`.
         border: as given to `laplacian_pyramid`.
@@ -137,6 +138,7 @@ def reconstruct(
     kernels.check(kernel)
     borders.check(border)
     levels = _level_checks.levels(levels, scale_factor, exact=True)
+    levels = batches.check(batches.named("levels", levels))
     _level_checks.same_channels([level.shape for level in levels])
     x = levels[-1]
     for residual in reversed(levels[:-1]):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import custom_gradients, portable
+from tfpyramid.ops import batches, borders, custom_gradients, portable
 
 
 class Stage(NamedTuple):
@@ -70,16 +70,20 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
 
     Args:
         features: tensors [batch, ...] of one shape and floating dtype.
-        weights: [batch, len(features)], floating point; they are cast to the dtype of the features.
+        weights: [batch, len(features)] of the same batch size, floating point; they are cast to the dtype of the
+            features.
 
     Returns:
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many features as weights.
+        ValueError: if there are not as many features as weights, or batch sizes differ.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
     """
-    first, weights = tf.convert_to_tensor(features[0]), tf.convert_to_tensor(weights)
+    features, weights = [tf.convert_to_tensor(feature) for feature in features], tf.convert_to_tensor(weights)
     check_weights(weights.shape, len(features))
+    *features, weights = batches.check({**batches.named("features", features), "weights": weights})
+    first = features[0]
     weights, rank = tf.cast(weights, first.dtype), first.shape.rank
     columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]
     return tf.add_n([portable.multiply_no_nan(feature, column) for column, feature in zip(columns, features)])
@@ -97,18 +101,21 @@ def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[St
 
     Args:
         levels: tensors [batch, ...], one for each encoder.
-        weights: floating tensor [batch, len(encoders)].
+        weights: floating tensor [batch, len(encoders)], of the same batch size.
         encoders: from [n, ...] to [n, ...], of one shape of a sample.
 
     Returns:
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many levels, encoders and weights.
+        ValueError: if there are not as many levels, encoders and weights, or batch sizes differ.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
     """
     if len(levels) != len(encoders):
         raise ValueError(f"`levels` must be as many as the encoders, {len(encoders)}. Received: {len(levels)} levels")
-    choice = _choice(weights, len(encoders))
+    weights = _checked(weights, len(encoders))
+    *levels, weights = batches.check({**batches.named("levels", levels), "weights": weights})
+    choice = _choice(weights)
     places = [_where(choice == k) for k in range(len(encoders))]
     parts = [encode(_take(level, here)) for encode, level, here in zip(encoders, levels, places)]
     return _put_back(places, parts, weights)
@@ -125,7 +132,7 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
 
     Args:
         images: tensor [batch, ...], the finest level.
-        weights: floating tensor [batch, len(encoders)].
+        weights: floating tensor [batch, len(encoders)], of the same batch size.
         encoders: from [n, ...] to [n, ...], of one shape of a sample.
         descend: from each level to the next, one fewer than the encoders.
 
@@ -133,13 +140,16 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many levels, encoders and weights.
+        ValueError: if there are not as many levels, encoders and weights, or batch sizes differ.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
     """
     if len(descend) != len(encoders) - 1:
         raise ValueError(
             f"`descend` must be one step fewer than the encoders, {len(encoders) - 1}. Received: {len(descend)} steps"
         )
-    choice = _choice(weights, len(encoders))
+    weights = _checked(weights, len(encoders))
+    images, weights = batches.check({"images": images, "weights": weights})
+    choice = _choice(weights)
     rest, level = tf.range(tf.shape(choice)[0]), images
     places, parts = [], []
     for k, encode in enumerate(encoders):
@@ -152,6 +162,38 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
     return _put_back(places, parts, weights)
 
 
+def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor:
+    """Return `count` samples, each as often as the others, the copies of one in a row.
+
+    Equation:
+        `y[i] = samples[i // n]`, with `n = count / batch`, a whole number.
+
+    Args:
+        samples: tensor [batch, ...]; a batch of 0 has 0 copies.
+        count: how many to return, an int or a scalar tensor.
+        rule: what an error says if `count` is no multiple of the batch.
+
+    Returns:
+        [count, ...]. Nothing is copied where `count` is the batch.
+
+    Raises:
+        ValueError: if `count` is no multiple of the batch.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
+    """
+    batch = borders.dimensions(samples)[0]
+    known = not tf.is_tensor(batch) and not tf.is_tensor(count)
+    each = count // (max(batch, 1) if known else tf.maximum(batch, 1))
+    if known and each * batch != count:
+        raise ValueError(f"{rule} Received: {count} for a batch of {batch}")
+    received = "Received: how many, then the multiple of the batch below it,"
+    (samples,) = batches.assert_equal(f"{rule} {received}", [samples], [count], [each * batch])
+    if known and each == 1:
+        return samples
+    y = _take(samples, tf.range(count) // (max(each, 1) if known else tf.maximum(each, 1)))
+    y.set_shape([None if tf.is_tensor(count) else count, *samples.shape[1:]])
+    return y
+
+
 def check_weights(shape: Sequence[int | None], num_levels: int) -> None:
     """Raise unless weights of this shape are one for each sample and level."""
     if len(shape) != 2 or shape[1] != num_levels:
@@ -161,9 +203,13 @@ def check_weights(shape: Sequence[int | None], num_levels: int) -> None:
         )
 
 
-def _choice(weights: tf.Tensor, num_levels: int) -> tf.Tensor:
+def _checked(weights: tf.Tensor, num_levels: int) -> tf.Tensor:
     weights = tf.convert_to_tensor(weights)
     check_weights(weights.shape, num_levels)
+    return weights
+
+
+def _choice(weights: tf.Tensor) -> tf.Tensor:
     return tf.argmax(weights, axis=1, output_type=tf.int32)
 
 

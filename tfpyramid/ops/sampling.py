@@ -5,9 +5,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders, cells, portable
+from tfpyramid.ops import batches, borders, cells, portable
 from tfpyramid.ops.convolution import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
+
+_FLOW = "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the batch size and the sides of `images`."
 
 # Up to so many channels, and so many pixels for each point, laying the images out for `cells` is worth its time.
 _FEW, _SPARSE = 8, 8
@@ -28,8 +30,8 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
-        points: floating tensor [batch, ..., 2]; float32 or float64, also for images of half precision, which has not
-            the digits for positions in a large image.
+        points: floating tensor [batch, ..., 2] of the same batch size, those of sample b for image b; float32 or
+            float64, also for images of half precision, which has not the digits for positions in a large image.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
 
     Returns:
@@ -44,6 +46,12 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
     images = _checks.images(images)
     points = check_points(points)
     borders.check(border)
+    images, points = batches.check({"images": images, "points": points})
+    return read_points(images, points, border)
+
+
+def read_points(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
+    """Return `bilinear_sample` of arguments that are known to fit."""
     shape = tf.shape(images)
     low, share = _cells(points, shape[1:3, None], border)
     read = _from_cells if _many(images.shape, points.shape) else _from_rows
@@ -174,7 +182,8 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        flow: floating tensor [batch, height, width, 2]. One of half precision is added to the positions in float32.
+        flow: floating tensor [batch, height, width, 2], with the batch size and the sides of `images`. One of half
+            precision is added to the positions in float32.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
 
     Returns:
@@ -189,19 +198,21 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
     """
     images, flow = _checks.images(images), _checks.images(flow, "flow")
     check_flow(flow.shape, images.shape)
+    borders.check(border)
+    sizes = [borders.dimensions(x)[:3] for x in (flow, images)]
+    (flow,) = batches.assert_equal(f"{_FLOW} Received: three sizes of the flow, then of the images,", [flow], *sizes)
     flow = tf.cast(flow, working_dtype(flow.dtype))
     _, height, width, _ = borders.dimensions(flow)
     places = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
     points = tf.cast(tf.stack(places, -1), flow.dtype) + tf.reverse(flow, [-1])
-    return bilinear_sample(images, points, border=border)
+    return read_points(images, points, border)
 
 
 def check_flow(flow: Any, images: Any) -> None:
     """Raise unless a flow of one shape moves images of another."""
     if not tf.TensorShape(flow).is_compatible_with([*images[:3], 2]):
         raise ValueError(
-            "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, of the sides of `images`. "
-            f"Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}"
+            f"{_FLOW} Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}"
         )
 
 

@@ -144,7 +144,7 @@ def _axis_matrix(
 
     mask = _soft_mask(tf.cast(frequencies, quotient.dtype), quotient / 2, smoothness)
     if hard:
-        mask = straight_through.surrogate_st(tf.ones_like(mask), mask)
+        mask = straight_through.value_of(tf.ones_like(mask), mask)
     # f and -f together; 0 is one frequency, and the highest of an even count is half of each.
     paired = tf.cast(2 * frequencies <= count, dtype) + tf.cast((frequencies > 0) & (2 * frequencies < count), dtype)
     gain = paired * tf.cast(mask, dtype) / tf.cast(size, dtype)

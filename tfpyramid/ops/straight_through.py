@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import custom_gradients
+from tfpyramid.ops import batches, borders, custom_gradients
 from tfpyramid.ops.convolution import working_dtype
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -40,6 +40,7 @@ def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
 
     Raises:
         ValueError: if the two differ in shape or dtype, or are not floating point.
+        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the shapes differ.
     """
     discrete, surrogate = _floating(discrete, "discrete"), _floating(surrogate, "surrogate")
     if discrete.dtype != surrogate.dtype or not discrete.shape.is_compatible_with(surrogate.shape):
@@ -48,11 +49,16 @@ def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
             f"discrete of shape {discrete.shape}, {discrete.dtype.name}; "
             f"surrogate of shape {surrogate.shape}, {surrogate.dtype.name}"
         )
-    return _surrogate_st(discrete, surrogate)
+    if None not in (discrete.shape.rank, surrogate.shape.rank):
+        rule = "`discrete` and `surrogate` must agree in shape. Received: the sizes of each,"
+        (surrogate,) = batches.assert_equal(rule, [surrogate], *map(borders.dimensions, (discrete, surrogate)))
+    return value_of(discrete, surrogate)
 
 
 @tf.custom_gradient
-def _surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
+def value_of(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
+    """Return `surrogate_st` of tensors that are known to agree in shape and dtype."""
+
     def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros_like(upstream), upstream
 
@@ -78,7 +84,7 @@ def round_st(x: tf.Tensor) -> tf.Tensor:
         Bengio, Leonard and Courville, 2013, section 4.
     """
     x = _floating(x)
-    return surrogate_st(tf.round(x), x)
+    return value_of(tf.round(x), x)
 
 
 def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
@@ -105,7 +111,7 @@ def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tenso
     hard = tf.where(tf.math.is_nan(x), x, tf.cast(x >= 0, x.dtype))
     # In float32 at least: 1 / 1e-6 is beyond float16.
     work = working_dtype(x.dtype)
-    return surrogate_st(hard, tf.cast(tf.sigmoid(tf.cast(x, work) / divisor(temperature, work)), x.dtype))
+    return value_of(hard, tf.cast(tf.sigmoid(tf.cast(x, work) / divisor(temperature, work)), x.dtype))
 
 
 def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
@@ -132,7 +138,7 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
     hard = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=logits.dtype)
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1, keepdims=True)
     hard = tf.where(unknown, tf.constant(float("nan"), logits.dtype), hard)
-    return surrogate_st(hard, softmax(logits, temperature))
+    return value_of(hard, softmax(logits, temperature))
 
 
 def gumbel_softmax(
@@ -214,7 +220,7 @@ def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
     inside = tf.clip_by_value(x, tf.constant(-limit, x.dtype), tf.constant(limit, x.dtype))
     # Halves cannot hold 2^bits whole steps beyond their own precision: count the steps in float32.
     work = working_dtype(x.dtype)
-    return surrogate_st(tf.cast(tf.round(tf.cast(inside, work) / step) * step, x.dtype), inside)
+    return value_of(tf.cast(tf.round(tf.cast(inside, work) / step) * step, x.dtype), inside)
 
 
 def check_bits(name: str, value: object) -> int:

@@ -3,8 +3,10 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import borders, portable
+from tfpyramid.ops import batches, borders, portable
 from tfpyramid.ops.convolution import working_dtype
+
+_RULE = "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2]"
 
 
 def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
@@ -43,10 +45,19 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
-            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], with the dtype of "
-            f"`images`, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}; "
-            f"images of shape {images.shape}, strides={strides}"
+            f"{_RULE}, with the dtype of `images`, {images.dtype.name}. Received: weights of shape {weights.shape}, "
+            f"{weights.dtype.name}; images of shape {images.shape}, strides={strides}"
         )
+    batch, *size, _ = borders.dimensions(images)
+    needed = [batch, *((n - 1) // strides + 1 for n in size)]
+    rule = f"{_RULE}. Received: three sizes of weights, then those needed,"
+    (weights,) = batches.assert_equal(rule, [weights], borders.dimensions(weights)[:3], needed)
+    return combine(images, weights, strides, border)
+
+
+def combine(images: tf.Tensor, weights: tf.Tensor, strides: int, border: str) -> tf.Tensor:
+    """Return `window_mean` of arguments that are known to fit."""
+    window = round(weights.shape[3] ** 0.5)
     work = working_dtype(images.dtype)
     left = (window - 1) // 2
     x, size = tf.cast(images, work), []

@@ -125,8 +125,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         else:
             weights = kernels.normalize_kernel(logits, "sum", axes=[-1])
         if self.hard:
-            weights = straight_through.surrogate_st(straight_through.one_hot_st(logits), weights)
-        return windows.window_mean(images, tf.cast(weights, images.dtype), self.strides, border=self.border)
+            weights = straight_through.value_of(straight_through.one_hot_st(logits), weights)
+        return windows.combine(images, tf.cast(weights, images.dtype), self.strides, self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         # In halves, two pixels are often equal that are not, and features of large pixels are infinite.

@@ -117,10 +117,10 @@ class SpatialTransformerDownsample2D(ImageLayer):
     def call(self, images: tf.Tensor) -> tf.Tensor:
         images = _checks.images(images)
         points = self.points(images)
-        level = sampling.bilinear_sample(images, points, border=self.border)
+        level = sampling.read_points(images, points, self.border)
         if self.hard:
-            pixels = sampling.bilinear_sample(images, sampling.nearest_point(points), border=self.border)
-            level = straight_through.surrogate_st(pixels, level)
+            pixels = sampling.read_points(images, sampling.nearest_point(points), self.border)
+            level = straight_through.value_of(pixels, level)
         return level
 
     @as_called

@@ -54,8 +54,8 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first; any sides of at least 1, known or not, any
-        channels.
+        A list or dict of [batch, height, width, channels], finest first, of one batch size; any sides of at least 1,
+        known or not, any channels.
 
     Output shape:
         A list of [batch, height, width, filters], finest first, and `extra_levels` coarser ones behind.

@@ -31,7 +31,7 @@ class LogitFusion(TakesLevels):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        A list or dict of [batch, classes], floating point, one for each level.
+        A list or dict of [batch, classes], floating point, one for each level, all of one batch size.
 
     Output shape:
         [batch, classes].

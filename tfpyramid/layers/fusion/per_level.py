@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
-from tfpyramid.layers._base import ImageLayer, TakesLevels, call_layer, check_layer, clone, output_shape
+from tfpyramid.layers._base import ImageLayer, TakesLevels, build_layer, call_layer, check_layer, clone, output_shape
+from tfpyramid.ops import batches
 
 
 @register
@@ -25,13 +26,16 @@ class PerLevel(TakesLevels, ImageLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Convention:
+        A `keras.Sequential` or wrapper that is not built yet is built for images of any size, unless its weights need
+        the sides.
         An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
         itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
         The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, as those of
         `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not. Batch
+        sizes that are known must be equal.
 
     Output shape:
         A list of what `layer` makes of each. As outputs of a model its levels have one name: return a dict of them for
@@ -61,11 +65,12 @@ class PerLevel(TakesLevels, ImageLayer):
             self.level_layers = [self.layer] + [clone(self.layer, k) for k in range(1, len(shapes))]
             track_list(self, "level_layers")
         for layer, shape in zip(self._layers_of(shapes), shapes):
-            if not layer.built:
-                layer.build(shape)
+            build_layer(layer, shape)
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
+        # Only sizes that are known: no level is paired with another here, and what pairs them asserts it in the graph.
+        _level_checks.one_batch({name: level.shape for name, level in batches.named("levels", levels).items()})
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:

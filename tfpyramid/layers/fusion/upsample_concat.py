@@ -35,8 +35,8 @@ class UpsampleConcat(AlignedLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first; any sides of at least 1, known or not, any
-        channels.
+        A list or dict of [batch, height, width, channels], finest first, of one batch size; any sides of at least 1,
+        known or not, any channels.
 
     Output shape:
         [batch, target height, target width, sum of all channels].

@@ -27,8 +27,8 @@ class LaplacianReconstruction(TakesLevels, StepLayer):
         **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, each side ceil(n / scale_factor) of the side n
-        before it: sides that are rounded down are refused.
+        A list or dict of [batch, height, width, channels], finest first, of one batch size, each side
+        ceil(n / scale_factor) of the side n before it: sides that are rounded down are refused.
 
     Output shape:
         That of the first level.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
-from tfpyramid.layers._base import ImageLayer, call_layer, check_layer, clone, output_shape
+from tfpyramid.layers._base import ImageLayer, build_layer, call_layer, check_layer, clone, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 
 
@@ -90,8 +90,7 @@ class LearnablePyramid(ImageLayer):
     def build(self, input_shape: Any) -> None:
         shapes = self.compute_output_shape(input_shape)
         for step, shape in zip(self._steps(), shapes):
-            if not step.built:
-                step.build(shape)
+            build_layer(step, shape)
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> list[tf.Tensor]:

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, shape_tuple, track_list
-from tfpyramid.layers._base import TakesLevels, call_layer, check_layer, output_dtype, output_shape
-from tfpyramid.ops import routing
+from tfpyramid.layers._base import TakesLevels, build_layer, call_layer, check_layer, output_dtype, output_shape
+from tfpyramid.ops import batches, routing
 
 
 @register
@@ -34,7 +34,8 @@ class LevelRouter(TakesLevels):
         differ, it is the widest: float32 for float16 beside float32, or beside bfloat16.
 
     Args:
-        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known.
+        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known. A
+            `keras.Sequential` that is not built yet is built for images of any size, unless its weights need the sides.
         pyramid: a layer that makes levels, as many as there are encoders, one of the other: a `LearnablePyramid` or
             `GaussianPyramid`. The router then takes images; None means that it takes the levels.
         partition: run only the encoders that are chosen at inference; otherwise all, as in training.
@@ -42,7 +43,8 @@ class LevelRouter(TakesLevels):
 
     Input shape:
         A list or dict: the levels, each [batch, height, width, channels], floating point, or the images alone for a
-        `pyramid`; and after them the weights, [batch, levels], of a selector.
+        `pyramid`; and after them the weights, [batch, levels], of a selector. All have one batch size: for several
+        weights an image, repeat the image.
 
     Output shape:
         What the encoders make of a level.
@@ -89,12 +91,12 @@ class LevelRouter(TakesLevels):
         if self.pyramid is not None and not self.pyramid.built:
             self.pyramid.build(input_shape[0])
         for encoder, shape in zip(self.encoders, levels):
-            if not encoder.built:
-                encoder.build(shape)
+            build_layer(encoder, shape)
         super().build(input_shape)
 
     def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
         *levels, weights = inputs
+        self._check_batches([tensor.shape for tensor in inputs])
         levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
         if training or not self.partition:
             return routing.weighted_sum(self.encode_all(*levels), weights)
@@ -129,6 +131,11 @@ class LevelRouter(TakesLevels):
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return self._shapes(input_shape)[1]
 
+    def _check_batches(self, shapes: Any) -> None:
+        *levels, weights = _level_checks.level_list(shapes, "inputs")
+        named = batches.named("levels", levels) if self.pyramid is None else {"images": levels[0]}
+        _level_checks.one_batch({**named, "weights": weights})
+
     def _shapes(self, input_shape: Any) -> tuple[list[_checks.ImageShape], tuple[int | None, ...]]:
         """Return the shapes of the levels and of the features, checked."""
         *shapes, weights = [shape_tuple(shape) for shape in _level_checks.level_list(input_shape, "inputs")]
@@ -142,6 +149,7 @@ class LevelRouter(TakesLevels):
                 f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
                 f"Received: {len(levels)} levels"
             )
+        self._check_batches(input_shape)
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
         if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:
             raise ValueError(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
-from tfpyramid.ops import convolution, routing, straight_through
+from tfpyramid.ops import batches, convolution, routing, straight_through
 
 OBJECTIVES = ("softmax", "gumbel", "value")
 
@@ -48,7 +48,8 @@ class QueryLevelSelector(BaseLayer):
         **kwargs: of `keras.layers.Layer`.
 
     Input shape:
-        The query, [batch, n], floating point; or a list of it and summaries of the levels, [batch, any] each.
+        The query, [batch, n], floating point; or a list of it and summaries of the levels, [batch, any] each, of
+        the same batch size.
 
     Output shape:
         [batch, num_levels]; each row sums to 1.
@@ -134,6 +135,7 @@ class QueryLevelSelector(BaseLayer):
     def level_logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         """Return z of the equation, [batch, num_levels]: for "value", the log-odds that each level is good enough."""
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        vectors = batches.check(dict(zip(_names(len(vectors)), vectors)))
         x = tf.concat(vectors, axis=1)
         # In halves, levels that differ in value would often be equal, and the first of them chosen.
         work = convolution.working_dtype(x.dtype)
@@ -200,11 +202,17 @@ def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
         isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
     )
     shapes = [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
-    for k, shape in enumerate(shapes):
+    named = dict(zip(_names(len(shapes)), shapes))
+    for name, shape in named.items():
         if len(shape) != 2 or shape[1] is None:
-            name = f"summaries[{k - 1}]" if k else "query"
             raise ValueError(
                 f"`{name}` must be [batch, size], of known size: one vector for each sample. "
                 f"Received: {name} of shape {shape}"
             )
+    _level_checks.one_batch(named)
     return shapes
+
+
+def _names(count: int) -> list[str]:
+    """Return what errors call the inputs."""
+    return ["query", *(f"summaries[{k}]" for k in range(count - 1))]

@@ -1,0 +1,56 @@
+"""Models take an empty batch, such as that of a replica without samples: empty outputs, and gradients of 0."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfpyramid import models
+from tfpyramid._compat import keras, raw
+
+SIDES = (9, 7)
+
+
+def network():
+    stack = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.GlobalMaxPooling2D()]
+    return keras.Sequential([*stack, keras.layers.Dense(3)])
+
+
+MODELS = {
+    "classifier": lambda shape: models.pyramid_classifier(3, filters=(2, 3), input_shape=shape),
+    "classifier of a network": lambda shape: models.pyramid_classifier(
+        network=network(), input_shape=shape, num_levels=2, upsampled_levels=1
+    ),
+    "segmenter": lambda shape: models.pyramid_segmenter(3, num_levels=2, filters=2, input_shape=shape),
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):
+    sides = SIDES if training else (None, None)
+    model = MODELS[name]((*sides, 3))
+    expected = (0, *SIDES, 3) if name == "segmenter" else (0, 3)
+
+    def run(images):
+        with tf.GradientTape() as tape:
+            y = model(images, training=training)
+            objective = tf.reduce_sum(y)
+        return y, tape.gradient(objective, [raw(w) for w in model.trainable_weights])
+
+    traced = tf.function(run, input_signature=[tf.TensorSpec([None, *sides, 3])], autograph=False)
+    for function in (run, traced):
+        y, gradients = function(tf.zeros([0, *SIDES, 3]))
+        assert y.shape == expected
+        for w, gradient in zip(model.trainable_weights, gradients):
+            np.testing.assert_array_equal(0 if gradient is None else gradient, np.zeros(w.shape), w.name)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_batch_that_is_not_empty_is_answered_as_its_images_alone(name):
+    model = MODELS[name]((None, None, 3))
+    images = np.random.default_rng(0).random([3, *SIDES, 3], np.float32)
+    together = model(images)
+    assert together.shape[0] == 3
+    for k in range(3):
+        np.testing.assert_allclose(together[k], model(images[k : k + 1])[0], atol=1e-5)
