@@ -65,7 +65,8 @@ class ImageLayer(BaseLayer):
 
     def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
+        given = keras.backend.image_data_format() if data_format is None else data_format
+        self.data_format = _checks.data_format(given)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
@@ -111,11 +112,47 @@ class TakesLevels(BaseLayer):
 
 def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     """Return `layer`, an argument that must be a Keras layer or the configuration of one."""
-    if isinstance(layer, dict):
-        layer = keras.saving.deserialize_keras_object(layer)
-    if not isinstance(layer, keras.layers.Layer):
-        raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. Received: {name}={layer!r}")
-    return layer
+    found = layer
+    if isinstance(layer, dict) and "class_name" in layer:
+        found = keras.saving.deserialize_keras_object(layer)
+    if not isinstance(found, keras.layers.Layer):
+        raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. {_checks.received(name, layer)}")
+    return found
+
+
+def check_activation(name: str, value: Any) -> Callable:
+    """Return the function that a name, a configuration, a function or None stands for."""
+    found = None if isinstance(value, type) else _found(keras.activations.get, value)
+    if not _checks.can_be_called(found, "x"):
+        rule = "the name of an activation of Keras, a function of one tensor, or None"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def check_initializer(name: str, value: Any) -> Callable:
+    """Return the initializer that a name, a configuration or an object stands for."""
+    found = _found(keras.initializers.get, value)
+    if not _checks.can_be_called(found, "shape", dtype=None):
+        rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def check_regularizer(name: str, value: Any) -> Callable | None:
+    """Return the regularizer that a name, a configuration or an object stands for, None for None."""
+    found = _found(keras.regularizers.get, value)
+    if value is not None and not _checks.can_be_called(found, "weights"):
+        rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def _found(get: Callable, value: Any) -> Any:
+    """Return what a `get` of Keras returns, None where it knows nothing by that value."""
+    try:
+        return get(value)
+    except Exception:  # Depending on the version and the value, errors of many kinds, which name no argument.
+        return None
 
 
 def call_layer(layer: keras.layers.Layer, x: tf.Tensor, dtype: Any) -> tf.Tensor:

@@ -87,6 +87,7 @@ def pyramid_vlm(
         Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh on both
         factors).
     """
+    name = _checks.text("name", name)
     most = _checks.MOST_CLASSES
     vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it", maximum=most)
     num_answers = _checks.integer("num_answers", num_answers, 1, maximum=most)

@@ -52,6 +52,7 @@ def align_levels(
         tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes do not follow the factor.
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+    scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
     phase = _checks.phase(phase, scale_factor)
     levels = _level_checks.levels(levels, None)
     target = check_target_level(target_level, len(levels))
@@ -106,7 +107,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
     if target >= num_levels:
         raise ValueError(
             f"`target_level` must be less than the number of levels, {num_levels}. "
-            f"Received: target_level={target_level!r}"
+            f"{_checks.received('target_level', target_level)}"
         )
     return target % num_levels
 
@@ -114,7 +115,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
 def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_factor: float | None) -> None:
     """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
     if scale_factor is not None:
-        check_follow(shapes, _checks.scale_factor(scale_factor))
+        check_follow(shapes, scale_factor)
         return
     largest = [max((shape[axis] or 0 for shape in shapes), default=0) for axis in (1, 2)]
     if any(n is not None and n < most for n, most in zip(shapes[target][1:3], largest)):
@@ -158,8 +159,7 @@ def fusion_weights(
     References:
         Tan, Pang and Le, EfficientDet: Scalable and Efficient Object Detection, 2020, section 3.3.
     """
-    values = tf.convert_to_tensor(values)
-    _checks.floating("values", values.dtype)
+    values = _checks.floating_tensor("values", values)
     if values.shape.rank not in (1, 2):
         raise ValueError(
             f"`values` must be [levels] or [levels, channels]. Received: values of shape {tuple(values.shape)}"

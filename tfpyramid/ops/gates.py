@@ -29,14 +29,13 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
     References:
         Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
     """
-    logits = tf.convert_to_tensor(logits)
-    _checks.floating("logits", logits.dtype)
+    logits = _checks.floating_tensor("logits", logits)
     if logits.shape.rank != 1:
         raise ValueError(f"`logits` must be [gates - 1]. Received: logits of shape {logits.shape}")
     hard = _checks.flag("hard", hard)
     work = working_dtype(logits.dtype)  # 1 / 1e-6 is beyond float16.
     if _checks.is_tensor(temperature):
-        temperature = tf.cast(temperature, work)
+        temperature = _checks.scalar("temperature", temperature, work)
     else:
         temperature = tf.constant(_checks.temperature(temperature), work)
     # Products as sums of logarithms: TensorFlow's gradient of a product divides by its factors, and one may be 0.

@@ -40,15 +40,14 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
         unseen scales, 2021, for the maximum and the mean over scales.
     """
     _checks.one_of("method", method, METHODS)
-    levels = [tf.convert_to_tensor(level) for level in _level_checks.level_list(logits, "logits")]
-    for k, level in enumerate(levels):
-        _checks.floating(f"logits[{k}]", level.dtype)
+    given = _level_checks.level_list(logits, "logits")
+    levels = [_checks.floating_tensor(f"logits[{k}]", level) for k, level in enumerate(given)]
+    _level_checks.one_dtype(levels, "logits")
     check_shapes([level.shape for level in levels])
     if (query is None) == (method == "attention"):
-        given = "None" if query is None else f"of type {type(query).__name__}"
+        got = "None" if query is None else f"of type {type(query).__name__}"
         raise ValueError(
-            '`query` must be given for "attention" and for no other method. '
-            f"Received: query {given}, method={method!r}"
+            f'`query` must be given for "attention" and for no other method. Received: query {got}, method={method!r}'
         )
     dtype = levels[0].dtype
     x = tf.cast(tf.stack(levels), working_dtype(dtype))
@@ -59,6 +58,10 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
     elif method == "mean":
         y = tf.reduce_mean(x, axis=0)
     else:
+        query = _checks.floating_tensor("query", query)
+        if not query.shape.is_compatible_with(x.shape[2:]):
+            rule = f"`query` must be [classes], here of {x.shape[2]} numbers."
+            raise ValueError(f"{rule} Received: query of shape {query.shape}")
         scores = tf.reduce_sum(x * tf.cast(query, x.dtype), axis=-1, keepdims=True)
         y = tf.reduce_sum(tf.nn.softmax(scores, axis=0) * x, axis=0)
     return tf.cast(y, dtype)

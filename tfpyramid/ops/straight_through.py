@@ -170,9 +170,9 @@ def gumbel_softmax(
     logits = _choices(logits)
     dtype = logits.dtype
     if seed is not None:
-        key = tf.convert_to_tensor(seed)
+        key = _checks.tensor("seed", seed)
         if key.shape != [2] or not key.dtype.is_integer:
-            raise ValueError(f"`seed` must be two integers, or None. Received: seed={seed!r}")
+            raise ValueError(f"`seed` must be two integers, or None. {received('seed', seed)}")
         # In float32: u of 16 bits is 0 or 1 too often, and in halves many noisy logits would be equal. The algorithm is
         # named since XLA's own choice draws other numbers.
         uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
@@ -217,14 +217,12 @@ def check_bits(name: str, value: object) -> int:
     """Return a number of magnitude bits that float32 can hold."""
     bits = _checks.integer(name, value, 1, "the bits of the magnitude, and at most 23")
     if bits > 23:
-        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. {received(name, value)}")
     return bits
 
 
 def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
-    x = tf.convert_to_tensor(x)
-    _checks.floating(name, x.dtype)
-    return x
+    return _checks.floating_tensor(name, x)
 
 
 def _choices(logits: tf.Tensor) -> tf.Tensor:
@@ -241,5 +239,5 @@ def _cooled(x: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
     """Return x / temperature, in float32 at least: 1 / 1e-6 is beyond float16."""
     x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
     if _checks.is_tensor(temperature):
-        return x / tf.cast(tf.convert_to_tensor(temperature), x.dtype)
+        return x / _checks.scalar("temperature", temperature, x.dtype)
     return x / _checks.temperature(temperature)

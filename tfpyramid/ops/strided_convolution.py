@@ -82,8 +82,7 @@ def strided_conv2d(
 def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
     """Return strides as a tensor [2], and as two numbers if they are known now."""
     if _checks.is_tensor(strides):
-        strides = tf.convert_to_tensor(strides)
-        _checks.floating("strides", strides.dtype)
+        strides = _checks.floating_tensor("strides", strides)
         if strides.shape != [2]:
             raise ValueError(f"`strides` must be (s_y, s_x), a tensor of shape [2]. Received: shape {strides.shape}")
         return strides, None

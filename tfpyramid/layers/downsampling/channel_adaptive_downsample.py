@@ -82,7 +82,8 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
         self.filters = _checks.filters(filters)
-        self.reduction = _checks.integer("reduction", reduction, 1, "the channels for each hidden unit")
+        meaning = "the channels for each hidden unit"
+        self.reduction = _checks.integer("reduction", reduction, 1, meaning, maximum=_checks.MOST_CHANNELS)
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)

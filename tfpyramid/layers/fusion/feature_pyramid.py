@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer, TakesLevels
+from tfpyramid.layers._base import ImageLayer, TakesLevels, check_initializer, check_regularizer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import fusion, kernels, resample
@@ -97,8 +97,8 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.phase = _checks.phase(phase, self.scale_factor)
         self.batch_norm = _checks.flag("batch_norm", batch_norm)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.lateral = self._convolutions("lateral", 1)
         self.output_conv = self._convolutions("output_conv", 3)
         self.lateral_norm = self._normalisations("lateral_norm") if batch_norm else None

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, check_activation, check_initializer, check_regularizer
 from tfpyramid.ops import borders, convolution, kernels, resample
 
 
@@ -84,15 +84,15 @@ class PyramidBlock(ImageLayer):
         largest = _checks.LARGEST
         self.filters = _checks.channels("filters", filters, "the channels of the output")
         self.depth = _checks.integer("depth", depth, 1, "how many times the block strides down", maximum=largest)
-        self.activation = keras.activations.get(activation)
+        self.activation = check_activation("activation", activation)
         meaning = "the rows and columns of the kernels"
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)
         self.strides = _checks.integer("strides", strides, 1, "those of the last convolution", maximum=largest)
         self.border = borders.check(border)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.kernels: list = []  # Made by `build`, as are the biases.
         self.biases: list = []
 

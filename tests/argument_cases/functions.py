@@ -1,0 +1,281 @@
+"""Losses, metrics, models, and what trains, exports, writes and draws them."""
+
+import functools
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.argument_cases.row import IMAGES, LEVELS, Row
+from tfpyramid import export, layers, losses, metrics, models, scale, training, visualize
+from tfpyramid._compat import keras
+from tfpyramid.scale.beam import PredictImages
+
+SCORES = np.float32([[0.2, 0.8], [0.7, 0.3]])
+STEP = {"scale_factor": 2, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
+LOSS = {"loss": "mae", "decay": 0.25, **STEP, "scale_factor": 2.0, "phase": 0.5}
+
+
+def _shapes(model: keras.Model) -> tuple:
+    return model.name, [tuple(weight.shape) for weight in model.weights], str(tf.nest.flatten(model.output))
+
+
+def _classifier() -> keras.Model:
+    return keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()], name="network")
+
+
+def _text_model() -> keras.Model:
+    tokens = keras.Input((None,), dtype="int64", name="question")
+    return keras.Model({"question": tokens}, keras.layers.CategoryEncoding(9, output_mode="multi_hot")(tokens))
+
+
+def _vectorization() -> keras.layers.TextVectorization:
+    return keras.layers.TextVectorization(vocabulary=["what", "where"])
+
+
+def _questions() -> keras.Model:
+    stack = [keras.Input((None,), dtype="int32"), keras.layers.CategoryEncoding(3, output_mode="multi_hot")]
+    return keras.Sequential([*stack, keras.layers.Dense(2)], name="questions")
+
+
+def _trained() -> keras.Model:
+    images = keras.Input((5, 5, 2))
+    model = keras.Model(images, layers.LearnablePyramid(2, name="pyramid")(images)[-1])
+    model.compile("sgd", "mse")
+    return model
+
+
+def _dataset() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors((IMAGES, IMAGES[:, ::2, ::2]))
+
+
+@functools.cache
+def _exported() -> str:
+    module = tf.Module()
+    module.answer = tf.function(
+        lambda images: {"mean": tf.reduce_mean(images, [1, 2, 3])}, [tf.TensorSpec([None, None, None, 3], name="images")]
+    )
+    path = tempfile.mkdtemp()
+    tf.saved_model.save(module, path, {"serving_default": module.answer})
+    return path
+
+
+def _optimizer() -> keras.optimizers.Optimizer:
+    return keras.optimizers.SGD(0.5)
+
+
+def _groups() -> dict[str, Any]:
+    images = keras.Input((5, 5, 2))
+    down, head, tail = layers.LearnableDownsample2D(), keras.layers.Dense(2), keras.layers.Dense(2)
+    return {
+        "model": keras.Model(images, tail(head(down(images)))),
+        "pyramid": _optimizer(),
+        "task": _optimizer(),
+        "pyramid_layers": [down],
+        "task_layers": [head],
+        "groups": {"tail": ([tail], _optimizer())},
+    }
+
+
+LEARNING = [
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), **LOSS},
+        levels=frozenset({"targets"}),
+    ),
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": LEVELS, "predictions": LEVELS, "weights": None, **LOSS},
+        label="targets of each size",
+    ),
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": IMAGES, "predictions": IMAGES + 1, "weights": None, **LOSS},
+        levels=frozenset({"targets", "predictions"}),
+        label="one prediction",
+    ),
+    Row(
+        losses.MultiScaleLoss,
+        lambda: {**LOSS, "name": "loss"},
+        lambda loss: (loss.get_config(), loss(IMAGES, IMAGES[:, ::2, ::2])),
+    ),
+    Row(losses.pyramid_diversity_loss, lambda: {"levels": LEVELS, "scale_factor": 2.0, "phase": 0.5}),
+    Row(
+        metrics.ShiftConsistency,
+        lambda: {"name": "consistency"},
+        lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
+    ),
+    Row(metrics.shifted_pair, lambda: {"images": IMAGES, "max_shift": 2, "seed": 3}),
+    Row(
+        models.pyramid_classifier,
+        lambda: {
+            "num_classes": 3,
+            "network": _classifier(),
+            "filters": (2,),
+            "input_shape": (5, 5, 3),
+            "num_levels": 2,
+            "scale_factor": 2.0,
+            "upsampled_levels": 1,
+            "fusion": "mean",
+            "name": "classifier",
+        },
+        _shapes,
+    ),
+    Row(
+        models.pyramid_classifier,
+        lambda: {
+            "num_classes": 3,
+            "network": None,
+            "filters": (2, 1),
+            "input_shape": (5, 5, 3),
+            "num_levels": 1,
+            "scale_factor": 2.0,
+            "upsampled_levels": 0,
+            "fusion": "mean",
+            "name": "classifier",
+        },
+        _shapes,
+        label="own network",
+    ),
+    Row(
+        models.pyramid_segmenter,
+        lambda: {
+            "num_classes": 2,
+            "input_shape": (5, 5, 2),
+            "num_levels": 2,
+            "filters": 2,
+            "num_convolutions": 1,
+            "downsample": layers.BlurPool2D(),
+            "scale_factor": 2.0,
+            "phase": 0.5,
+            "classifier_activation": "sigmoid",
+            "name": "segmenter",
+        },
+        _shapes,
+    ),
+    Row(
+        models.pyramid_vlm,
+        lambda: {
+            "vocabulary_size": 3,
+            "num_answers": 2,
+            "input_shape": (5, 5, 2),
+            "num_levels": 1,
+            "downsample": layers.BlurPool2D(),
+            "objective": "softmax",
+            "cost_weight": 0.5,
+            "filters": 2,
+            "units": 2,
+            "question_encoder": _questions(),
+            "seed": 3,
+            "name": "vlm",
+        },
+        _shapes,
+    ),
+    Row(
+        models.with_text_input,
+        lambda: {"model": _text_model(), "vectorization": _vectorization(), "name": "question"},
+    ),
+    Row(training.PyramidMonitor, lambda: {"log_dir": "logs", "sample": (IMAGES, IMAGES)}),
+    Row(
+        training.TemperatureAnnealing,
+        lambda: {"start": 1.0, "end": 0.5, "steps": 3, "schedule": "linear", "layers": [layers.GumbelLevelSelector()]},
+        lambda callback: callback.temperature_at(1),
+    ),
+    Row(training.discriminative_optimizer, _groups, lambda optimizer: type(optimizer)),
+    Row(
+        training.fit_distributed,
+        lambda: {
+            "model": _trained(),
+            "data": _dataset(),
+            "epochs": 1,
+            "checkpoint_folder": "checkpoints",
+            "save_every": 2,
+            "verbose": False,
+        },
+        stopped=("_Training._train",),
+    ),
+    Row(training.multi_worker_strategy, lambda: {"timeout": 1.0}),
+]
+
+RUNNING = [
+    Row(export.Pixels, lambda: {"input": "image", "image_size": (5, 4), "value_range": (-1.0, 1.0)}),
+    Row(
+        export.export_saved_model,
+        lambda: {
+            "model": _trained(),
+            "path": "model",
+            "version": 2,
+            "image_bytes": False,
+            "uint8": False,
+            "pixels": export.Pixels(),
+            "warmup": False,
+            "sample": IMAGES,
+            "overwrite": True,
+            "portable": False,
+        },
+        stopped=("write_saved_model",),
+        raises=(FileExistsError,),
+    ),
+    Row(
+        export.load_saved_model,
+        lambda: {"path": _exported(), "signature": "serving_default"},
+        lambda function: function(images=np.ones([1, 2, 2, 3], np.float32)),
+    ),
+    Row(scale.pyr_down_tiles, lambda: {"image": IMAGES[0], "tile_size": 2, "dtype": np.float32, **STEP}, list),
+    Row(
+        scale.pyr_up_tiles,
+        lambda: {"image": IMAGES[0], "output_size": (9, 10), "tile_size": 2, "dtype": np.float32, **STEP},
+        list,
+    ),
+    Row(
+        scale.write_ome_zarr,
+        lambda: {
+            "image": IMAGES[0],
+            "path": "image.zarr",
+            "num_levels": 2,
+            "kind": "image",
+            "laplacian": True,
+            "tile_size": 2,
+            "pixel_size": 0.5,
+            "unit": "micrometer",
+            "verbose": False,
+            **STEP,
+        },
+        stopped=("Unfinished",),
+        raises=(FileExistsError,),
+    ),
+    Row(
+        PredictImages,
+        lambda: {
+            "file_pattern": "*.png",
+            "model": _exported(),
+            "output": "answers",
+            "signature": "serving_default",
+            "pixels": export.Pixels(),
+            "file_format": "tfrecord",
+            "batch_size": 2,
+            "files_per_part": 3,
+            "max_pixels": 100,
+        },
+        lambda transform: type(transform),
+        raises=(FileExistsError,),
+    ),
+    Row(
+        visualize.show_kernels,
+        lambda: {"layer_or_kernels": {"a": np.eye(3)}, "names": ["one"], "strides": 2.0},
+        lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_sampling_grid,
+        lambda: {"image": IMAGES[0, :, :, 0], "points": np.float32(np.ones([2, 2, 2]))},
+        lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_strides,
+        lambda: {"history": {"stride": [[1.0, 2.0], [1.5, 2.0]]}},
+        lambda figure: len(figure.axes),
+    ),
+]
+
+ROWS = [*LEARNING, *RUNNING]

@@ -1,0 +1,102 @@
+"""Every argument of every public name, given what it may be given by mistake."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.argument_cases import ROWS, forms_of, odd_values, parameters
+from tfpyramid import export, layers, losses, metrics, models, ops, scale, training, visualize
+from tfpyramid.scale import beam
+
+PUBLIC = [
+    getattr(package, name)
+    for package in (ops, layers, losses, metrics, models, training, export, scale, beam, visualize)
+    for name in package.__all__
+]
+
+
+class Reached(BaseException):
+    """All arguments were accepted, and the work would begin."""
+
+
+@pytest.fixture(params=ROWS, ids=lambda row: row.name)
+def row(request, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return request.param
+
+
+@pytest.fixture
+def stopped(row, monkeypatch):
+    """Work that takes long does not begin."""
+
+    def stop(*arguments, **keywords):
+        raise Reached
+
+    for name in row.stopped:
+        holder, *attributes = [sys.modules[row.function.__module__], *name.split(".")]
+        for attribute in attributes[:-1]:
+            holder = getattr(holder, attribute)
+        monkeypatch.setattr(holder, attributes[-1], stop)
+
+
+def test_every_public_name_is_in_the_table():
+    assert [thing.__name__ for thing in PUBLIC if thing not in [row.function for row in ROWS]] == []
+
+
+def test_every_argument_is_in_the_table(row):
+    assert set(row.arguments()) == parameters(row.function) - row.without
+
+
+def test_arguments_work_or_are_refused_by_name(row, stopped):
+    failures = {}
+    for name, right in row.arguments().items():
+        for label, value in odd_values(right):
+            failure = _failure(row, name, value)
+            if failure:
+                failures[f"{name} <- {label}"] = failure
+    assert not failures, "\n".join([f"{len(failures)} failures", *(f"{k}: {v}" for k, v in failures.items())])
+
+
+def _failure(row, name, value):
+    """Return what is wrong with how a value is answered, if anything."""
+    try:
+        row.call(**{name: value})
+    except Reached:
+        return None
+    except Exception as error:
+        text = str(error)
+        if not isinstance(error, (ValueError, TypeError, *row.raises)) or isinstance(error, tf.errors.OpError):
+            return f"{type(error).__name__}: {text[:160]!r}"
+        if not re.search(rf"`{name}(`|\[|\.)", text) or "Received: " not in text:
+            return f"{type(error).__name__} that does not name it: {text[:160]!r}"
+    return None
+
+
+def test_forms_that_mean_the_same_give_the_same(row, stopped):
+    expected = _outcome(row)
+    for name, right in row.arguments().items():
+        for label, value in forms_of(right):
+            if label == "lists" and name in row.levels:
+                continue
+            try:
+                outcome = _outcome(row, **{name: value})
+            except Exception as error:
+                raise AssertionError(f"{name} as {label} is refused") from error
+            _assert_equal(outcome, expected, f"{name} as {label}")
+
+
+def _outcome(row, **changed):
+    try:
+        return row.call(**changed)
+    except Reached:
+        return Reached
+
+
+def _assert_equal(actual, expected, label):
+    actual, expected = (tf.nest.flatten(each, expand_composites=True) for each in (actual, expected))
+    assert len(actual) == len(expected), label
+    for one, other in zip(actual, expected):
+        np.testing.assert_array_equal(one, other, err_msg=label)
