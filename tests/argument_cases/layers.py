@@ -46,7 +46,7 @@ ROWS = [
         layers.AdaptiveDepthPyramid,
         lambda: {
             "max_levels": 2,
-            "downsample": layers.BlurPool2D(),
+            "downsample": layers.BlurPool2D(name="down"),
             "share_weights": True,
             "hard": True,
             "temperature": 0.5,
@@ -122,7 +122,7 @@ ROWS = [
         layers.LearnablePyramid,
         lambda: {
             "num_levels": 2,
-            "downsample": layers.BlurPool2D(),
+            "downsample": layers.BlurPool2D(name="down"),
             "share_weights": True,
             "data_format": "channels_last",
         },
@@ -143,13 +143,13 @@ ROWS = [
     ),
     Row(
         layers.LevelRouter,
-        lambda: {"encoders": _encoders(), "pyramid": layers.GaussianPyramid(2), "partition": True},
+        lambda: {"encoders": _encoders(), "pyramid": layers.GaussianPyramid(2, name="pyramid"), "partition": True},
         _used([IMAGES, WEIGHTS]),
     ),
     _layer(layers.LogitFusion, [WEIGHTS, WEIGHTS], method="attention"),
     Row(
         layers.PerLevel,
-        lambda: {"layer": layers.BlurPool2D(), "share_weights": True, "data_format": "channels_last"},
+        lambda: {"layer": layers.BlurPool2D(name="down"), "share_weights": True, "data_format": "channels_last"},
         _used(LEVELS),
     ),
     _layer(

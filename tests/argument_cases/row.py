@@ -28,7 +28,7 @@ class Row:
         stopped: dotted names of functions that work after all arguments are checked. They are replaced where an
             argument is tried, since a training or an export for each value would take hours.
         without: arguments of a base class that this class sets itself.
-        levels: arguments for which a list is one of levels, and no tensor.
+        no_lists: arguments whose arrays cannot be given as lists.
         raises: errors beside `ValueError` and `TypeError` that name the argument, such as `FileExistsError`.
         label: tells two rows of one function apart.
     """
@@ -38,7 +38,7 @@ class Row:
     use: Callable[[Any], Any] = result_itself
     stopped: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
-    levels: frozenset[str] = frozenset()
+    no_lists: frozenset[str] = frozenset()
     raises: tuple[type[Exception], ...] = ()
     label: str = ""
 

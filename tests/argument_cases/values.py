@@ -13,6 +13,11 @@ import tensorflow as tf
 
 from tfpyramid._compat import keras
 
+
+def _one_argument(x: Any) -> Any:
+    return x
+
+
 # Made anew for each call, since some can be used once.
 ODD: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
@@ -40,7 +45,7 @@ ODD: dict[str, Callable[[], Any]] = {
     "iterator": lambda: iter([1, 2]),
     "object": object,
     "class": lambda: dict,
-    "function": lambda: lambda x: x,
+    "function": lambda: _one_argument,
     "complex": lambda: 1j,
     "decimal": lambda: decimal.Decimal("NaN"),
     "date": lambda: datetime.date(2026, 1, 1),
@@ -136,7 +141,8 @@ def forms_of(right: Any) -> Iterator[tuple[str, Any]]:
         yield "tuple", tuple(right)
         if all(isinstance(each, (int, float)) for each in right):
             yield "array", np.array(right)
-            yield "tensor", tf.constant(right)
             yield "NumPy scalars", [np.array(each)[()] for each in right]
+            if len(right) == 2:
+                yield "tensor", tf.constant(right)
         if all(isinstance(each, int) for each in right):
             yield "shape", tf.TensorShape(right)

@@ -255,8 +255,8 @@ def test_arguments_are_checked(arguments, message):
 @pytest.mark.parametrize(
     "weights, message",
     [
-        ([1.0], "`weights` must be as many as the predictions, 2. Received"),
-        (2.0, "`weights` must be as many as the predictions, 2. Received"),
+        ([1.0], "`weights` must be as many as `predictions`, 2. Received"),
+        (2.0, "`weights` must be as many as `predictions`, 2. Received"),
         ([1.0, -1.0], "`weights` must be a finite number of at least 0, one for each prediction. Received: weights=-1"),
     ],
 )

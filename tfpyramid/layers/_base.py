@@ -131,7 +131,7 @@ def check_activation(name: str, value: Any) -> Callable:
 
 def check_initializer(name: str, value: Any) -> Callable:
     """Return the initializer that a name, a configuration or an object stands for."""
-    found = _found(keras.initializers.get, value)
+    found = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
     if not _checks.can_be_called(found, "shape", dtype=None):
         rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
@@ -145,6 +145,13 @@ def check_regularizer(name: str, value: Any) -> Callable | None:
         rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found
+
+
+def fresh_initializer(initializer: Callable) -> Callable:
+    """Return another initializer of the same configuration: one that is used twice draws equal numbers."""
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    return type(initializer).from_config(initializer.get_config())
 
 
 def _found(get: Callable, value: Any) -> Any:
@@ -183,4 +190,6 @@ def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:
     """Return a layer of the same configuration, with weights of its own and a name of its own."""
     config = layer.get_config()
     config["name"] = f"{layer.name}_{index}"
+    # Keras finds only registered functions by the names that a configuration holds.
+    config.update({key: value for key in config if inspect.isfunction(value := getattr(layer, key, None))})
     return type(layer).from_config(config)

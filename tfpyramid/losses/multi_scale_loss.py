@@ -85,6 +85,11 @@ def multi_scale_loss(
         if weights is not None:
             rule = "`weights` must be None where `predictions` is a single tensor."
             raise ValueError(f"{rule} {_checks.received('weights', weights)}")
+        if isinstance(targets, (list, tuple)) and any(hasattr(target, "shape") for target in targets):
+            raise ValueError(
+                "`targets` must be a single tensor where `predictions` is. "
+                f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
+            )
         target, prediction = _pair(targets, predictions)
         target, steps = _brought(target, prediction, step)
         return decay**steps * _per_sample(compare, target, prediction)
@@ -99,6 +104,9 @@ def multi_scale_loss(
         target, prediction = _pair(targets[k] if own else target, prediction)
         target, _ = _brought(target, prediction, None if own else step)
         terms.append(weight * _per_sample(compare, target, prediction))
+    if len({term.dtype for term in terms}) > 1:
+        dtypes = [tf.convert_to_tensor(prediction).dtype.name for prediction in predictions]
+        raise ValueError(f"`predictions` must be of one dtype. Received: predictions of dtypes {dtypes}")
     return tf.add_n(terms)
 
 

@@ -132,7 +132,7 @@ def _check_any_size(network: keras.layers.Layer) -> None:
 
 def _check_logits(network: keras.layers.Layer, shape: tuple[int | None, ...], num_classes: int | None) -> None:
     if len(shape) != 2 or shape[1] is None or num_classes not in (None, shape[1]):
-        classes = "num_classes" if num_classes is None else f"num_classes={num_classes}"
+        classes = "`num_classes`" if num_classes is None else f"`num_classes` = {num_classes}"
         raise ValueError(
             f"`network` must turn images into logits [batch, {classes}]. "
             f"Received: network {network.name!r}, whose output is of shape {shape}"

@@ -106,7 +106,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
     target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
     if target >= num_levels:
         raise ValueError(
-            f"`target_level` must be less than the number of levels, {num_levels}. "
+            f"`target_level` must be less than the number of `levels`, {num_levels}. "
             f"{_checks.received('target_level', target_level)}"
         )
     return target % num_levels
@@ -160,9 +160,10 @@ def fusion_weights(
         Tan, Pang and Le, EfficientDet: Scalable and Efficient Object Detection, 2020, section 3.3.
     """
     values = _checks.floating_tensor("values", values)
-    if values.shape.rank not in (1, 2):
+    if values.shape.rank not in (1, 2) or values.shape[0] == 0:
+        rule = "`values` must be [levels] or [levels, channels], of at least one level."
         raise ValueError(
-            f"`values` must be [levels] or [levels, channels]. Received: values of shape {tuple(values.shape)}"
+            f"{rule} Received: values of shape {tuple(values.shape)}"
         )
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
@@ -198,5 +199,5 @@ def check_temperature(method: str, value: float | tf.Tensor) -> None:
     elif _checks.is_tensor(value) or _checks.temperature(value) != 1:
         raise ValueError(
             "`temperature` must be 1 where `method` is not 'softmax': the others have none. "
-            f"Received: temperature={value!r}, method={method!r}"
+            f"{_checks.received('temperature', value)}, method={method!r}"
         )

@@ -172,7 +172,7 @@ def gumbel_softmax(
     if seed is not None:
         key = _checks.tensor("seed", seed)
         if key.shape != [2] or not key.dtype.is_integer:
-            raise ValueError(f"`seed` must be two integers, or None. {received('seed', seed)}")
+            raise ValueError(f"`seed` must be two integers, or None. {_checks.received('seed', seed)}")
         # In float32: u of 16 bits is 0 or 1 too often, and in halves many noisy logits would be equal. The algorithm is
         # named since XLA's own choice draws other numbers.
         uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
@@ -217,7 +217,7 @@ def check_bits(name: str, value: object) -> int:
     """Return a number of magnitude bits that float32 can hold."""
     bits = _checks.integer(name, value, 1, "the bits of the magnitude, and at most 23")
     if bits > 23:
-        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. {received(name, value)}")
+        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. {_checks.received(name, value)}")
     return bits
 
 

@@ -94,7 +94,7 @@ def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
     stride = _checks.number(name, value, above=0, meaning="in pixels, or two of them, (s_y, s_x)")
     if stride < _LEAST:
-        raise ValueError(f"{_TOO_SMALL.replace('strides', name)} Received: {name}={value!r}")
+        raise ValueError(f"{_TOO_SMALL.replace('strides', name)} {_checks.received(name, value)}")
     return stride
 
 

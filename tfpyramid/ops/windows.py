@@ -43,8 +43,8 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
-            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], with the dtype of "
-            f"`images`, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}; "
+            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], for `strides` and the "
+            f"sides of `images`, with their dtype, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}; "
             f"images of shape {images.shape}, strides={strides}"
         )
     work = working_dtype(images.dtype)

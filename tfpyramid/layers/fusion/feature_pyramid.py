@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer, TakesLevels, check_initializer, check_regularizer
+from tfpyramid.layers._base import ImageLayer, TakesLevels, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import fusion, kernels, resample
@@ -110,7 +110,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
             kernel_size,
             use_bias=not self.batch_norm,
             # From the configuration: an initializer that is used twice draws equal numbers.
-            kernel_initializer=keras.initializers.serialize(self.kernel_initializer),
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
             kernel_regularizer=self.kernel_regularizer,
             name=name,
             dtype=self.dtype_policy,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer, check_activation, check_initializer, check_regularizer
+from tfpyramid.layers._base import ImageLayer, check_activation, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.ops import borders, convolution, kernels, resample
 
 
@@ -105,8 +105,7 @@ class PyramidBlock(ImageLayer):
             kernel = self.add_weight(
                 name=f"{name}_kernel",
                 shape=(*self.kernel_size, count, self.filters),
-                # From its configuration: an initializer that is used twice draws equal numbers.
-                initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
+                initializer=fresh_initializer(self.kernel_initializer),
                 regularizer=self.kernel_regularizer,
             )
             self.kernels.append(kernel)

@@ -72,7 +72,7 @@ class LevelRouter(TakesLevels):
         super().__init__(**kwargs)
         if not isinstance(encoders, (list, tuple)) or not encoders:
             raise ValueError(
-                f"`encoders` must be a list of layers, one for each level. Received: encoders={encoders!r}"
+                f"`encoders` must be a list of layers, one for each level. {_checks.received('encoders', encoders)}"
             )
         self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
         track_list(self, "encoders")
@@ -139,7 +139,8 @@ class LevelRouter(TakesLevels):
         levels = _level_checks.level_shapes(shapes)
         if len(levels) != len(self.encoders):
             raise ValueError(
-                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
+                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights after them, unless "
+                "there is a `pyramid` to make them. "
                 f"Received: {len(levels)} levels"
             )
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
@@ -174,7 +175,7 @@ def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
         )
     if pyramid.num_levels != num_levels:
         raise ValueError(
-            f"`pyramid` must have as many levels as there are encoders, {num_levels}. "
+            f"`pyramid` must have as many levels as there are `encoders`, {num_levels}. "
             f"Received: pyramid.num_levels={pyramid.num_levels}"
         )
     return pyramid
