@@ -18,6 +18,10 @@ PUBLIC = [
 ]
 
 
+# What a layer may call its inputs, and the parts of them.
+PARTS = "(images|levels|inputs|logits|query|summaries|weights|first|second|flow|x)"
+
+
 class Reached(BaseException):
     """All arguments were accepted, and the work would begin."""
 
@@ -54,25 +58,41 @@ def test_arguments_work_or_are_refused_by_name(row, stopped):
     failures = {}
     for name, right in row.arguments().items():
         for label, value in odd_values(right):
-            failure = _failure(row, name, value)
+            changed = {name: value}
+            failure = _failure(lambda: row.call(**changed), name, (ValueError, TypeError, *row.raises))
             if failure:
                 failures[f"{name} <- {label}"] = failure
-    assert not failures, "\n".join([f"{len(failures)} failures", *(f"{k}: {v}" for k, v in failures.items())])
+    assert not failures, _listed(failures)
 
 
-def _failure(row, name, value):
+@pytest.mark.parametrize("row", [row for row in ROWS if row.inputs is not None], indirect=True, ids=lambda row: row.name)
+def test_inputs_of_layers_work_or_are_refused_by_name(row):
+    failures = {}
+    for label, value in odd_values(row.inputs):
+        layer = row.function(**row.arguments())
+        failure = _failure(lambda: layer(value), PARTS)
+        if failure:
+            failures[label] = failure
+    assert not failures, _listed(failures)
+
+
+def _failure(call, names, errors=(ValueError, TypeError)):
     """Return what is wrong with how a value is answered, if anything."""
     try:
-        row.call(**{name: value})
+        call()
     except Reached:
         return None
     except Exception as error:
         text = str(error)
-        if not isinstance(error, (ValueError, TypeError, *row.raises)) or isinstance(error, tf.errors.OpError):
+        if not isinstance(error, errors) or isinstance(error, tf.errors.OpError):
             return f"{type(error).__name__}: {text[:160]!r}"
-        if not re.search(rf"`{name}(`|\[|\.)", text) or "Received: " not in text:
+        if not re.search(rf"`{names}(`|\[|\.)", text) or "Received: " not in text:
             return f"{type(error).__name__} that does not name it: {text[:160]!r}"
     return None
+
+
+def _listed(failures):
+    return "\n".join([f"{len(failures)} failures", *(f"{label}: {failure}" for label, failure in failures.items())])
 
 
 def test_forms_that_mean_the_same_give_the_same(row, stopped):

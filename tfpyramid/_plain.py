@@ -71,11 +71,8 @@ def received(name: str, value: Any) -> str:
 
 def tensor(name: str, value: Any) -> tf.Tensor:
     """Return `value` as a tensor; raise `ValueError` for what TensorFlow refuses, and for a mask that it ignores."""
-    if any(isinstance(part, np.ma.MaskedArray) for part in (value if isinstance(value, (list, tuple)) else [value])):
-        raise ValueError(
-            f"`{name}` must have no mask, because it would be ignored: fill what is masked, for example by "
-            f"{name}.filled(0). Received: {name} of type MaskedArray"
-        )
+    for part in value if isinstance(value, (list, tuple)) else [value]:
+        no_mask(name, part)
     try:
         return tf.convert_to_tensor(value)
     except Exception as error:  # TensorFlow, Keras and other packages raise all kinds of errors here.
@@ -83,3 +80,12 @@ def tensor(name: str, value: Any) -> tf.Tensor:
             f"`{name}` must be a tensor or an array; in a functional model, call a layer instead of a function. "
             f"Received: {name} of type {type(value).__name__}"
         ) from error
+
+
+def no_mask(name: str, value: Any) -> None:
+    """Raise `ValueError` for a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(
+            f"`{name}` must have no mask, because it would be ignored: fill what is masked, for example by "
+            f"{name}.filled(0). Received: {name} of type MaskedArray"
+        )

@@ -115,13 +115,13 @@ LEARNING = [
     Row(
         losses.MultiScaleLoss,
         lambda: {**LOSS, "name": "loss"},
-        lambda loss: (loss.get_config(), loss(IMAGES, IMAGES[:, ::2, ::2])),
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES[:, ::2, ::2])),
     ),
     Row(losses.pyramid_diversity_loss, lambda: {"levels": LEVELS, "scale_factor": 2.0, "phase": 0.5}),
     Row(
         metrics.ShiftConsistency,
         lambda: {"name": "consistency"},
-        lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
+        use=lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
     ),
     Row(metrics.shifted_pair, lambda: {"images": IMAGES, "max_shift": 2, "seed": 3}),
     Row(
@@ -137,7 +137,7 @@ LEARNING = [
             "fusion": "mean",
             "name": "classifier",
         },
-        _shapes,
+        use=_shapes,
     ),
     Row(
         models.pyramid_classifier,
@@ -152,7 +152,7 @@ LEARNING = [
             "fusion": "mean",
             "name": "classifier",
         },
-        _shapes,
+        use=_shapes,
         label="own network",
     ),
     Row(
@@ -169,7 +169,7 @@ LEARNING = [
             "classifier_activation": "sigmoid",
             "name": "segmenter",
         },
-        _shapes,
+        use=_shapes,
     ),
     Row(
         models.pyramid_vlm,
@@ -187,24 +187,24 @@ LEARNING = [
             "seed": 3,
             "name": "vlm",
         },
-        _shapes,
+        use=_shapes,
     ),
     Row(
         models.with_text_input,
         lambda: {"model": _text_model(), "vectorization": _vectorization(), "name": "question"},
-        _shapes,
+        use=_shapes,
     ),
     Row(
         training.PyramidMonitor,
         lambda: {"log_dir": "logs", "sample": (IMAGES, IMAGES)},
-        lambda callback: (callback.log_dir, callback.sample),
+        use=lambda callback: (callback.log_dir, callback.sample),
     ),
     Row(
         training.TemperatureAnnealing,
         lambda: {"start": 1.0, "end": 0.5, "steps": 3, "schedule": "linear", "layers": [layers.GumbelLevelSelector()]},
-        lambda callback: callback.temperature_at(1),
+        use=lambda callback: callback.temperature_at(1),
     ),
-    Row(training.discriminative_optimizer, _groups, lambda optimizer: sorted(optimizer.groups)),
+    Row(training.discriminative_optimizer, _groups, use=lambda optimizer: sorted(optimizer.groups)),
     Row(
         training.fit_distributed,
         lambda: {
@@ -242,18 +242,18 @@ RUNNING = [
     Row(
         export.load_saved_model,
         lambda: {"path": _exported(), "signature": "serving_default"},
-        lambda function: function(images=np.ones([1, 2, 2, 3], np.float32)),
+        use=lambda function: function(images=np.ones([1, 2, 2, 3], np.float32)),
     ),
     Row(
         scale.pyr_down_tiles,
         lambda: {"image": IMAGES[0], "tile_size": 2, "dtype": np.float32, **STEP},
-        _values,
+        use=_values,
         no_lists=frozenset({"image"}),
     ),
     Row(
         scale.pyr_up_tiles,
         lambda: {"image": IMAGES[0], "output_size": (9, 10), "tile_size": 2, "dtype": np.float32, **STEP},
-        _values,
+        use=_values,
         no_lists=frozenset({"image"}),
     ),
     Row(
@@ -287,23 +287,23 @@ RUNNING = [
             "files_per_part": 3,
             "max_pixels": 100,
         },
-        lambda transform: type(transform).__name__,
+        use=lambda transform: type(transform).__name__,
         raises=(FileExistsError,),
     ),
     Row(
         visualize.show_kernels,
         lambda: {"layer_or_kernels": {"a": np.eye(3)}, "names": ["one"], "strides": 2.0},
-        lambda figure: len(figure.axes),
+        use=lambda figure: len(figure.axes),
     ),
     Row(
         visualize.show_sampling_grid,
         lambda: {"image": IMAGES[0, :, :, 0], "points": np.float32(np.ones([2, 2, 2]))},
-        lambda figure: len(figure.axes),
+        use=lambda figure: len(figure.axes),
     ),
     Row(
         visualize.show_strides,
         lambda: {"history": {"stride": [[1.0, 2.0], [1.5, 2.0]]}},
-        lambda figure: len(figure.axes),
+        use=lambda figure: len(figure.axes),
     ),
 ]
 

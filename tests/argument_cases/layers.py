@@ -17,10 +17,10 @@ ALIGNED = {"scale_factor": 2.0, "interpolation": "nearest", "phase": 0.5, "data_
 WEIGHTS = np.float32([[0.25, 0.75]])
 
 
-def _used(inputs: Any, **arguments: Any) -> Callable:
+def _used(inputs: Any) -> Callable:
     def use(layer: keras.layers.Layer) -> tuple:
         config = {name: value for name, value in layer.get_config().items() if name not in ("name", "dtype")}
-        outputs = layer(inputs, **arguments)
+        outputs = layer(inputs)
         # Weights are drawn: of two layers only the shapes are equal. A file holds the configuration as JSON.
         return json.dumps(config, default=_unserializable), [tuple(y.shape) for y in tf.nest.flatten(outputs)]
 
@@ -33,8 +33,12 @@ def _unserializable(value: Any) -> str:
     raise AssertionError(f"{value!r} of type {type(value).__name__} is no JSON")
 
 
+def _row(layer: type, arguments: Callable[[], dict], inputs: Any = IMAGES, without: frozenset = frozenset()) -> Row:
+    return Row(layer, arguments, inputs, _used(inputs), without=without)
+
+
 def _layer(layer: type, inputs: Any = IMAGES, without: frozenset = frozenset(), **arguments: Any) -> Row:
-    return Row(layer, lambda: arguments, _used(inputs), without=without)
+    return _row(layer, lambda: arguments, inputs, without)
 
 
 def _encoders() -> list[keras.layers.Layer]:
@@ -42,7 +46,7 @@ def _encoders() -> list[keras.layers.Layer]:
 
 
 ROWS = [
-    Row(
+    _row(
         layers.AdaptiveDepthPyramid,
         lambda: {
             "max_levels": 2,
@@ -53,7 +57,6 @@ ROWS = [
             "depth_penalty": 0.5,
             "data_format": "channels_last",
         },
-        _used(IMAGES),
     ),
     _layer(
         layers.AntiAliasedDownsample2D,
@@ -118,7 +121,7 @@ ROWS = [
         kernel_regularizer="l2",
         **STRIDED,
     ),
-    Row(
+    _row(
         layers.LearnablePyramid,
         lambda: {
             "num_levels": 2,
@@ -126,7 +129,6 @@ ROWS = [
             "share_weights": True,
             "data_format": "channels_last",
         },
-        _used(IMAGES),
     ),
     _layer(
         layers.LearnableStrideConv2D,
@@ -141,16 +143,16 @@ ROWS = [
         kernel_regularizer="l2",
         data_format="channels_last",
     ),
-    Row(
+    _row(
         layers.LevelRouter,
         lambda: {"encoders": _encoders(), "pyramid": layers.GaussianPyramid(2, name="pyramid"), "partition": True},
-        _used([IMAGES, WEIGHTS]),
+        [IMAGES, WEIGHTS],
     ),
     _layer(layers.LogitFusion, [WEIGHTS, WEIGHTS], method="attention"),
-    Row(
+    _row(
         layers.PerLevel,
         lambda: {"layer": layers.BlurPool2D(name="down"), "share_weights": True, "data_format": "channels_last"},
-        _used(LEVELS),
+        LEVELS,
     ),
     _layer(
         layers.PyramidBlock,

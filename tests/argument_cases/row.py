@@ -24,6 +24,7 @@ class Row:
     Attributes:
         function: what is called.
         arguments: makes the arguments of a valid call, every one that there is, by name.
+        inputs: what a layer is called with.
         use: works with the result, and returns what two calls of equal meaning must have in common.
         stopped: dotted names of functions that work after all arguments are checked. They are replaced where an
             argument is tried, since a training or an export for each value would take hours.
@@ -35,6 +36,7 @@ class Row:
 
     function: Callable
     arguments: Callable[[], dict[str, Any]]
+    inputs: Any = None
     use: Callable[[Any], Any] = result_itself
     stopped: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()

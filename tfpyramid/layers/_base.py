@@ -25,7 +25,7 @@ def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer that leaves masks alone and can hold weights that mixed precision leaves alone.
+    """A layer that checks its inputs, leaves masks alone and can hold weights that mixed precision leaves alone.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
@@ -34,6 +34,13 @@ class BaseLayer(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras converts the inputs, because its errors name no argument and it drops the mask of an array.
+        name = _first_argument(type(self))
+        if args or name in kwargs:
+            _check_inputs(name, args[0] if args else kwargs[name])
+        return super().__call__(*args, **kwargs)
 
     def __dir__(self) -> list[str]:
         return saved_names(self, super().__dir__())
@@ -48,6 +55,27 @@ class BaseLayer(keras.layers.Layer):
             trainable=trainable,
             **NO_AUTOCAST,
         )
+
+
+@functools.cache
+def _first_argument(layer: type) -> str:
+    """Return the name of what the layers of a class are called with."""
+    return list(inspect.signature(layer.call).parameters)[1]  # type: ignore[attr-defined]
+
+
+def _check_inputs(name: str, inputs: Any) -> None:
+    """Raise unless all inputs are dense tensors, arrays of numbers, or symbolic tensors."""
+    parts = tf.nest.flatten(inputs)
+    for part in parts:
+        _checks.no_mask(name, part)
+        is_dense = hasattr(part, "shape") and not isinstance(part, (tf.RaggedTensor, tf.SparseTensor))
+        if not is_dense or not hasattr(part, "dtype") or getattr(part.dtype, "kind", "") in "OSUMm":
+            raise ValueError(
+                f"`{name}` must be a tensor of numbers, or a list of such tensors. "
+                f"Received: {name} of type {type(part if part is inputs else inputs).__name__}"
+            )
+    if not parts:
+        raise ValueError(f"`{name}` must hold at least one tensor. {_checks.received(name, inputs)}")
 
 
 class ImageLayer(BaseLayer):
@@ -91,8 +119,7 @@ def as_called(method: Callable) -> Callable:
             )
 
         def cast(value: Any) -> tf.Tensor:
-            tensor = tf.convert_to_tensor(value)
-            _checks.floating(name, tensor.dtype)
+            tensor = _checks.floating_tensor(name, value)
             return tf.cast(tensor, self.compute_dtype) if getattr(self, "autocast", True) else tensor
 
         return method(self, tf.nest.map_structure(cast, inputs))
@@ -105,6 +132,9 @@ class TakesLevels(BaseLayer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Before Keras takes it, which would sort the keys wherever it flattens the dict.
+        name = _first_argument(type(self))
+        if not args and name in kwargs:
+            args = (kwargs.pop(name),)
         if args and isinstance(args[0], Mapping):
             args = (_level_checks.level_list(args[0]), *args[1:])
         return super().__call__(*args, **kwargs)

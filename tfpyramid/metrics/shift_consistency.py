@@ -41,7 +41,7 @@ class ShiftConsistency(keras.metrics.Mean):
         super().__init__(name=_checks.text("name", name), **kwargs)
 
     def update_state(self, y_a: Any, y_b: Any, sample_weight: Any = None) -> Any:
-        y_a, y_b = tf.convert_to_tensor(y_a), tf.convert_to_tensor(y_b)
+        y_a, y_b = _checks.tensor("y_a", y_a), _checks.tensor("y_b", y_b)
         for name, y in (("y_a", y_a), ("y_b", y_b)):
             if y.shape.rank != 2 or y.shape[1] in (0, 1):
                 rule = "must be scores [batch, classes] of at least two classes"

@@ -66,6 +66,7 @@ class PerLevel(TakesLevels, ImageLayer):
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
+        levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
