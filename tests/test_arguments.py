@@ -1,5 +1,6 @@
 """Every argument of every public name, given what it may be given by mistake."""
 
+import inspect
 import re
 import sys
 
@@ -65,7 +66,22 @@ def test_arguments_work_or_are_refused_by_name(row, stopped):
     assert not failures, _listed(failures)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.inputs is not None], indirect=True, ids=lambda row: row.name)
+layers_of_rows = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.inputs is not None], indirect=True, ids=lambda row: row.name
+)
+
+
+@layers_of_rows
+def test_inputs_of_layers_may_be_arrays_or_tensors(row):
+    layer = row.function(**row.arguments())
+    expected = tf.nest.map_structure(lambda y: y.numpy(), layer(row.inputs))
+    first, *_ = inspect.signature(layer.call).parameters
+    for inputs in (row.inputs, tf.nest.map_structure(tf.constant, row.inputs)):
+        for outputs in (layer(inputs), layer(**{first: inputs})):
+            tf.nest.map_structure(np.testing.assert_array_equal, outputs, expected)
+
+
+@layers_of_rows
 def test_inputs_of_layers_work_or_are_refused_by_name(row):
     failures = {}
     for label, value in odd_values(row.inputs):

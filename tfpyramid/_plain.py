@@ -74,6 +74,8 @@ def tensor(name: str, value: Any) -> tf.Tensor:
     for part in value if isinstance(value, (list, tuple)) else [value]:
         no_mask(name, part)
     try:
+        if type(value).__name__ == "KerasTensor":  # Keras 2 makes a layer of some operations, and fails at others.
+            raise TypeError("It is symbolic.")
         return tf.convert_to_tensor(value)
     except Exception as error:  # TensorFlow, Keras and other packages raise all kinds of errors here.
         raise ValueError(

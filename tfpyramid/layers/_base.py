@@ -68,8 +68,9 @@ def _check_inputs(name: str, inputs: Any) -> None:
     parts = tf.nest.flatten(inputs)
     for part in parts:
         _checks.no_mask(name, part)
-        is_dense = hasattr(part, "shape") and not isinstance(part, (tf.RaggedTensor, tf.SparseTensor))
-        if not is_dense or not hasattr(part, "dtype") or getattr(part.dtype, "kind", "") in "OSUMm":
+        is_tensor = hasattr(part, "shape") and hasattr(part, "dtype")
+        of_no_numbers = is_tensor and getattr(part.dtype, "kind", None) in ("O", "S", "U", "M", "m")  # NumPy's.
+        if not is_tensor or of_no_numbers or isinstance(part, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(
                 f"`{name}` must be a tensor of numbers, or a list of such tensors. "
                 f"Received: {name} of type {type(part if part is inputs else inputs).__name__}"
@@ -162,7 +163,7 @@ def check_activation(name: str, value: Any) -> Callable:
 def check_initializer(name: str, value: Any) -> Callable:
     """Return the initializer that a name, a configuration or an object stands for."""
     found = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
-    if not _checks.can_be_called(found, "shape", dtype=None):
+    if isinstance(found, type) or not _checks.can_be_called(found, "shape", dtype=None):
         rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found
@@ -171,7 +172,7 @@ def check_initializer(name: str, value: Any) -> Callable:
 def check_regularizer(name: str, value: Any) -> Callable | None:
     """Return the regularizer that a name, a configuration or an object stands for, None for None."""
     found = _found(keras.regularizers.get, value)
-    if value is not None and not _checks.can_be_called(found, "weights"):
+    if value is not None and (isinstance(found, type) or not _checks.can_be_called(found, "weights")):
         rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found

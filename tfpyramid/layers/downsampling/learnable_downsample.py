@@ -117,5 +117,5 @@ class LearnableDownsample2D(StridedLayer):
             "use_bias": self.use_bias,
             "hard": self.hard,
             "kernel_bits": self.kernel_bits,
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

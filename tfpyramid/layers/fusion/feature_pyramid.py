@@ -174,6 +174,6 @@ class FeaturePyramid(TakesLevels, ImageLayer):
             "interpolation": self.interpolation,
             "phase": self.phase,
             "batch_norm": self.batch_norm,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }
