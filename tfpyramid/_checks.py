@@ -16,7 +16,7 @@ from typing import Any, TypeVar, Union
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid._plain import can_be_called, no_mask, plain, real_array, received, tensor
+from tfpyramid._plain import plain, received, tensor
 
 # Bounds of what an argument can make the package allocate, however small the image is.
 LARGEST = 2**10  # Of factors, strides, kernels and numbers of levels.

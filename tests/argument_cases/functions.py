@@ -64,9 +64,8 @@ def _values(tiles: Iterator[scale.tiles.Tile]) -> list[np.ndarray]:
 @functools.cache
 def _exported() -> str:
     module = tf.Module()
-    module.answer = tf.function(
-        lambda images: {"mean": tf.reduce_mean(images, [1, 2, 3])}, [tf.TensorSpec([None, None, None, 3], name="images")]
-    )
+    images = tf.TensorSpec([None, None, None, 3], name="images")
+    module.answer = tf.function(lambda images: {"mean": tf.reduce_mean(images, [1, 2, 3])}, [images])
     path = tempfile.mkdtemp()
     tf.saved_model.save(module, path, {"serving_default": module.answer})
     return path

@@ -178,7 +178,7 @@ ROWS = [
         use_bias=True,
         kernel_initializer="zeros",
         kernel_regularizer="l2",
-        share_weights=True,
+        share_weights=False,
         data_format="channels_last",
     ),
     _layer(

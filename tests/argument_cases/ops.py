@@ -11,7 +11,10 @@ STEP = {"scale_factor": 2.0, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
 ALIGNED = {"scale_factor": 2.0, "interpolation": "bilinear", "phase": 0.5}
 
 ROWS = [
-    Row(ops.affine_grid, lambda: {"matrices": np.eye(2, 3, dtype=np.float32)[None], "image_size": (5, 4), "output_size": (3, 2)}),
+    Row(
+        ops.affine_grid,
+        lambda: {"matrices": np.float32(np.eye(2, 3)[None]), "image_size": (5, 4), "output_size": (3, 2)},
+    ),
     Row(ops.align_levels, lambda: {"levels": LEVELS, "target_level": 1, **ALIGNED}),
     Row(ops.bilinear_down, lambda: {"images": IMAGES, "scale_factor": 1.5, "antialias": True}),
     Row(ops.bilinear_sample, lambda: {"images": IMAGES, "points": np.float32([[[0.5, 1.5]]]), "border": "edge"}),

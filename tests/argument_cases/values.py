@@ -136,7 +136,7 @@ def forms_of(right: Any) -> Iterator[tuple[str, Any]]:
         yield "lists", right.tolist()
         yield "tensor", tf.constant(right)
         yield "variable", tf.Variable(right)
-    elif isinstance(right, (list, tuple)):
+    elif isinstance(right, (list, tuple)) and not any(isinstance(each, keras.layers.Layer) for each in right):
         yield "list", list(right)
         yield "tuple", tuple(right)
         if all(isinstance(each, (int, float)) for each in right):

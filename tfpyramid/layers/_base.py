@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks, _level_checks
+from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, shape_tuple
 from tfpyramid.ops import batches
 
@@ -37,7 +38,7 @@ class BaseLayer(keras.layers.Layer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Before Keras converts the inputs, because its errors name no argument and it drops the mask of an array.
-        name = _first_argument(type(self))
+        name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
         if args or name in kwargs:
             _check_inputs(name, args[0] if args else kwargs[name])
         return super().__call__(*args, **kwargs)
@@ -67,7 +68,7 @@ def _check_inputs(name: str, inputs: Any) -> None:
     """Raise unless all inputs are dense tensors, arrays of numbers, or symbolic tensors."""
     parts = tf.nest.flatten(inputs)
     for part in parts:
-        _checks.no_mask(name, part)
+        _plain.no_mask(name, part)
         is_tensor = hasattr(part, "shape") and hasattr(part, "dtype")
         of_no_numbers = is_tensor and getattr(part.dtype, "kind", None) in ("O", "S", "U", "M", "m")  # NumPy's.
         if not is_tensor or of_no_numbers or isinstance(part, (tf.RaggedTensor, tf.SparseTensor)):
@@ -133,7 +134,7 @@ class TakesLevels(BaseLayer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Before Keras takes it, which would sort the keys wherever it flattens the dict.
-        name = _first_argument(type(self))
+        name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
         if not args and name in kwargs:
             args = (kwargs.pop(name),)
         if args and isinstance(args[0], Mapping):
@@ -153,8 +154,8 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
 
 def check_activation(name: str, value: Any) -> Callable:
     """Return the function that a name, a configuration, a function or None stands for."""
-    found = None if isinstance(value, type) else _found(keras.activations.get, value)
-    if not _checks.can_be_called(found, "x"):
+    found: Any = None if isinstance(value, type) else _found(keras.activations.get, value)
+    if not _plain.can_be_called(found, "x"):
         rule = "the name of an activation of Keras, a function of one tensor, or None"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found
@@ -162,8 +163,8 @@ def check_activation(name: str, value: Any) -> Callable:
 
 def check_initializer(name: str, value: Any) -> Callable:
     """Return the initializer that a name, a configuration or an object stands for."""
-    found = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
-    if isinstance(found, type) or not _checks.can_be_called(found, "shape", dtype=None):
+    found: Any = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
+    if isinstance(found, type) or not _plain.can_be_called(found, "shape", dtype=None):
         rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found
@@ -172,7 +173,7 @@ def check_initializer(name: str, value: Any) -> Callable:
 def check_regularizer(name: str, value: Any) -> Callable | None:
     """Return the regularizer that a name, a configuration or an object stands for, None for None."""
     found = _found(keras.regularizers.get, value)
-    if value is not None and (isinstance(found, type) or not _checks.can_be_called(found, "weights")):
+    if value is not None and (isinstance(found, type) or not _plain.can_be_called(found, "weights")):
         rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
         raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
     return found
@@ -219,7 +220,10 @@ def output_shape(layer: keras.layers.Layer, shape: Sequence[int | None]) -> tupl
 
 def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:
     """Return a layer of the same configuration, with weights of its own and a name of its own."""
-    config = layer.get_config()
+    with warnings.catch_warnings():
+        # Keras 2 warns that it cannot save some functions, and nothing is saved here.
+        warnings.filterwarnings("ignore", "The `keras.*serialize", UserWarning)
+        config = layer.get_config()
     config["name"] = f"{layer.name}_{index}"
     # Keras finds only registered functions by the names that a configuration holds.
     config.update({key: value for key in config if inspect.isfunction(value := getattr(layer, key, None))})

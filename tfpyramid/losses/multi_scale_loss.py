@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks, _level_checks
+from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import borders, kernels, resample
@@ -132,7 +132,7 @@ def _loss_function(loss: Any) -> Callable:
         raise ValueError(f"{rule} {_checks.received('loss', loss)}") from error
     if isinstance(found, keras.losses.Loss):
         return found.call
-    if isinstance(found, type) or not _checks.can_be_called(found, "target", "prediction"):
+    if isinstance(found, type) or not _plain.can_be_called(found, "target", "prediction"):
         raise ValueError(f"{rule} {_checks.received('loss', loss)}")
     return found
 

@@ -8,6 +8,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
+from tfpyramid.models._empty_batches import Conv2D, GlobalMaxPooling2D
 from tfpyramid.ops.logits import METHODS
 
 
@@ -113,11 +114,11 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
         if k:
             x = keras.layers.MaxPooling2D(2, padding="same")(x)
         count = _checks.channels(f"filters[{k}]", count, "the channels of a convolution")
-        x = keras.layers.Conv2D(count, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        x = Conv2D(count, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         # Averages that are quick enough for a few hundred steps.
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
         x = keras.layers.ReLU()(x)
-    logits = keras.layers.Dense(num_classes)(keras.layers.GlobalMaxPooling2D()(x))
+    logits = keras.layers.Dense(num_classes)(GlobalMaxPooling2D()(x))
     return keras.Model(image, logits, name="network")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
 from tfpyramid.layers._base import check_activation
+from tfpyramid.models._empty_batches import Conv2D
 
 
 def pyramid_segmenter(
@@ -89,10 +90,10 @@ def pyramid_segmenter(
     x = layers.FeaturePyramid(filters, **levels_at, batch_norm=True, name="top_down")(x)
     x = _per_level(keras.layers.ReLU(), "top_down_relu")(x)
     x = layers.UpsampleConcat(**levels_at, name="all_levels")(x)
-    x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="head")(x)
+    x = Conv2D(filters, 3, padding="same", use_bias=False, name="head")(x)
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
     x = keras.layers.ReLU(name="head_relu")(x)
-    x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
+    x = Conv2D(num_classes, 1, name="logits")(x)
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return keras.Model(images, mask, name=name)
 

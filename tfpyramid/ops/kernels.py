@@ -7,7 +7,7 @@ from typing import Any, Union
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._sizes import ratio
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
@@ -160,7 +160,7 @@ def check(kernel: Any) -> Kernel:
         if kernel.shape.rank != 1 or not kernel.shape[0]:
             raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {kernel.shape}")
         return kernel
-    taps = _checks.real_array(kernel)
+    taps = _plain.real_array(kernel)
     if taps is None:
         raise ValueError(
             f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. "

@@ -43,9 +43,9 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
-            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], for `strides` and the "
-            f"sides of `images`, with their dtype, {images.dtype.name}. Received: weights of shape {weights.shape}, {weights.dtype.name}; "
-            f"images of shape {images.shape}, strides={strides}"
+            "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], for `strides` and "
+            f"`images`, with their dtype, {images.dtype.name}. "
+            f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, strides={strides}"
         )
     work = working_dtype(images.dtype)
     left = (window - 1) // 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfpyramid import _checks
+from tfpyramid import _plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def numbers(name: str, value: Any, rule: str) -> np.ndarray:
     values = value.numpy() if hasattr(value, "numpy") and not isinstance(value, np.ndarray) else value
     if isinstance(values, (np.ndarray, np.generic)) and values.dtype == bool:  # A picture of black and white.
         values = np.uint8(values)
-    array = _checks.real_array(values)
+    array = _plain.real_array(values)
     if array is None:
         raise ValueError(f"`{name}` must be {rule}. Received: {name} of type {type(value).__name__}")
     if not np.isfinite(array).all():

@@ -139,9 +139,8 @@ class LevelRouter(TakesLevels):
         levels = _level_checks.level_shapes(shapes)
         if len(levels) != len(self.encoders):
             raise ValueError(
-                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights after them, unless "
-                "there is a `pyramid` to make them. "
-                f"Received: {len(levels)} levels"
+                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights after them, "
+                f"unless a `pyramid` makes the levels. Received: {len(levels)} levels"
             )
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
         if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import convolution, routing, straight_through
@@ -186,7 +186,7 @@ class _MeanSeen(keras.metrics.Mean):
 
 
 def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
-    values = _checks.real_array(costs)
+    values = _plain.real_array(costs)
     if values is None or values.shape != (num_levels,) or not np.all(np.isfinite(values)):
         raise ValueError(
             f"`costs` must be {num_levels} finite numbers, one for each level, or None. "
