@@ -247,7 +247,7 @@ def input_shape(value: Any) -> tuple[int | None, int | None, int]:
     """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
     shape = plain(value)
     sides = shape if isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[2] is not None else [0]
-    known = [None if side is None else _index(plain(side)) or 0 for side in sides]
+    known: list[Any] = [None if side is None else _index(plain(side)) or 0 for side in sides]
     if any(side is not None and side < 1 for side in known):
         raise ValueError(
             "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "

@@ -45,7 +45,8 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
         raise ValueError(
             "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2], for `strides` and "
             f"`images`, with their dtype, {images.dtype.name}. "
-            f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, strides={strides}"
+            f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, "
+            f"strides={strides}"
         )
     work = working_dtype(images.dtype)
     left = (window - 1) // 2

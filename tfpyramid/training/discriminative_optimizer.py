@@ -164,6 +164,6 @@ def _check_partition(members: dict[str, list], variables: list) -> None:
         names = [name for name, group in members.items() if any(variable is each for each in group)]
         if len(names) != 1:
             raise ValueError(
-                "`pyramid_layers`, `task_layers` and `groups` must put every trainable variable of the model in exactly "
-                f"one group. Received: {variable_name(variable)} in {names or 'none'}"
+                "`pyramid_layers`, `task_layers` and `groups` must put every trainable variable of the model in "
+                f"exactly one group. Received: {variable_name(variable)} in {names or 'none'}"
             )
