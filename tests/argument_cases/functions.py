@@ -187,6 +187,7 @@ LEARNING = [
             "name": "vlm",
         },
         use=_shapes,
+        stopped_for_odd_values=("LevelRouter",),
     ),
     Row(
         models.with_text_input,

@@ -28,6 +28,7 @@ class Row:
         use: works with the result, and returns what two calls of equal meaning must have in common.
         stopped: dotted names of functions that work after all arguments are checked. They are replaced where an
             argument is tried, since a training or an export for each value would take hours.
+        stopped_for_odd_values: such functions that take a tenth of a second; other forms of a right value run them.
         without: arguments of a base class that this class sets itself.
         no_lists: arguments whose arrays cannot be given as lists.
         raises: errors beside `ValueError` and `TypeError` that name the argument, such as `FileExistsError`.
@@ -39,6 +40,7 @@ class Row:
     inputs: Any = None
     use: Callable[[Any], Any] = result_itself
     stopped: tuple[str, ...] = ()
+    stopped_for_odd_values: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
     no_lists: frozenset[str] = frozenset()
     raises: tuple[type[Exception], ...] = ()
