@@ -86,10 +86,9 @@ class PyramidConv2D(PerLevel):
         self.kernel_regularizer = conv.kernel_regularizer
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["layer"]
         return {
-            **config,
+            **super(PerLevel, self).get_config(),  # Without the convolution, which is made of what follows.
+            "share_weights": self.share_weights,
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
