@@ -1,17 +1,14 @@
-"""Losses, metrics, models, and what trains, exports, writes and draws them."""
+"""Losses, metrics, models, and what trains them."""
 
 import functools
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tests.argument_cases.row import IMAGES, LEVELS, Row
-from tfpyramid import export, layers, losses, metrics, models, scale, training, visualize
+from tfpyramid import layers, losses, metrics, models, training
 from tfpyramid._compat import keras
-from tfpyramid.scale.beam import PredictImages
 
 SCORES = np.float32([[0.2, 0.8], [0.7, 0.3]])
 STEP = {"scale_factor": 2, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
@@ -46,7 +43,7 @@ def _questions() -> keras.Model:
 
 
 @functools.cache
-def _trained() -> keras.Model:
+def trained() -> keras.Model:
     model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.ReLU(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     return model
@@ -55,20 +52,6 @@ def _trained() -> keras.Model:
 @functools.cache
 def _dataset() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors((IMAGES, IMAGES[..., :1]))
-
-
-def _values(tiles: Iterator[scale.tiles.Tile]) -> list[np.ndarray]:
-    return [tile.values for tile in tiles]
-
-
-@functools.cache
-def _exported() -> str:
-    module = tf.Module()
-    images = tf.TensorSpec([None, None, None, 3], name="images")
-    module.answer = tf.function(lambda images: {"mean": tf.reduce_mean(images, [1, 2, 3])}, [images])
-    path = tempfile.mkdtemp()
-    tf.saved_model.save(module, path, {"serving_default": module.answer})
-    return path
 
 
 @functools.cache
@@ -94,7 +77,7 @@ def _groups() -> dict[str, Any]:
     }
 
 
-LEARNING = [
+ROWS = [
     Row(
         losses.multi_scale_loss,
         lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), **LOSS},
@@ -208,7 +191,7 @@ LEARNING = [
     Row(
         training.fit_distributed,
         lambda: {
-            "model": _trained(),
+            "model": trained(),
             "data": _dataset(),
             "epochs": 1,
             "checkpoint_folder": "checkpoints",
@@ -219,92 +202,3 @@ LEARNING = [
     ),
     Row(training.multi_worker_strategy, lambda: {"timeout": 1.0}),
 ]
-
-RUNNING = [
-    Row(export.Pixels, lambda: {"input": "image", "image_size": (5, 4), "value_range": (-1.0, 1.0)}),
-    Row(
-        export.export_saved_model,
-        lambda: {
-            "model": _trained(),
-            "path": "model",
-            "version": 2,
-            "image_bytes": False,
-            "uint8": False,
-            "pixels": export.Pixels(),
-            "warmup": False,
-            "sample": IMAGES,
-            "overwrite": True,
-            "portable": False,
-        },
-        stopped=("write_saved_model",),
-        raises=(FileExistsError,),
-    ),
-    Row(
-        export.load_saved_model,
-        lambda: {"path": _exported(), "signature": "serving_default"},
-        use=lambda function: function(images=np.ones([1, 2, 2, 3], np.float32)),
-    ),
-    Row(
-        scale.pyr_down_tiles,
-        lambda: {"image": IMAGES[0], "tile_size": 2, "dtype": np.float32, **STEP},
-        use=_values,
-        no_lists=frozenset({"image"}),
-    ),
-    Row(
-        scale.pyr_up_tiles,
-        lambda: {"image": IMAGES[0], "output_size": (9, 10), "tile_size": 2, "dtype": np.float32, **STEP},
-        use=_values,
-        no_lists=frozenset({"image"}),
-    ),
-    Row(
-        scale.write_ome_zarr,
-        lambda: {
-            "image": IMAGES[0],
-            "path": "image.zarr",
-            "num_levels": 2,
-            "kind": "image",
-            "laplacian": True,
-            "tile_size": 2,
-            "pixel_size": 0.5,
-            "unit": "micrometer",
-            "verbose": False,
-            **STEP,
-        },
-        stopped=("Unfinished",),
-        no_lists=frozenset({"image"}),
-        raises=(FileExistsError,),
-    ),
-    Row(
-        PredictImages,
-        lambda: {
-            "file_pattern": "*.png",
-            "model": _exported(),
-            "output": "answers",
-            "signature": "serving_default",
-            "pixels": export.Pixels(),
-            "file_format": "tfrecord",
-            "batch_size": 2,
-            "files_per_part": 3,
-            "max_pixels": 100,
-        },
-        use=lambda transform: type(transform).__name__,
-        raises=(FileExistsError,),
-    ),
-    Row(
-        visualize.show_kernels,
-        lambda: {"layer_or_kernels": {"a": np.eye(3)}, "names": ["one"], "strides": 2.0},
-        use=lambda figure: len(figure.axes),
-    ),
-    Row(
-        visualize.show_sampling_grid,
-        lambda: {"image": IMAGES[0, :, :, 0], "points": np.float32(np.ones([2, 2, 2]))},
-        use=lambda figure: len(figure.axes),
-    ),
-    Row(
-        visualize.show_strides,
-        lambda: {"history": {"stride": [[1.0, 2.0], [1.5, 2.0]]}},
-        use=lambda figure: len(figure.axes),
-    ),
-]
-
-ROWS = [*LEARNING, *RUNNING]
