@@ -1,7 +1,11 @@
 """Argument checks: one voice for every error.
 
 Each message names the argument, states the rule and ends with what was received. Each check returns the normalised
-value, so that the code behind the door sees only that.
+value, and the code after it uses only that.
+
+Where a number, a flag or a size is asked for, a NumPy scalar, an array or a tensor whose value is known counts as the
+Python value that it holds, and a known `TensorShape` as a tuple. An integer is what Python can index with, but no flag
+and no float. Variables and masked arrays are refused, because their values may change and their masks would be ignored.
 """
 
 import math
@@ -11,6 +15,8 @@ from typing import Any, TypeVar, Union
 
 import numpy as np
 import tensorflow as tf
+
+from tfpyramid._plain import plain, received, tensor
 
 # Bounds of what an argument can make the package allocate, however small the image is.
 LARGEST = 2**10  # Of factors, strides and kernels.
@@ -24,6 +30,8 @@ MOST_WEIGHTS = 2**28  # Of one weight: a gigabyte in float32.
 # Bounds of the numbers that values are multiplied or divided by: float32 and bfloat16 hold them and their quotients.
 SMALLEST, GREATEST = 1e-30, 1e30
 
+LARGEST_SEED = 2**63 - 1  # TensorFlow holds seeds in int64.
+
 Number = TypeVar("Number", int, float)
 ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
@@ -32,19 +40,26 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "", *,
     """Return `value` as an int between `minimum` and `maximum`, if those are not None; `meaning` completes the rule."""
     bound = "" if minimum is None else f" of at least {minimum}"
     rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
-    try:
-        result = operator.index(value)  # type: ignore[arg-type]
-    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
-        result = None
-    if result is None or isinstance(value, bool) or (minimum is not None and result < minimum):
-        raise ValueError(f"{rule} Received: {name}={value!r}")
+    result = _index(plain(value))
+    if result is None or (minimum is not None and result < minimum):
+        raise ValueError(f"{rule} {received(name, value)}")
     return at_most(name, result, maximum, meaning)
+
+
+def _index(value: Any) -> int | None:
+    """Return a Python integer, None for what is none."""
+    if isinstance(value, (bool, np.ndarray)) or hasattr(value, "assign"):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
+        return None
 
 
 def at_most(name: str, value: Number, maximum: float | None, meaning: str = "") -> Number:
     """Return a number that is not above `maximum`, if that is not None."""
     if maximum is not None and value > maximum:
-        raise ValueError(f"`{name}` must be at most {maximum}{meaning and ', ' + meaning}. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be at most {maximum}{meaning and ', ' + meaning}. {received(name, value)}")
     return value
 
 
@@ -71,10 +86,10 @@ def number(name: str, value: object, *, above: float, meaning: str = "", maximum
     result = _finite(value)
     if not result > above:
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
-        raise ValueError(f"{rule} Received: {name}={value!r}")
+        raise ValueError(f"{rule} {received(name, value)}")
     if above == 0 and result < SMALLEST:
         rule = f"`{name}` must be at least {SMALLEST:g}{meaning and ', ' + meaning}."
-        raise ValueError(f"{rule} Received: {name}={value!r}")
+        raise ValueError(f"{rule} {received(name, value)}")
     return at_most(name, result, maximum, meaning)
 
 
@@ -83,22 +98,25 @@ def at_least(name: str, value: object, minimum: float, meaning: str = "") -> flo
     result = _finite(value)
     if not result >= minimum:
         rule = f"`{name}` must be a finite number of at least {minimum:g}{meaning and ', ' + meaning}."
-        raise ValueError(f"{rule} Received: {name}={value!r}")
+        raise ValueError(f"{rule} {received(name, value)}")
     return at_most(name, result, GREATEST, meaning)
 
 
 def _finite(value: object) -> float:
     """Return `value` as a float, NaN where it is not one finite number."""
+    value = plain(value)
+    if isinstance(value, (bool, str, bytes, bytearray, np.generic, np.ndarray)) or hasattr(value, "assign"):
+        return math.nan
     try:
-        result = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        result = math.nan
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return math.nan
     return result if math.isfinite(result) else math.nan
 
 
 def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
     """Return one thing or two, each checked, as two: for the rows and for the columns."""
-    value = value.tolist() if isinstance(value, np.ndarray) else value
+    value = plain(value)
     values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
     rows, columns = map(check, values)
     return rows, columns
@@ -111,16 +129,24 @@ def is_tensor(value: object) -> bool:
 
 def flag(name: str, value: object) -> bool:
     """Return `value`, which must be True or False."""
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
-    return value
+    result = plain(value)
+    if not isinstance(result, bool):
+        raise ValueError(f"`{name}` must be True or False. {received(name, value)}")
+    return result
 
 
 def one_of(name: str, value: object, options: Collection[str | None]) -> str:
     """Return `value`, which must be one of the names in `options`."""
     if not isinstance(value, str) or value not in options:
         listed = ", ".join(repr(option) for option in options)
-        raise ValueError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be one of {listed}. {received(name, value)}")
+    return value
+
+
+def text(name: str, value: object, meaning: str = "") -> str:
+    """Return `value`, which must be a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{name}` must be a text{meaning and ', ' + meaning}. {received(name, value)}")
     return value
 
 
@@ -165,7 +191,7 @@ def phase(value: object, scale_factor: float | None = 1.0) -> float:
     if math.isnan(result):
         raise ValueError(
             "`phase` must be a finite number, where sample 0 of a level sits in samples of the level before it. "
-            f"Received: phase={value!r}"
+            f"{received('phase', value)}"
         )
     if scale_factor is None and result:
         raise ValueError(
@@ -180,6 +206,11 @@ def filters(value: object) -> int | None:
     return None if value is None else channels("filters", value, "the channels of the output")
 
 
+def seed(value: object) -> int | None:
+    """Return what makes random numbers reproducible; None chooses it at random."""
+    return None if value is None else integer("seed", value, 0, "or None", maximum=LARGEST_SEED)
+
+
 def temperature(value: object) -> float:
     """Return how soft a choice is."""
     return number("temperature", value, above=0, meaning="the smaller, the harder")
@@ -187,11 +218,11 @@ def temperature(value: object) -> float:
 
 def data_format(value: object) -> str:
     """Return "channels_last", the only order of axes the package works in."""
-    if value != "channels_last":
+    if not isinstance(value, str) or value != "channels_last":
         raise ValueError(
             "`data_format` must be 'channels_last': images are [batch, height, width, channels]. For images of shape "
             "[batch, channels, height, width] put keras.layers.Permute((2, 3, 1)), or tf.transpose(images, "
-            f"[0, 2, 3, 1]), in front. Received: data_format={value!r}"
+            f"[0, 2, 3, 1]), in front. {received('data_format', value)}"
         )
     return value
 
@@ -209,7 +240,12 @@ def floating(name: str, value: Any) -> tf.DType:
 
 def image_shape(name: str, value: Any) -> ImageShape:
     """Return the shape of a batch of images as a tuple; sides may be unknown, the number of channels may not."""
-    shape = tf.TensorShape(value)
+    try:
+        shape = tf.TensorShape(value)
+    except (TypeError, ValueError):
+        shape = None
+    if shape is None:
+        raise ValueError(f"`{name}` must be a batch of images, one tensor. {received(name, value)}")
     if shape.rank != 4:
         raise ValueError(
             f"`{name}` must have 4 axes, [batch, height, width, channels]: a single image needs "
@@ -226,19 +262,36 @@ def image_shape(name: str, value: Any) -> ImageShape:
 
 def input_shape(value: Any) -> tuple[int | None, int | None, int]:
     """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
-    shape = tuple(value) if isinstance(value, (list, tuple)) else ()
-    known = [side for side in (shape if len(shape) == 3 and shape[2] is not None else [0]) if side is not None]
-    if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in known):
+    shape = plain(value)
+    sides = shape if isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[2] is not None else [0]
+    known: list[Any] = [None if side is None else _index(plain(side)) or 0 for side in sides]
+    if any(side is not None and side < 1 for side in known):
         raise ValueError(
             "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "
-            f"Received: input_shape={value!r}"
+            f"{received('input_shape', value)}"
         )
-    return shape
+    height, width, channels = known
+    return height, width, channels
 
 
 def images(value: Any, name: str = "images") -> tf.Tensor:
     """Return `value` as a floating tensor [batch, height, width, channels]."""
-    tensor = tf.convert_to_tensor(value)
-    floating(name, tensor.dtype)
-    image_shape(name, tensor.shape)
-    return tensor
+    result = floating_tensor(name, value)
+    image_shape(name, result.shape)
+    return result
+
+
+def floating_tensor(name: str, value: Any) -> tf.Tensor:
+    """Return `value` as a floating tensor."""
+    result = tensor(name, value)
+    floating(name, result.dtype)
+    return result
+
+
+def scalar(name: str, value: Any, dtype: tf.DType) -> tf.Tensor:
+    """Return one real number, given as a tensor or a variable, in a dtype."""
+    result = tensor(name, value)
+    if result.shape.rank not in (0, None) or not (result.dtype.is_floating or result.dtype.is_integer):
+        rule = f"`{name}` must be one number, or a tensor of shape () that holds one."
+        raise ValueError(f"{rule} Received: {name} of shape {result.shape}, {result.dtype.name}")
+    return tf.cast(result, dtype)

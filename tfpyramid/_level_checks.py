@@ -15,12 +15,17 @@ def levels(values: object, scale_factor: float | None, *, exact: bool = False) -
     With `exact`, sides are rounded up, as those of `pyr_down`.
     """
     tensors = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(level_list(values))]
-    dtypes = [level.dtype.name for level in tensors]
-    if len(set(dtypes)) > 1:
-        raise ValueError(f"`levels` must be of one dtype. Received: dtypes {dtypes}, finest first")
+    one_dtype(tensors, "levels")
     if scale_factor is not None:
         level_sizes([level.shape for level in tensors], scale_factor, exact=exact)
     return tensors
+
+
+def one_dtype(tensors: Sequence[tf.Tensor], name: str) -> None:
+    """Raise unless all tensors of a list have the dtype of the first."""
+    dtypes = [level.dtype.name for level in tensors]
+    if len(set(dtypes)) > 1:
+        raise ValueError(f"`{name}` must be of one dtype. Received: {name} of dtypes {dtypes}, finest first")
 
 
 def level_list(value: object, name: str = "levels") -> list:

@@ -156,7 +156,7 @@ def test_a_target_that_is_no_level_is_refused(layer, target_level):
 
 def test_a_target_that_is_no_integer_is_refused_when_the_layer_is_made():
     with pytest.raises(
-        ValueError, match="`target_level` must be an integer, the index of a level. Received: target_level='top'"
+        ValueError, match="`target_level` must be an integer.*, the index of a level. Received: target_level='top'"
     ):
         layers.UpsampleConcat(target_level="top")
 

@@ -262,7 +262,7 @@ def pooling(count):
         (([],), r"`encoders` must be a list of layers, one for each level. Received: encoders=\[\]"),
         ((["pool"],), r"`encoders\[0\]` must be an instance of keras.layers.Layer"),
         ((2 * pooling(1),), r"`encoders` must be different layers.* Received: layers \['pool_0', 'pool_0'\]"),
-        ((pooling(2), layers.GaussianPyramid(3)), "`pyramid` must have as many levels as there are encoders, 2.*=3"),
+        ((pooling(2), layers.GaussianPyramid(3)), "`pyramid` must have as many levels as there are `encoders`, 2.*=3"),
         ((pooling(2), layers.LaplacianPyramid(2)), "`pyramid` must be a layer that makes each level of the one before"),
     ],
 )

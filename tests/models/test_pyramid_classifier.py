@@ -159,7 +159,7 @@ def test_logits_are_float32_under_mixed_precision():
         ({"upsampled_levels": 5}, "`upsampled_levels` must be less than `num_levels`.* Received: upsampled_levels=5"),
         ({"upsampled_levels": -1}, "`upsampled_levels` must be an integer of at least 0.* Received: "),
         ({"scale_factor": 1}, "`scale_factor` must be a finite number greater than 1.* Received: scale_factor=1"),
-        ({"fusion": "median"}, "`method` must be one of 'logsumexp', .* Received: method='median'"),
+        ({"fusion": "median"}, "`fusion` must be one of 'logsumexp', .* Received: fusion='median'"),
         ({"network": "cnn"}, "`network` must be an instance of keras.layers.Layer. Received: network='cnn'"),
     ],
 )
@@ -178,3 +178,12 @@ def test_a_network_must_return_logits(num_classes, output):
     network = small_network() if num_classes else keras.layers.Conv2D(4, 3, padding="same")
     with pytest.raises(ValueError, match="`network` must turn images into logits .* Received: network '"):
         models.pyramid_classifier(num_classes, network=network, input_shape=(None, None, 2))
+
+
+@pytest.mark.parametrize("sides", [(9, 12, 3), (None, None, 3)])
+def test_no_images_have_no_logits(sides):
+    model = models.pyramid_classifier(4, filters=(2, 3), input_shape=sides, num_levels=3)
+    function = tf.function(model, autograph=False, input_signature=[tf.TensorSpec([None, *sides])])
+    for answer in (model, function):
+        assert answer(tf.zeros([0, 9, 12, 3])).shape == (0, 4)
+        assert answer(tf.zeros([2, 9, 12, 3])).shape == (2, 4)

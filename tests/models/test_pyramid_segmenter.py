@@ -16,6 +16,10 @@ def small(num_classes=3, **arguments):
     return models.pyramid_segmenter(num_classes, **{"num_levels": 3, "filters": 4, "num_convolutions": 1, **arguments})
 
 
+def test_no_images_have_no_masks():
+    assert small()(tf.zeros([0, 9, 12, 3])).shape == (0, 9, 12, 3)
+
+
 @pytest.mark.parametrize("sides", [(33, 47), (1, 1), (1, 9), (64, 64)])
 def test_a_mask_has_the_size_of_its_image(sides):
     mask = small()(photograph(2, *sides, 3)).numpy()

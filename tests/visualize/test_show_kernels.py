@@ -154,7 +154,7 @@ def test_a_layer_without_kernels_is_an_error():
 
 @pytest.mark.parametrize("names", [["one"], "ab"])
 def test_names_that_are_not_as_many_are_an_error(names):
-    with pytest.raises(ValueError, match="`names` must be as many as the kernels, 2. Received: names="):
+    with pytest.raises(ValueError, match="`names` must be a list of as many as the kernels, 2. Received: names="):
         show_kernels({"a": BINOMIAL, "b": SHARP}, names=names)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks, _level_checks
+from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, shape_tuple
 from tfpyramid.ops import batches
 
@@ -25,7 +26,7 @@ def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer that leaves masks alone and can hold weights that mixed precision leaves alone.
+    """A layer that checks its inputs, leaves masks alone and can hold weights that mixed precision leaves alone.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
@@ -44,6 +45,13 @@ class BaseLayer(keras.layers.Layer):
             if isinstance(error.__context__, ValueError):
                 raise error.__context__ from None
             raise
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Before Keras converts the inputs, because its errors name no argument and it drops the mask of an array.
+        name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
+        if args or name in kwargs:
+            _check_inputs(name, args[0] if args else kwargs[name])
+        return super().__call__(*args, **kwargs)
 
     def __dir__(self) -> list[str]:
         return saved_names(self, super().__dir__())
@@ -65,6 +73,28 @@ class BaseLayer(keras.layers.Layer):
         )
 
 
+@functools.cache
+def _first_argument(layer: type) -> str:
+    """Return the name of what the layers of a class are called with."""
+    return list(inspect.signature(layer.call).parameters)[1]  # type: ignore[attr-defined]
+
+
+def _check_inputs(name: str, inputs: Any) -> None:
+    """Raise unless all inputs are dense tensors, arrays of numbers, or symbolic tensors."""
+    parts = tf.nest.flatten(inputs)
+    for part in parts:
+        _plain.no_mask(name, part)
+        is_tensor = hasattr(part, "shape") and hasattr(part, "dtype")
+        of_no_numbers = is_tensor and getattr(part.dtype, "kind", None) in ("O", "S", "U", "M", "m")  # NumPy's.
+        if not is_tensor or of_no_numbers or isinstance(part, (tf.RaggedTensor, tf.SparseTensor)):
+            raise ValueError(
+                f"`{name}` must be a tensor of numbers, or a list of such tensors. "
+                f"Received: {name} of type {type(part if part is inputs else inputs).__name__}"
+            )
+    if not parts:
+        raise ValueError(f"`{name}` must hold at least one tensor. {_checks.received(name, inputs)}")
+
+
 class ImageLayer(BaseLayer):
     """A layer of floating point images [batch, height, width, channels], or of a list of them.
 
@@ -80,7 +110,8 @@ class ImageLayer(BaseLayer):
 
     def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.data_format = _checks.data_format(data_format or keras.backend.image_data_format())
+        given = keras.backend.image_data_format() if data_format is None else data_format
+        self.data_format = _checks.data_format(given)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
@@ -105,8 +136,7 @@ def as_called(method: Callable) -> Callable:
             )
 
         def cast(value: Any) -> tf.Tensor:
-            tensor = tf.convert_to_tensor(value)
-            _checks.floating(name, tensor.dtype)
+            tensor = _checks.floating_tensor(name, value)
             return tf.cast(tensor, self.compute_dtype) if getattr(self, "autocast", True) else tensor
 
         return method(self, tf.nest.map_structure(cast, inputs))
@@ -119,6 +149,9 @@ class TakesLevels(BaseLayer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Before Keras takes it, which would sort the keys wherever it flattens the dict.
+        name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
+        if not args and name in kwargs:
+            args = (kwargs.pop(name),)
         if args and isinstance(args[0], Mapping):
             args = (_level_checks.level_list(args[0]), *args[1:])
         return super().__call__(*args, **kwargs)
@@ -126,11 +159,54 @@ class TakesLevels(BaseLayer):
 
 def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     """Return `layer`, an argument that must be a Keras layer or the configuration of one."""
-    if isinstance(layer, dict):
-        layer = keras.saving.deserialize_keras_object(layer)
-    if not isinstance(layer, keras.layers.Layer):
-        raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. Received: {name}={layer!r}")
-    return layer
+    found = layer
+    if isinstance(layer, dict) and "class_name" in layer:
+        found = keras.saving.deserialize_keras_object(layer)
+    if not isinstance(found, keras.layers.Layer):
+        raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. {_checks.received(name, layer)}")
+    return found
+
+
+def check_activation(name: str, value: Any) -> Callable:
+    """Return the function that a name, a configuration, a function or None stands for."""
+    found: Any = None if isinstance(value, type) else _found(keras.activations.get, value)
+    if not _plain.can_be_called(found, "x"):
+        rule = "the name of an activation of Keras, a function of one tensor, or None"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def check_initializer(name: str, value: Any) -> Callable:
+    """Return the initializer that a name, a configuration or an object stands for."""
+    found: Any = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
+    if isinstance(found, type) or not _plain.can_be_called(found, "shape", dtype=None):
+        rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def check_regularizer(name: str, value: Any) -> Callable | None:
+    """Return the regularizer that a name, a configuration or an object stands for, None for None."""
+    found = _found(keras.regularizers.get, value)
+    if value is not None and (isinstance(found, type) or not _plain.can_be_called(found, "weights")):
+        rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
+        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+    return found
+
+
+def fresh_initializer(initializer: Callable) -> Callable:
+    """Return another initializer of the same configuration: one that is used twice draws equal numbers."""
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    return type(initializer).from_config(initializer.get_config())
+
+
+def _found(get: Callable, value: Any) -> Any:
+    """Return what a `get` of Keras returns, None where it knows nothing by that value."""
+    try:
+        return get(value)
+    except Exception:  # Depending on the version and the value, errors of many kinds, which name no argument.
+        return None
 
 
 def build_layer(layer: keras.layers.Layer, shape: Sequence[int | None]) -> None:
@@ -184,6 +260,11 @@ def output_shape(layer: keras.layers.Layer, shape: Sequence[int | None]) -> tupl
 
 def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:
     """Return a layer of the same configuration, with weights of its own and a name of its own."""
-    config = layer.get_config()
+    with warnings.catch_warnings():
+        # Keras 2 warns that it cannot save some functions, and nothing is saved here.
+        warnings.filterwarnings("ignore", "The `keras.*serialize", UserWarning)
+        config = layer.get_config()
     config["name"] = f"{layer.name}_{index}"
+    # Keras finds only registered functions by the names that a configuration holds.
+    config.update({key: value for key in config if inspect.isfunction(value := getattr(layer, key, None))})
     return type(layer).from_config(config)

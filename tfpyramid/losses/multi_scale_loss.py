@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks, _level_checks
+from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import batches, borders, kernels, resample
@@ -88,7 +88,13 @@ def multi_scale_loss(
     targets, predictions = tf.nest.pack_sequence_as((targets, predictions), batches.check(named))
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
-            raise ValueError(f"`weights` must be None for a single prediction. Received: weights={weights!r}")
+            rule = "`weights` must be None where `predictions` is a single tensor."
+            raise ValueError(f"{rule} {_checks.received('weights', weights)}")
+        if isinstance(targets, (list, tuple)) and any(hasattr(target, "shape") for target in targets):
+            raise ValueError(
+                "`targets` must be a single tensor where `predictions` is. "
+                f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
+            )
         target, prediction = _pair(targets, predictions)
         target, steps = _brought(target, prediction, step)
         return _power(decay, steps) * _per_sample(compare, target, prediction)
@@ -96,13 +102,16 @@ def multi_scale_loss(
     weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
     if own and len(targets) != len(predictions):
-        rule = "`targets` must be one tensor, or a list of as many as the predictions"
+        rule = "`targets` must be one tensor, or a list of as many as `predictions`"
         raise ValueError(f"{rule}, {len(predictions)}. Received: {len(targets)} targets")
     terms, target = [], targets
     for k, (prediction, weight) in enumerate(zip(predictions, weights)):
         target, prediction = _pair(targets[k] if own else target, prediction)
         target, _ = _brought(target, prediction, None if own else step)
         terms.append(weight * _per_sample(compare, target, prediction))
+    if len({term.dtype for term in terms}) > 1:
+        dtypes = [tf.convert_to_tensor(prediction).dtype.name for prediction in predictions]
+        raise ValueError(f"`predictions` must be of one dtype. Received: predictions of dtypes {dtypes}")
     return tf.add_n(terms)
 
 
@@ -111,7 +120,7 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
     if isinstance(targets, Mapping):
         keys = list(predictions) if isinstance(predictions, Mapping) else []
         if set(targets) != set(keys):
-            rule = f"`targets` must have the keys of the predictions, {keys}, if they are in a dict"
+            rule = f"`targets` must have the keys of `predictions`, {keys}, if they are in a dict"
             raise ValueError(f"{rule}. Received: keys {list(targets)}")
         targets = [targets[key] for key in keys]
     if isinstance(predictions, Mapping):
@@ -131,11 +140,11 @@ def _loss_function(loss: Any) -> Callable:
     try:
         found = keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError as error:
-        raise ValueError(f"{rule} Received: loss={loss!r}") from error
+        raise ValueError(f"{rule} {_checks.received('loss', loss)}") from error
     if isinstance(found, keras.losses.Loss):
         return found.call
-    if not callable(found):
-        raise ValueError(f"{rule} Received: loss={loss!r}")
+    if isinstance(found, type) or not _plain.can_be_called(found, "target", "prediction"):
+        raise ValueError(f"{rule} {_checks.received('loss', loss)}")
     return found
 
 
@@ -151,9 +160,11 @@ def _step(scale_factor: Any, kernel: Any, border: Any, phase: Any) -> dict[str, 
 def _weights(weights: Any, decay: float, count: int) -> list[float]:
     if weights is None:
         return [_power(decay, k) for k in range(count)]
-    if not isinstance(weights, (list, tuple)) or len(weights) != count:
-        raise ValueError(f"`weights` must be as many as the predictions, {count}. Received: weights={weights!r}")
-    return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in weights]
+    given = _checks.plain(weights)
+    if not isinstance(given, (list, tuple)) or len(given) != count:
+        rule = f"`weights` must be as many as `predictions`, {count}."
+        raise ValueError(f"{rule} {_checks.received('weights', weights)}")
+    return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in given]
 
 
 def _power(decay: float, steps: int | tf.Tensor) -> Any:
@@ -170,7 +181,7 @@ def _pair(target: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     """Return a target and a prediction in one dtype, in which they can be compared."""
     if target.shape[3] != prediction.shape[3]:
         raise ValueError(
-            "`targets` must have as many channels as the predictions: classes are one-hot, since their numbers have no "
+            "`targets` must have as many channels as `predictions`: classes are one-hot, since their numbers have no "
             f"mean. Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
         )
     dtype = working_dtype(prediction.dtype)
@@ -288,13 +299,14 @@ class MultiScaleLoss(keras.losses.Loss):
         name: str | None = "multi_scale_loss",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=None if name is None else _checks.text("name", name), **kwargs)
         self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
         _loss_function(self.loss)
         self.decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
-        checked = _step(scale_factor, kernel, border, phase)
-        # The kernel as given: the configuration holds it and the phase.
-        self.step = {**checked, "kernel": kernel, "phase": None if phase is None else _checks.phase(phase)}
+        kernel = kernels.check_constant(kernel)
+        # The kernel before it is moved to the phase: the configuration holds both.
+        checked = {**_step(scale_factor, kernel, border, phase), "kernel": kernel}
+        self.step = {**checked, "phase": None if phase is None else _checks.phase(phase)}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         if sample_weight is not None:

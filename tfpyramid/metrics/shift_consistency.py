@@ -42,10 +42,10 @@ class ShiftConsistency(keras.metrics.Mean):
     """
 
     def __init__(self, name: str = "shift_consistency", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=_checks.text("name", name), **kwargs)
 
     def update_state(self, y_a: Any, y_b: Any, sample_weight: Any = None) -> Any:
-        y_a, y_b = tf.convert_to_tensor(y_a), tf.convert_to_tensor(y_b)
+        y_a, y_b = _checks.tensor("y_a", y_a), _checks.tensor("y_b", y_b)
         for name, y in (("y_a", y_a), ("y_b", y_b)):
             if y.shape.rank != 2 or y.shape[1] in (0, 1):
                 rule = "must be scores [batch, classes] of at least two classes"
@@ -84,8 +84,9 @@ def shifted_pair(images: tf.Tensor, max_shift: int = 4, *, seed: int = 0) -> tup
         Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 4.2.
     """
     images = _checks.images(images)
-    max_shift = _checks.integer("max_shift", max_shift, 1, "the largest shift in pixels")
-    seed = _checks.integer("seed", seed, None)
+    meaning = "the largest shift in pixels"
+    max_shift = _checks.integer("max_shift", max_shift, 1, meaning, maximum=_checks.LONGEST)
+    seed = _checks.integer("seed", seed, -_checks.LARGEST_SEED, maximum=_checks.LARGEST_SEED)
     if any(side is not None and side <= max_shift for side in images.shape[1:3]):
         raise ValueError(
             "`max_shift` must be less than the sides of the images. "

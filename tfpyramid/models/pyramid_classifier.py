@@ -9,6 +9,7 @@ from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
 from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
+from tfpyramid.ops.logits import METHODS
 
 
 def pyramid_classifier(
@@ -72,6 +73,8 @@ def pyramid_classifier(
         Jansson and Lindeberg, Scale-invariant scale-channel networks: Deep networks that generalise to previously
         unseen scales, 2021.
     """
+    name = _checks.text("name", name)
+    fusion = _checks.one_of("fusion", fusion, METHODS)
     if num_classes is not None:
         meaning = "the length of the vector of logits"
         num_classes = _checks.integer("num_classes", num_classes, 1, meaning, maximum=_checks.MOST_CLASSES)
@@ -103,10 +106,12 @@ def pyramid_classifier(
 def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> keras.Model:
     if num_classes is None:
         raise ValueError("`num_classes` must be given unless a `network` is. Received: num_classes=None, network=None")
-    if not isinstance(filters, (list, tuple)) or not filters:
-        raise ValueError(f"`filters` must be a list of at least one number of channels. Received: filters={filters!r}")
+    counts = _checks.plain(filters)
+    if not isinstance(counts, (list, tuple)) or not counts:
+        rule = "`filters` must be a list of at least one number of channels."
+        raise ValueError(f"{rule} {_checks.received('filters', filters)}")
     x = image = keras.Input((None, None, channels), name="image")
-    for k, count in enumerate(filters):
+    for k, count in enumerate(counts):
         if k:
             x = keras.layers.MaxPooling2D(2, padding="same")(x)
         count = _checks.channels(f"filters[{k}]", count, "the channels of a convolution")
@@ -129,7 +134,7 @@ def _check_any_size(network: keras.layers.Layer) -> None:
 
 def _check_logits(network: keras.layers.Layer, shape: tuple[int | None, ...], num_classes: int | None) -> None:
     if len(shape) != 2 or shape[1] is None or num_classes not in (None, shape[1]):
-        classes = "num_classes" if num_classes is None else f"num_classes={num_classes}"
+        classes = "`num_classes`" if num_classes is None else f"`num_classes` = {num_classes}"
         raise ValueError(
             f"`network` must turn images into logits [batch, {classes}]. "
             f"Received: network {network.name!r}, whose output is of shape {shape}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
+from tfpyramid.layers._base import check_activation
 from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
 
 
@@ -66,14 +67,15 @@ def pyramid_segmenter(
         Kirillov, Girshick, He and Dollar, Panoptic Feature Pyramid Networks, 2019, section 3 (a feature pyramid brought
         to one size for segmentation).
     """
+    name = _checks.text("name", name)
     num_classes = _checks.channels("num_classes", num_classes, "the channels of the mask")
     meaning = "those of each level"
     num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.MOST_LEVELS)
-    activation = keras.activations.get(classifier_activation)
+    activation = check_activation("classifier_activation", classifier_activation)
     if num_classes == 1 and activation is keras.activations.softmax:
         raise ValueError(
             "`classifier_activation` must be 'sigmoid', or None for logits, where `num_classes` is 1: the softmax of "
-            f"one class is 1 everywhere. Received: classifier_activation={classifier_activation!r}"
+            f"one class is 1 everywhere. {_checks.received('classifier_activation', classifier_activation)}"
         )
     images = keras.Input(_checks.input_shape(input_shape), name="image")
     pyramid = layers.LearnablePyramid(num_levels, downsample, name="pyramid")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras
+from tfpyramid.layers._base import check_layer
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
 from tfpyramid.layers.selection.level_router import LevelRouter
@@ -91,6 +92,7 @@ def pyramid_vlm(
         Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh on both
         factors).
     """
+    name = _checks.text("name", name)
     most = _checks.MOST_CLASSES
     vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it", maximum=most)
     num_answers = _checks.integer("num_answers", num_answers, 1, maximum=most)
@@ -98,6 +100,8 @@ def pyramid_vlm(
     filters = _checks.channels("filters", filters, "the channels behind the first convolution")
     units = _checks.channels("units", units, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
+    if question_encoder is not None:
+        question_encoder = check_layer("question_encoder", question_encoder)
     if downsample is None:
         # The pyramid must cost little beside the encoders that it saves: each pixel is read once, and zeros are the
         # cheapest border.

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid._compat import keras
 
 
@@ -34,14 +35,18 @@ def with_text_input(model: keras.Model, vectorization: Any, name: str = "questio
         >>> tuple(answer["answer"].shape)
         (1, 13)
     """
-    inputs = model.input if isinstance(model.input, dict) else {}
-    if name not in inputs:
-        raise ValueError(f"`name` must be an input of the model, one of {sorted(inputs)}. Received: name={name!r}")
+    if not isinstance(model, keras.Model) or not isinstance(getattr(model, "input", None), dict):
+        rule = "`model` must be a functional keras.Model that takes its inputs in a dict."
+        raise ValueError(f"{rule} {_checks.received('model', model)}")
+    inputs = model.input
+    if not isinstance(name, str) or name not in inputs:
+        rule = f"`name` must be an input of the model, one of {sorted(inputs)}."
+        raise ValueError(f"{rule} {_checks.received('name', name)}")
     # Before it is adapted there are but the tokens for padding and for words that are not known.
     if not isinstance(vectorization, keras.layers.TextVectorization) or len(vectorization.get_vocabulary()) <= 2:
         raise ValueError(
             "`vectorization` must be a keras.layers.TextVectorization that has a vocabulary: call its `adapt` first. "
-            f"Received: vectorization={vectorization!r}"
+            f"{_checks.received('vectorization', vectorization)}"
         )
     text = keras.Input((), dtype=tf.string.name, name=name)
     asked = {

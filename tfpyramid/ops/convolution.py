@@ -39,7 +39,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
 
 def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Return a kernel as a tensor; raise `ValueError` unless it is dense and fits the images."""
-    kernel = tf.convert_to_tensor(kernel)
+    kernel = _checks.tensor("kernel", kernel)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
         raise ValueError(
             "`kernel` must be [rows, columns, channels, filters], with the channels of `images`, "
@@ -78,8 +78,7 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     """
     images = _checks.images(images)
     strides = _checks.strides(strides)
-    kernel = tf.convert_to_tensor(kernel)
-    _checks.floating("kernel", kernel.dtype)
+    kernel = _checks.floating_tensor("kernel", kernel)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2:] != [images.shape[3], 1]:
         raise ValueError(
             f"`kernel` must be [rows, columns, channels, 1], with the channels of `images`, {images.shape[3]}. "

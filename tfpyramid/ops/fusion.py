@@ -53,6 +53,7 @@ def align_levels(
             that batch sizes differ.
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
+    scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
     phase = _checks.phase(phase, scale_factor)
     levels = _level_checks.levels(levels, None)
     levels = batches.check(batches.named("levels", levels))
@@ -108,8 +109,8 @@ def check_target_level(target_level: object, num_levels: int) -> int:
     target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
     if target >= num_levels:
         raise ValueError(
-            f"`target_level` must be less than the number of levels, {num_levels}. "
-            f"Received: target_level={target_level!r}"
+            f"`target_level` must be less than the number of `levels`, {num_levels}. "
+            f"{_checks.received('target_level', target_level)}"
         )
     return target % num_levels
 
@@ -117,7 +118,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
 def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_factor: float | None) -> None:
     """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
     if scale_factor is not None:
-        check_follow(shapes, _checks.scale_factor(scale_factor))
+        check_follow(shapes, scale_factor)
         return
     largest = [max((shape[axis] or 0 for shape in shapes), default=0) for axis in (1, 2)]
     if any(n is not None and n < most for n, most in zip(shapes[target][1:3], largest)):
@@ -161,11 +162,11 @@ def fusion_weights(
     References:
         Tan, Pang and Le, EfficientDet: Scalable and Efficient Object Detection, 2020, section 3.3.
     """
-    values = tf.convert_to_tensor(values)
-    _checks.floating("values", values.dtype)
-    if values.shape.rank not in (1, 2):
+    values = _checks.floating_tensor("values", values)
+    if values.shape.rank not in (1, 2) or values.shape[0] == 0:
+        rule = "`values` must be [levels] or [levels, channels], of at least one level."
         raise ValueError(
-            f"`values` must be [levels] or [levels, channels]. Received: values of shape {tuple(values.shape)}"
+            f"{rule} Received: values of shape {tuple(values.shape)}"
         )
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
@@ -205,5 +206,5 @@ def check_temperature(method: str, value: float | tf.Tensor) -> None:
     elif _checks.is_tensor(value) or _checks.temperature(value) != 1:
         raise ValueError(
             "`temperature` must be 1 where `method` is not 'softmax': the others have none. "
-            f"Received: temperature={value!r}, method={method!r}"
+            f"{_checks.received('temperature', value)}, method={method!r}"
         )

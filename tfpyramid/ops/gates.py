@@ -29,8 +29,7 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
     References:
         Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
     """
-    logits = tf.convert_to_tensor(logits)
-    _checks.floating("logits", logits.dtype)
+    logits = _checks.floating_tensor("logits", logits)
     if logits.shape.rank != 1:
         raise ValueError(f"`logits` must be [gates - 1]. Received: logits of shape {logits.shape}")
     hard = _checks.flag("hard", hard)

@@ -31,8 +31,7 @@ def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -
         Hofinger, Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical Flow on a Pyramid Level, 2020,
         section 3 (gradients between pyramid levels).
     """
-    x = tf.convert_to_tensor(x)
-    _checks.floating("x", x.dtype)
+    x = _checks.floating_tensor("x", x)
     _checks.one_of("scope", scope, SCOPES)
     norm = _checks.number("norm", norm, above=0, meaning="the length of the gradient")
     if scope == "sample" and x.shape.rank == 0:
@@ -76,12 +75,9 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     References:
         Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, 2015, section 3 (factor -lambda).
     """
-    x = tf.convert_to_tensor(x)
-    _checks.floating("x", x.dtype)
+    x = _checks.floating_tensor("x", x)
     if _checks.is_tensor(factor):
-        factor = tf.stop_gradient(tf.cast(tf.convert_to_tensor(factor), x.dtype))
-        if factor.shape.rank != 0:
-            raise ValueError(f"`factor` must be one number. Received: factor of shape {factor.shape}")
+        factor = tf.stop_gradient(_checks.scalar("factor", factor, x.dtype))
     else:
         factor = _checks.number("factor", factor, above=float("-inf"), maximum=float("inf"))
         if abs(factor) > _checks.GREATEST:

@@ -7,7 +7,7 @@ from typing import Any, Union
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._sizes import power, ratio
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
@@ -103,11 +103,8 @@ def normalize_kernel(
     Raises:
         ValueError: if an argument breaks a rule above.
     """
-    values = tf.convert_to_tensor(values)
-    _checks.floating("values", values.dtype)
-    axes = _axis_list(axes, values.shape.rank)
-    if values.shape.rank is None or not all(-values.shape.rank <= axis < values.shape.rank for axis in axes):
-        raise ValueError(f"`values` must have the axes {axes}. Received: values of shape {values.shape}")
+    values = _checks.floating_tensor("values", values)
+    axes = _check_axes(axes, values.shape)
     taps = [values.shape[axis] for axis in axes]
     if not all(taps):
         raise ValueError(
@@ -122,12 +119,17 @@ def normalize_kernel(
     return powers / tf.reduce_sum(powers, axes, keepdims=True)
 
 
-def _axis_list(axes: Any, rank: int | None) -> list[int]:
-    """Return one axis or several as a list; raise unless they are different."""
-    axes = list(axes) if isinstance(axes, (list, tuple)) else [axes]
-    axes = [_checks.integer("axes", axis, None, "or a list of at least one") for axis in axes]
-    if not axes or len({axis % (rank or 1) for axis in axes}) < (len(axes) if rank else 1):
-        raise ValueError(f"`axes` must be at least one axis, each once. Received: axes={axes}")
+def _check_axes(value: object, shape: tf.TensorShape) -> list[int]:
+    """Return the axes that `normalize_kernel` sums over."""
+    given = _checks.plain(value)
+    axes = list(given) if isinstance(given, (list, tuple)) else [given]
+    axes = [_checks.integer("axes", axis, None, "or a list of them, the axes of a kernel") for axis in axes]
+    rank = shape.rank or 0
+    if not axes or any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) < len(axes):
+        raise ValueError(
+            "`axes` must be at least one axis of `values`, none twice. "
+            f"{_checks.received('axes', value)}, values of shape {shape}"
+        )
     return axes
 
 
@@ -155,28 +157,38 @@ def check(kernel: Any) -> Kernel:
         return None
     if isinstance(kernel, str):
         return _checks.one_of("kernel", kernel, NAMES)
-    if _checks.is_tensor(kernel):
-        kernel = tf.convert_to_tensor(kernel)
-        _checks.floating("kernel", kernel.dtype)
+    if _checks.is_tensor(kernel) or isinstance(kernel, np.ma.MaskedArray):
+        kernel = _checks.floating_tensor("kernel", kernel)
         if kernel.shape.rank != 1 or not kernel.shape[0]:
             raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {kernel.shape}")
         return kernel
-    try:
-        taps = np.asarray(kernel, np.float64)
-    except (TypeError, ValueError, OverflowError):
+    taps = _plain.real_array(kernel)
+    if taps is None:
         raise ValueError(
             f"`kernel` must be None, one of {', '.join(map(repr, NAMES))}, or a vector of taps. "
-            f"Received: kernel={kernel!r}"
-        ) from None
+            f"{_checks.received('kernel', kernel)}"
+        )
     if taps.ndim != 1 or taps.size == 0:
         raise ValueError(f"`kernel` must be a vector of at least one tap. Received: kernel of shape {taps.shape}")
     # Relative to the taps' size: the sum divides them, and rounding leaves a sum of opposites not quite at zero.
     largest = np.abs(taps).max()
     if not 0 < largest < np.inf or abs((taps / largest).sum()) <= 1e-6 * np.abs(taps / largest).sum():
         raise ValueError(
-            f"`kernel` must be finite taps whose sum is not zero: they are divided by it. Received: kernel={kernel!r}"
+            "`kernel` must be finite taps whose sum is not zero: they are divided by it. "
+            f"{_checks.received('kernel', kernel)}"
         )
-    return kernel
+    return taps
+
+
+def check_constant(kernel: Any) -> None | str | tuple[float, ...]:
+    """Return a kernel that a saved file can hold."""
+    if _checks.is_tensor(kernel):
+        raise ValueError(
+            "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn "
+            f"are those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
+        )
+    kernel = check(kernel)
+    return tuple(kernel.tolist()) if isinstance(kernel, np.ndarray) else kernel
 
 
 def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:

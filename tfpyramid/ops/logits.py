@@ -42,15 +42,14 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
         unseen scales, 2021, for the maximum and the mean over scales.
     """
     _checks.one_of("method", method, METHODS)
-    levels = [tf.convert_to_tensor(level) for level in _level_checks.level_list(logits, "logits")]
-    for k, level in enumerate(levels):
-        _checks.floating(f"logits[{k}]", level.dtype)
+    given = _level_checks.level_list(logits, "logits")
+    levels = [_checks.floating_tensor(f"logits[{k}]", level) for k, level in enumerate(given)]
+    _level_checks.one_dtype(levels, "logits")
     check_shapes([level.shape for level in levels])
     if (query is None) == (method == "attention"):
-        given = "None" if query is None else f"of type {type(query).__name__}"
+        got = "None" if query is None else f"of type {type(query).__name__}"
         raise ValueError(
-            '`query` must be given for "attention" and for no other method. '
-            f"Received: query {given}, method={method!r}"
+            f'`query` must be given for "attention" and for no other method. Received: query {got}, method={method!r}'
         )
     if query is not None:
         query = _checked_query(query, levels[0].shape[1])
@@ -72,7 +71,7 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
 
 def _checked_query(query: Any, classes: int) -> tf.Tensor:
     """Return the query as a tensor [classes]; one number, or a query for each sample, would broadcast."""
-    query = tf.convert_to_tensor(query)
+    query = _checks.floating_tensor("query", query)
     rule = f"`query` must be a vector of {classes} numbers, one for each class."
     if query.shape.rank != 1 or query.shape[0] not in (None, classes):
         raise ValueError(f"{rule} Received: query of shape {query.shape}")

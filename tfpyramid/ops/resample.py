@@ -174,8 +174,11 @@ def resize_by(
     Raises:
         ValueError: if an argument breaks a rule above.
     """
-    if scale_factor not in (None, 1):
-        scale_factor = _checks.number("scale_factor", scale_factor, above=1, meaning="or 1, or None", maximum=2**31)
+    if scale_factor is not None:
+        meaning = "what the size is multiplied by, or None"
+        scale_factor = _checks.at_most(
+            "scale_factor", _checks.at_least("scale_factor", scale_factor, 1, meaning), 2**31, meaning
+        )
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = size_pair(output_size)
@@ -213,20 +216,18 @@ def size_pair(
 
     Sizes of images that are made in memory have upper bounds.
     """
-    if tf.is_tensor(size) and size.shape == [2]:
-        size = tf.unstack(size)
-    if isinstance(size, tf.TensorShape) and size.rank == 2:
-        size = tuple(size)
-    if not isinstance(size, (list, tuple)) or len(size) != 2 or any(side is None for side in size):
-        raise ValueError(f"`{name}` must be (height, width). Received: {name}={size!r}")
+    pair = _checks.plain(tf.convert_to_tensor(size) if tf.is_tensor(size) and size.shape == [2] else size)
+    if isinstance(pair, tf.Tensor) and pair.shape == [2]:
+        pair = tf.unstack(pair)
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(side is None for side in pair):
+        raise ValueError(f"`{name}` must be (height, width). {_checks.received(name, size)}")
 
     def known(side: Any) -> int | tf.Tensor:
-        value = tf.get_static_value(side)
-        if value is None:
-            return side
-        return _checks.integer(name, value, 1, "the height and width", maximum=_checks.LONGEST if in_memory else None)
+        if tf.is_tensor(side) and side.shape == [] and side.dtype.is_integer and tf.get_static_value(side) is None:
+            return tf.convert_to_tensor(side)  # Known when the graph runs.
+        return _checks.integer(name, side, 1, "the height and width", maximum=_checks.LONGEST if in_memory else None)
 
-    height, width = map(known, size)
+    height, width = map(known, pair)
     return _checks.area((height, width), name) if in_memory else (height, width)
 
 

@@ -152,8 +152,7 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
     References:
         Jaderberg, Simonyan, Zisserman and Kavukcuoglu, Spatial Transformer Networks, 2015, section 3.2, equation 1.
     """
-    matrices = tf.convert_to_tensor(matrices)
-    _checks.floating("matrices", matrices.dtype)
+    matrices = _checks.floating_tensor("matrices", matrices)
     if not matrices.shape.is_compatible_with([None, 2, 3]):
         raise ValueError(f"`matrices` must be of shape [batch, 2, 3]. Received: matrices of shape {matrices.shape}")
     matrices = tf.cast(matrices, working_dtype(matrices.dtype))
@@ -218,7 +217,7 @@ def check_flow(flow: Any, images: Any) -> None:
 
 def check_points(points: tf.Tensor) -> tf.Tensor:
     """Return points as a tensor [batch, ..., 2] of float32 or float64."""
-    points = tf.convert_to_tensor(points)
+    points = _checks.tensor("points", points)
     if points.dtype not in (tf.float32, tf.float64):
         raise ValueError(
             f"`points` must be float32 or float64: positions need the digits. Received: points of {points.dtype.name}"

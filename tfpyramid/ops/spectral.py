@@ -110,7 +110,7 @@ def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:
     """Return the stride of each axis: floats, or scalar tensors of float32 or float64."""
     if not _checks.is_tensor(strides):
         return _checks.both(strides, lambda each: check_stride("strides", each))
-    tensor = tf.convert_to_tensor(strides)
+    tensor = _checks.tensor("strides", strides)
     if not tensor.dtype.is_floating or not tensor.shape.is_compatible_with([2]):
         raise ValueError(
             "`strides` must be one or two numbers, (s_y, s_x), or a floating tensor [2]. "

@@ -180,9 +180,9 @@ def gumbel_softmax(
     logits = _choices(logits)
     dtype = logits.dtype
     if seed is not None:
-        key = tf.convert_to_tensor(seed)
+        key = _checks.tensor("seed", seed)
         if key.shape != [2] or not key.dtype.is_integer:
-            raise ValueError(f"`seed` must be two integers, or None. Received: seed={seed!r}")
+            raise ValueError(f"`seed` must be two integers, or None. {_checks.received('seed', seed)}")
         # In float32: u of 16 bits is 0 or 1 too often, and in halves many noisy logits would be equal. The algorithm is
         # named since XLA's own choice draws other numbers.
         uniform = tf.random.stateless_uniform(tf.shape(logits), key, minval=_TINY, maxval=1.0, alg="philox")
@@ -227,14 +227,12 @@ def check_bits(name: str, value: object) -> int:
     """Return a number of magnitude bits that float32 can hold."""
     bits = _checks.integer(name, value, 1, "the bits of the magnitude, and at most 23")
     if bits > 23:
-        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be at most 23, what float32 can hold. {_checks.received(name, value)}")
     return bits
 
 
 def _floating(x: tf.Tensor, name: str = "x") -> tf.Tensor:
-    x = tf.convert_to_tensor(x)
-    _checks.floating(name, x.dtype)
-    return x
+    return _checks.floating_tensor(name, x)
 
 
 def _choices(logits: tf.Tensor) -> tf.Tensor:
@@ -262,9 +260,5 @@ def divisor(temperature: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """
     if not _checks.is_tensor(temperature):
         return tf.constant(_checks.temperature(temperature), dtype)
-    tensor = tf.convert_to_tensor(temperature)
-    if tensor.shape.rank not in (0, None):
-        raise ValueError(
-            f"`temperature` must be a number or a scalar tensor. Received: temperature of shape {tensor.shape}"
-        )
-    return tf.clip_by_value(tf.cast(tensor, dtype), _checks.SMALLEST, _checks.GREATEST)
+    scalar = _checks.scalar("temperature", temperature, dtype)
+    return tf.clip_by_value(scalar, _checks.SMALLEST, _checks.GREATEST)

@@ -83,8 +83,7 @@ def strided_conv2d(
 def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
     """Return strides as a tensor [2], and as two numbers if they are known now."""
     if _checks.is_tensor(strides):
-        strides = tf.convert_to_tensor(strides)
-        _checks.floating("strides", strides.dtype)
+        strides = _checks.floating_tensor("strides", strides)
         if strides.shape != [2]:
             raise ValueError(f"`strides` must be (s_y, s_x), a tensor of shape [2]. Received: shape {strides.shape}")
         return strides, None
@@ -96,7 +95,7 @@ def check_stride(name: str, value: object) -> float:
     """Return a stride, or one of two."""
     stride = _checks.number(name, value, above=0, meaning=_MEANING, maximum=_checks.LARGEST)
     if stride < _LEAST:
-        raise ValueError(f"{_TOO_SMALL.replace('strides', name)} Received: {name}={value!r}")
+        raise ValueError(f"{_TOO_SMALL.replace('strides', name)} {_checks.received(name, value)}")
     return stride
 
 

@@ -45,8 +45,9 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
-            f"{_RULE}, with the dtype of `images`, {images.dtype.name}. Received: weights of shape {weights.shape}, "
-            f"{weights.dtype.name}; images of shape {images.shape}, strides={strides}"
+            f"{_RULE}, for `strides` and `images`, with their dtype, {images.dtype.name}. "
+            f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, "
+            f"strides={strides}"
         )
     batch, *size, _ = borders.dimensions(images)
     needed = [batch, *((n - 1) // strides + 1 for n in size)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfpyramid import _checks
 from tfpyramid._compat import keras, nested_layers, variable_name
 from tfpyramid.layers import downsampling, pyramids
 from tfpyramid.training._grouped_optimizer import GroupedOptimizer
@@ -64,7 +65,7 @@ def discriminative_optimizer(
         (discriminative fine-tuning).
     """
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"`model` must be a keras.Model that is built. Received: model={model!r}")
+        raise ValueError(f"`model` must be a keras.Model that is built. {_checks.received('model', model)}")
     variables = list(model.trainable_variables)
     extra = _checked_groups(groups)
     members = {name: _members(f"groups[{name!r}]", given, variables) for name, (given, _) in extra.items()}
@@ -94,10 +95,10 @@ def _checked_groups(groups: Any) -> dict[str, tuple[Sequence[Any], Any]]:
     if groups is None:
         return {}
     if not isinstance(groups, Mapping) or {"pyramid", "task"} & set(groups):
-        raise ValueError(f"{rule} Received: groups={groups!r}")
+        raise ValueError(f"{rule} {_checks.received('groups', groups)}")
     for name, group in groups.items():
         if not isinstance(name, str) or not isinstance(group, (list, tuple)) or len(group) != 2:
-            raise ValueError(f"{rule} Received: groups[{name!r}]={group!r}")
+            raise ValueError(f"{rule} {_checks.received(f'groups[{name!r}]', group)}")
     return dict(groups)
 
 
@@ -105,12 +106,12 @@ def _members(name: str, given: Any, variables: list) -> list:
     """Return the variables of what is given, each once; raise unless all are the model's."""
     rule = f"`{name}` must be a list of layers and trainable variables of the model."
     if not isinstance(given, (list, tuple)):
-        raise ValueError(f"{rule} Received: {name}={given!r}")
+        raise ValueError(f"{rule} {_checks.received(name, given)}")
     known = {id(variable) for variable in variables}
     members: dict[int, Any] = {}
     for each in given:
         if not isinstance(each, keras.layers.Layer) and not hasattr(each, "assign"):
-            raise ValueError(f"{rule} Received: {each!r}")
+            raise ValueError(f"{rule} {_checks.received(name, given)}")
         for variable in each.trainable_variables if isinstance(each, keras.layers.Layer) else [each]:
             if id(variable) not in known:
                 raise ValueError(f"{rule} Received: {variable_name(variable)}, which is none of the model's")
@@ -130,30 +131,39 @@ def _check_optimizers(optimizers: dict[str, Any]) -> None:
             optimizer, keras.mixed_precision.LossScaleOptimizer
         ):
             raise ValueError(
-                f"The optimizer of group {name!r} must be a keras.optimizers.Optimizer without a loss scale, which "
-                f"goes around all groups. Received: {optimizer!r}"
+                f"`{_argument(name)}` must be a keras.optimizers.Optimizer without a loss scale, which goes around all "
+                f"groups. {_checks.received(name, optimizer)}"
             )
         if getattr(optimizer, "loss_scale_factor", None) is not None:
             raise ValueError(
-                f"The optimizer of group {name!r} must not have a `loss_scale_factor`: the loss is that of all groups. "
+                f"`{_argument(name)}` must not have a `loss_scale_factor`: the loss is that of all groups. "
                 f"Received: loss_scale_factor={optimizer.loss_scale_factor!r}"
             )
     if len({id(optimizer) for optimizer in optimizers.values()}) < len(optimizers):
-        raise ValueError(f"Each group must have an optimizer of its own. Received: one for two of {list(optimizers)}")
+        raise ValueError(
+            "`pyramid`, `task` and `groups` must have an optimizer of its own for each group. "
+            f"Received: one for two of {list(optimizers)}"
+        )
+
+
+def _argument(group: str) -> str:
+    """Return the argument that holds the optimizer of a group."""
+    return group if group in ("pyramid", "task") else f"groups[{group!r}]"
 
 
 def _check_partition(members: dict[str, list], variables: list) -> None:
     """Raise unless every variable is in exactly one group and every group has one."""
     for name, group in members.items():
         if not group:
+            argument = f"{name}_layers" if name in ("pyramid", "task") else f"groups[{name!r}]"
             raise ValueError(
-                f"Group {name!r} must match at least one trainable variable of the model. Received: none "
+                f"`{argument}` must match at least one trainable variable of the model. Received: none "
                 f"of {[variable_name(variable) for variable in variables]}"
             )
     for variable in variables:
         names = [name for name, group in members.items() if any(variable is each for each in group)]
         if len(names) != 1:
             raise ValueError(
-                "Every trainable variable of the model must be in exactly one group. "
-                f"Received: {variable_name(variable)} in {names or 'none'}"
+                "`pyramid_layers`, `task_layers` and `groups` must put every trainable variable of the model in "
+                f"exactly one group. Received: {variable_name(variable)} in {names or 'none'}"
             )

@@ -60,7 +60,7 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         self.schedule = _checks.one_of("schedule", schedule, SCHEDULES)
         if layers is not None:
             if not isinstance(layers, (list, tuple)) or not all(isinstance(x, keras.layers.Layer) for x in layers):
-                raise ValueError(f"`layers` must be None or a list of layers. Received: layers={layers!r}")
+                raise ValueError(f"`layers` must be None or a list of layers. {_checks.received('layers', layers)}")
             layers = list(layers)
         self.layers = layers
         self._temperatures: list[Any] = []

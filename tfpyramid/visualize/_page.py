@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfpyramid import _plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -48,10 +50,12 @@ def plain(axes: Axes) -> None:
 
 def numbers(name: str, value: Any, rule: str) -> np.ndarray:
     """Return an array or a tensor as float64, all of it finite; `rule` says what `name` must be."""
-    try:
-        array = np.asarray(value).astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` must be {rule}. Received: {name} of type {type(value).__name__}") from None
+    values = value.numpy() if hasattr(value, "numpy") and not isinstance(value, np.ndarray) else value
+    if isinstance(values, (np.ndarray, np.generic)) and values.dtype == bool:  # A picture of black and white.
+        values = np.uint8(values)
+    array = _plain.real_array(values)
+    if array is None:
+        raise ValueError(f"`{name}` must be {rule}. Received: {name} of type {type(value).__name__}")
     if not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
         received = f"{name} of shape {array.shape}, {bad} of them not finite"

@@ -58,8 +58,9 @@ def show_kernels(
     """
     kernels, what = _kernels(layer_or_kernels)
     if names is not None:
-        if isinstance(names, str) or len(names) != len(kernels):
-            raise ValueError(f"`names` must be as many as the kernels, {len(kernels)}. Received: names={names!r}")
+        if not isinstance(names, Sequence) or isinstance(names, (str, bytes)) or len(names) != len(kernels):
+            rule = f"`names` must be a list of as many as the kernels, {len(kernels)}."
+            raise ValueError(f"{rule} {_checks.received('names', names)}")
         kernels = [(str(name), kernel) for name, (_, kernel) in zip(names, kernels)]
     strides = _strides(layer_or_kernels) if strides is None else _checks.at_least("strides", strides, 1)
     return _draw(kernels[:MOST], f"{what}{_count(len(kernels))}", strides)

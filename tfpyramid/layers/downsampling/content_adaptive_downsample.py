@@ -119,6 +119,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
+        images = _checks.images(images)
         logits = self._logits(images)
         if self.normalization == "softmax":
             weights = straight_through.softmax(logits, self.temperature)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import check_regularizer
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, straight_through
@@ -84,7 +85,7 @@ class LearnableDownsample2D(StridedLayer):
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.kernel = self.bias = None  # Made by `build`.
 
     def build(self, input_shape: Any) -> None:
@@ -116,5 +117,5 @@ class LearnableDownsample2D(StridedLayer):
             "use_bias": self.use_bias,
             "hard": self.hard,
             "kernel_bits": self.kernel_bits,
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

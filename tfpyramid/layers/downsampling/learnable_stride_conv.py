@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import check_initializer, check_regularizer
 from tfpyramid.layers.downsampling._learned_strides import LearnedStrides
 from tfpyramid.ops import strided_convolution
 
@@ -89,8 +90,8 @@ class LearnableStrideConv2D(LearnedStrides):
         self.filters = _checks.filters(filters)
         self.kernel_size = _checks.kernel_size(kernel_size)
         self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.kernel = self.bias = None  # Made by `build`.
 
     def build(self, input_shape: Any) -> None:
@@ -129,6 +130,6 @@ class LearnableStrideConv2D(LearnedStrides):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

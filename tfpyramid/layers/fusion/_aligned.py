@@ -24,7 +24,8 @@ class AlignedLayer(TakesLevels, ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.target_level = _checks.integer("target_level", target_level, None, "the index of a level")
+        meaning, most = "the index of a level", _checks.LARGEST
+        self.target_level = _checks.integer("target_level", target_level, -most, meaning, maximum=most - 1)
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.phase = _checks.phase(phase, self.scale_factor)

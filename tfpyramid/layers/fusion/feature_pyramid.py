@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer, TakesLevels
+from tfpyramid.layers._base import ImageLayer, TakesLevels, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import fusion, kernels, resample
@@ -98,8 +98,8 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.phase = _checks.phase(phase, self.scale_factor)
         self.batch_norm = _checks.flag("batch_norm", batch_norm)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.lateral = self._convolutions("lateral", 1)
         self.output_conv = self._convolutions("output_conv", 3)
         self.lateral_norm = self._normalisations("lateral_norm") if batch_norm else None
@@ -111,7 +111,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
             kernel_size,
             use_bias=not self.batch_norm,
             # From the configuration: an initializer that is used twice draws equal numbers.
-            kernel_initializer=keras.initializers.serialize(self.kernel_initializer),
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
             kernel_regularizer=self.kernel_regularizer,
             name=name,
             dtype=self.dtype_policy,
@@ -175,6 +175,6 @@ class FeaturePyramid(TakesLevels, ImageLayer):
             "interpolation": self.interpolation,
             "phase": self.phase,
             "batch_norm": self.batch_norm,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

@@ -69,6 +69,7 @@ class PerLevel(TakesLevels, ImageLayer):
         super().build(input_shape)
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
+        levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
         # Only sizes that are known: no level is paired with another here, and what pairs them asserts it in the graph.
         _level_checks.one_batch({name: level.shape for name, level in batches.named("levels", levels).items()})
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid._sizes import level_size
-from tfpyramid.layers._base import ImageLayer
+from tfpyramid.layers._base import ImageLayer, check_activation, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.ops import borders, convolution, kernels, resample
 
 
@@ -85,15 +85,15 @@ class PyramidBlock(ImageLayer):
         self.filters = _checks.channels("filters", filters, "the channels of the output")
         meaning = "how many times the block strides down"
         self.depth = _checks.integer("depth", depth, 1, meaning, maximum=_checks.MOST_LEVELS)
-        self.activation = keras.activations.get(activation)
+        self.activation = check_activation("activation", activation)
         meaning = "the rows and columns of the kernels"
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)
         self.strides = _checks.integer("strides", strides, 1, "those of the last convolution", maximum=largest)
         self.border = borders.check(border)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
         self.kernels: list = []  # Made by `build`, as are the biases.
         self.biases: list = []
 
@@ -106,8 +106,7 @@ class PyramidBlock(ImageLayer):
             kernel = self.add_weight(
                 name=f"{name}_kernel",
                 shape=(*self.kernel_size, count, self.filters),
-                # From its configuration: an initializer that is used twice draws equal numbers.
-                initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
+                initializer=fresh_initializer(self.kernel_initializer),
                 regularizer=self.kernel_regularizer,
             )
             self.kernels.append(kernel)
@@ -151,6 +150,6 @@ class PyramidBlock(ImageLayer):
             "border": self.border,
             "interpolation": self.interpolation,
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

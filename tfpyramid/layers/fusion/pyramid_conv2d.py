@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
+from tfpyramid.layers._base import check_activation, check_initializer, check_regularizer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.ops import convolution
 
@@ -67,10 +68,10 @@ class PyramidConv2D(PerLevel):
         conv = LevelConv2D(
             _checks.channels("filters", filters, "the channels of every output"),
             _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels", maximum=_checks.LARGEST),
-            activation=activation,
+            activation=check_activation("activation", activation),
             use_bias=_checks.flag("use_bias", use_bias),
-            kernel_initializer=kernel_initializer,
-            kernel_regularizer=kernel_regularizer,
+            kernel_initializer=check_initializer("kernel_initializer", kernel_initializer),
+            kernel_regularizer=check_regularizer("kernel_regularizer", kernel_regularizer),
             padding="same",
             data_format="channels_last",
             name="conv",
@@ -90,14 +91,13 @@ class PyramidConv2D(PerLevel):
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["layer"]
         return {
-            **config,
+            **super(PerLevel, self).get_config(),  # Without the convolution, which is made of what follows.
+            "share_weights": self.share_weights,
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.kernel_regularizer),
         }

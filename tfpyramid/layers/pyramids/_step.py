@@ -16,14 +16,8 @@ class StepLayer(ImageLayer):
         self, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if _checks.is_tensor(kernel):
-            raise ValueError(
-                "`kernel` must be None, a name or a list of numbers, which a saved file can hold; kernels that learn "
-                f"are those of LearnablePyramid. Received: kernel of type {type(kernel).__name__}"
-            )
-        kernel = kernels.check(kernel)
         self.scale_factor = _checks.scale_factor(scale_factor)
-        self.kernel = kernel if kernel is None or isinstance(kernel, str) else tuple(float(tap) for tap in kernel)
+        self.kernel = kernels.check_constant(kernel)
         self.border = borders.check(border)
 
     @property

@@ -60,7 +60,7 @@ class GumbelLevelSelector(BaseLayer):
         super().__init__(**{"autocast": False, **kwargs})
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
-        self.seed = None if seed is None else _checks.integer("seed", seed, 0)
+        self.seed = _checks.seed(seed)
         self._draws = seed_generator(self.seed)
 
     def build(self, input_shape: Any) -> None:

@@ -74,7 +74,7 @@ class LevelRouter(TakesLevels):
         super().__init__(**kwargs)
         if not isinstance(encoders, (list, tuple)) or not encoders:
             raise ValueError(
-                f"`encoders` must be a list of layers, one for each level. Received: encoders={encoders!r}"
+                f"`encoders` must be a list of layers, one for each level. {_checks.received('encoders', encoders)}"
             )
         self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
         track_list(self, "encoders")
@@ -146,8 +146,8 @@ class LevelRouter(TakesLevels):
         levels = _level_checks.level_shapes(shapes)
         if len(levels) != len(self.encoders):
             raise ValueError(
-                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights behind them. "
-                f"Received: {len(levels)} levels"
+                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights after them, "
+                f"unless a `pyramid` makes the levels. Received: {len(levels)} levels"
             )
         self._check_batches(input_shape)
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
@@ -182,7 +182,7 @@ def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
         )
     if pyramid.num_levels != num_levels:
         raise ValueError(
-            f"`pyramid` must have as many levels as there are encoders, {num_levels}. "
+            f"`pyramid` must have as many levels as there are `encoders`, {num_levels}. "
             f"Received: pyramid.num_levels={pyramid.num_levels}"
         )
     return pyramid

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks, _level_checks
+from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import batches, convolution, routing, straight_through
@@ -91,7 +91,7 @@ class QueryLevelSelector(BaseLayer):
         self.costs = None if costs is None else _check_costs(costs, self.num_levels)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
-        self.seed = None if seed is None else _checks.integer("seed", seed, 0)
+        self.seed = _checks.seed(seed)
         self._draws = seed_generator(self.seed) if objective == "gumbel" else None
         self._cost = _MeanSeen(name=f"{self.name}_cost")
 
@@ -188,10 +188,11 @@ class _MeanSeen(keras.metrics.Mean):
 
 
 def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
-    values = np.asarray(costs, np.float64) if isinstance(costs, (list, tuple, np.ndarray)) else np.empty(0)
-    if values.shape != (num_levels,) or not np.all(np.isfinite(values)):
+    values = _plain.real_array(costs)
+    if values is None or values.shape != (num_levels,) or not np.all(np.isfinite(values)):
         raise ValueError(
-            f"`costs` must be {num_levels} finite numbers, one for each level, or None. Received: costs={costs!r}"
+            f"`costs` must be {num_levels} finite numbers, one for each level, or None. "
+            f"{_checks.received('costs', costs)}"
         )
     return tuple(float(value) for value in values)
 

@@ -1,0 +1,204 @@
+"""Losses, metrics, models, and what trains them."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.argument_cases.row import IMAGES, LEVELS, Row
+from tfpyramid import layers, losses, metrics, models, training
+from tfpyramid._compat import keras
+
+SCORES = np.float32([[0.2, 0.8], [0.7, 0.3]])
+STEP = {"scale_factor": 2, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
+LOSS = {"loss": "mae", "decay": 0.25, **STEP, "scale_factor": 2.0, "phase": 0.5}
+
+
+def _shapes(model: keras.Model) -> tuple:
+    outputs = tf.nest.flatten(model.output)
+    return model.name, [tuple(each.shape) for each in (*model.weights, *outputs)], [str(y.dtype) for y in outputs]
+
+
+@functools.cache
+def _classifier() -> keras.Model:
+    return keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()], name="network")
+
+
+@functools.cache
+def _text_model() -> keras.Model:
+    tokens = keras.Input((None,), dtype="int64", name="question")
+    return keras.Model({"question": tokens}, keras.layers.CategoryEncoding(9, output_mode="multi_hot")(tokens))
+
+
+@functools.cache
+def _vectorization() -> keras.layers.TextVectorization:
+    return keras.layers.TextVectorization(vocabulary=["what", "where"])
+
+
+@functools.cache
+def _questions() -> keras.Model:
+    stack = [keras.Input((None,), dtype="int32"), keras.layers.CategoryEncoding(3, output_mode="multi_hot")]
+    return keras.Sequential([*stack, keras.layers.Dense(2)], name="questions")
+
+
+@functools.cache
+def trained() -> keras.Model:
+    model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.ReLU(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@functools.cache
+def _dataset() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors((IMAGES, IMAGES[..., :1]))
+
+
+@functools.cache
+def _parts() -> tuple[keras.Model, keras.layers.Layer, keras.layers.Layer, keras.layers.Layer]:
+    images = keras.Input((5, 5, 2))
+    down, head, tail = layers.LearnableDownsample2D(), keras.layers.Dense(2), keras.layers.Dense(2)
+    return keras.Model(images, tail(head(down(images)))), down, head, tail
+
+
+def _optimizer() -> keras.optimizers.Optimizer:
+    return keras.optimizers.SGD(0.5)
+
+
+def _groups() -> dict[str, Any]:
+    model, down, head, tail = _parts()
+    return {
+        "model": model,
+        "pyramid": _optimizer(),
+        "task": _optimizer(),
+        "pyramid_layers": [down],
+        "task_layers": [head],
+        "groups": {"tail": ([tail], _optimizer())},
+    }
+
+
+ROWS = [
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), **LOSS},
+        no_lists=frozenset({"targets"}),
+    ),
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": LEVELS, "predictions": LEVELS, "weights": None, **LOSS},
+        label="targets of each size",
+    ),
+    Row(
+        losses.multi_scale_loss,
+        lambda: {"targets": IMAGES, "predictions": IMAGES + 1, "weights": None, **LOSS},
+        no_lists=frozenset({"targets", "predictions"}),
+        label="one prediction",
+    ),
+    Row(
+        losses.MultiScaleLoss,
+        lambda: {**LOSS, "name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES[:, ::2, ::2])),
+    ),
+    Row(losses.pyramid_diversity_loss, lambda: {"levels": LEVELS, "scale_factor": 2.0, "phase": 0.5}),
+    Row(
+        metrics.ShiftConsistency,
+        lambda: {"name": "consistency"},
+        use=lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
+    ),
+    Row(metrics.shifted_pair, lambda: {"images": IMAGES, "max_shift": 2, "seed": 3}),
+    Row(
+        models.pyramid_classifier,
+        lambda: {
+            "num_classes": 3,
+            "network": _classifier(),
+            "filters": (2,),
+            "input_shape": (5, 5, 3),
+            "num_levels": 2,
+            "scale_factor": 2.0,
+            "upsampled_levels": 1,
+            "fusion": "mean",
+            "name": "classifier",
+        },
+        use=_shapes,
+    ),
+    Row(
+        models.pyramid_classifier,
+        lambda: {
+            "num_classes": 3,
+            "network": None,
+            "filters": (2, 1),
+            "input_shape": (5, 5, 3),
+            "num_levels": 1,
+            "scale_factor": 2.0,
+            "upsampled_levels": 0,
+            "fusion": "mean",
+            "name": "classifier",
+        },
+        use=_shapes,
+        label="own network",
+    ),
+    Row(
+        models.pyramid_segmenter,
+        lambda: {
+            "num_classes": 2,
+            "input_shape": (5, 5, 2),
+            "num_levels": 2,
+            "filters": 2,
+            "num_convolutions": 1,
+            "downsample": layers.BlurPool2D(name="down"),
+            "scale_factor": 2.0,
+            "phase": 0.5,
+            "classifier_activation": "sigmoid",
+            "name": "segmenter",
+        },
+        use=_shapes,
+    ),
+    Row(
+        models.pyramid_vlm,
+        lambda: {
+            "vocabulary_size": 3,
+            "num_answers": 2,
+            "input_shape": (5, 5, 2),
+            "num_levels": 1,
+            "downsample": layers.BlurPool2D(name="down"),
+            "objective": "softmax",
+            "cost_weight": 0.5,
+            "filters": 2,
+            "units": 2,
+            "question_encoder": _questions(),
+            "seed": 3,
+            "name": "vlm",
+        },
+        use=_shapes,
+        stopped_for_odd_values=("LevelRouter",),
+    ),
+    Row(
+        models.with_text_input,
+        lambda: {"model": _text_model(), "vectorization": _vectorization(), "name": "question"},
+        use=_shapes,
+    ),
+    Row(
+        training.PyramidMonitor,
+        lambda: {"log_dir": "logs", "sample": (IMAGES, IMAGES)},
+        use=lambda callback: (callback.log_dir, callback.sample),
+    ),
+    Row(
+        training.TemperatureAnnealing,
+        lambda: {"start": 1.0, "end": 0.5, "steps": 3, "schedule": "linear", "layers": [layers.GumbelLevelSelector()]},
+        use=lambda callback: callback.temperature_at(1),
+    ),
+    Row(training.discriminative_optimizer, _groups, use=lambda optimizer: sorted(optimizer.groups)),
+    Row(
+        training.fit_distributed,
+        lambda: {
+            "model": trained(),
+            "data": _dataset(),
+            "epochs": 1,
+            "checkpoint_folder": "checkpoints",
+            "save_every": 2,
+            "verbose": False,
+        },
+        stopped=("_Training._train",),
+    ),
+    Row(training.multi_worker_strategy, lambda: {"timeout": 1.0}),
+]
