@@ -85,7 +85,9 @@ def assert_finished(folder, expected):
 
 def test_a_training_that_is_killed_ends_where_an_unbroken_one_ends(expected, temporary, tmp_path):
     unbroken = tmp_path / "unbroken"
-    longest = processes.seconds(train, unbroken, temporary, tmp_path / "unbroken.npz")
+    # The first process waits for the server to start.
+    longest = [processes.seconds(train, tmp_path / name, temporary) for name in ("first", "second")][1]
+    processes.seconds(train, unbroken, temporary, tmp_path / "unbroken.npz")
     assert_finished(unbroken, expected)
     for k, delay in enumerate(processes.moments(30, longest)):
         folder, weights = tmp_path / f"folder {k}", tmp_path / f"{k}.npz"
@@ -100,7 +102,7 @@ def test_a_training_that_is_killed_ends_where_an_unbroken_one_ends(expected, tem
         for held, wanted in zip(arrays(weights), arrays(tmp_path / "unbroken.npz"), strict=True):
             np.testing.assert_array_equal(held, wanted)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted(
-        ["temporary", "unbroken", *(f"folder {k}" for k in range(30))]
+        ["temporary", "first", "second", "unbroken", *(f"folder {k}" for k in range(30))]
     )
     assert not any(temporary.iterdir())
 
