@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tests.layer_cases import CASES, LayerCase, case_id
 from tfpyramid import layers, ops
-from tfpyramid._compat import keras, raw
+from tfpyramid._compat import keras, raw, training_loss
 
 DTYPES = ("float32", "float16", "bfloat16")
 POLICIES = {"float32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
@@ -100,19 +100,55 @@ def check_layer(case: LayerCase, layer: keras.layers.Layer, dtype: str, *, in_gr
         assert not np.any(g), f"an empty batch has a gradient for {w.name}, as {dtype}: {g.ravel()[:3]}"
 
 
+# Layers whose weights all samples share. A model of all of them is trained on two devices.
+DOWNSAMPLERS = (
+    lambda: layers.AntiAliasedDownsample2D(filters=2),
+    lambda: layers.AntiAliasedDownsample2D(filters=2, normalization="sum"),
+    lambda: layers.LearnableDownsample2D(2),
+    lambda: layers.LearnableStrideConv2D(2, 3),
+    lambda: layers.ChannelAdaptiveDownsample2D(2),
+    lambda: layers.ContentAdaptiveDownsample2D(hidden=2),
+    lambda: layers.SpectralDownsample2D(),
+)
+RATE = 0.1
+
+
+def trainable_model() -> keras.Model:
+    """Return a model of all downsamplers, and of a pyramid."""
+    images = keras.Input((9, 9, 2))
+    levels = layers.LearnablePyramid(2, layers.AntiAliasedDownsample2D())(images)
+    features = [layers.UpsampleConcat()(layers.PyramidConv2D(2)(levels)), *(make()(images) for make in DOWNSAMPLERS)]
+    pooled = [keras.layers.GlobalAveragePooling2D()(each) for each in features]
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Concatenate()(pooled)))
+    model.compile(keras.optimizers.SGD(RATE), "mse")
+    return model
+
+
 def check_two_devices() -> None:
-    """Assert that training on three samples, in batches of two on two devices, leaves weights where they can be."""
+    """Assert that `fit` on two devices, with last batches too small for both, takes the steps that Keras defines.
+
+    The loss of a step is the mean over the devices of the mean over their samples; that of no samples is 0.
+    """
+    rng = np.random.default_rng(1)
+    x, y, w = (rng.normal(size=(8, *shape)).astype(np.float32) for shape in ((9, 9, 2), (2,), ()))
+    shares = [((0, 2), (2, 4)), ((4, 6), (6, 7)), ((7, 8),)]  # Of batches of 4, 3 and 1.
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        images = keras.Input((9, 9, 2))
-        pyramid = layers.LearnablePyramid(2, layers.AntiAliasedDownsample2D(filters=2))
-        features = layers.UpsampleConcat()(layers.PyramidConv2D(2)(pyramid(images)))
-        model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(features))
-        model.compile(keras.optimizers.SGD(1e-3), "mse")
-    data = tf.data.Dataset.from_tensor_slices((np.ones((3, 9, 9, 2), "f"), np.zeros((3, 4), "f"))).batch(2)
+        model = trainable_model()
+    alone = trainable_model()
+    alone.set_weights(model.get_weights())
+    samples = tf.data.Dataset.from_tensor_slices((x, y, np.abs(w)))
     with filled_memory():
-        model.fit(data, epochs=2, verbose=0)
-    largest = max(np.abs(w).max() for w in model.get_weights())
-    assert largest < 2, f"the largest weight after training on two devices is {largest}"
+        model.fit(samples.take(7).batch(4).concatenate(samples.skip(7).batch(1)), verbose=0, shuffle=False)
+
+    variables = [raw(variable) for variable in alone.trainable_variables]
+    for batch in shares:
+        with tf.GradientTape() as tape:
+            parts = [[tf.constant(each[a:b]) for each in (x, y, np.abs(w))] for a, b in batch]
+            loss = tf.add_n([training_loss(alone, *part) for part in parts]) / 2
+        for variable, gradient in zip(variables, tape.gradient(loss, variables)):
+            variable.assign_sub(RATE * gradient)
+    for variable, actual, expected in zip(model.weights, model.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5, err_msg=variable.name)
 
 
 def _fails(name: str, check: Callable, *arguments: object, **options: object) -> bool:

@@ -1,6 +1,8 @@
 """Locks and files that are whole or absent."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -27,6 +29,43 @@ def test_a_lock_that_is_not_there_is_made_only_if_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError):
         _files.Lock(tmp_path / "missing" / "lock", OURS)
     assert not any(tmp_path.iterdir())
+
+
+# A process without TensorFlow, whose threads a fork would not have. It prints whether its lock is free, before and
+# after it is closed, while a child lives.
+CHILDREN = """
+import os, pathlib, runpy, subprocess, sys
+Lock, path = runpy.run_path(sys.argv[1])["Lock"], pathlib.Path(sys.argv[2])
+
+def is_free():
+    try:
+        Lock(path, "contents").close()
+    except BlockingIOError:
+        return False
+    return True
+
+lock = Lock(path, "contents")
+stop, _ = os.pipe()
+told, tell = os.pipe()
+if sys.argv[3] == "program":
+    subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+elif not os.fork():
+    os.write(tell, b"forked")
+    os.read(stop, 1)  # For ever.
+else:
+    os.read(told, 6)
+before = is_free()
+lock.close()
+print(before, is_free(), flush=True)
+os.killpg(0, 9)
+"""
+
+
+@pytest.mark.parametrize("child", ["program", "fork"])
+def test_a_child_that_lives_longer_does_not_keep_the_lock(child, tmp_path):
+    command = [sys.executable, "-c", CHILDREN, _files.__file__, str(tmp_path / "lock"), child]
+    ended = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    assert ended.stdout == "False True\n", ended.stderr
 
 
 def test_what_was_planted_is_neither_followed_nor_changed(tmp_path):

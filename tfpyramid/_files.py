@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class Lock:
             FileNotFoundError: it does not exist, and `create` is False; or its folder does not.
             PermissionError: the file is no lock of this user with these contents.
         """
-        self.held = False
+        self._file, self.held = -1, False
+        _open_locks.add(self)
         while True:
             self._file = _open(path, create)
             try:
@@ -58,14 +60,29 @@ class Lock:
 
     def close(self) -> None:
         """Release the lock."""
-        os.close(self._file)
-        self.held = False
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self.held = -1, False
 
     def __enter__(self) -> Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+_open_locks: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _close_in_a_fork() -> None:
+    for lock in list(_open_locks):
+        lock.close()
+
+
+# A lock is free when all processes that share its open file have closed it. A fork shares it, and may live longer than
+# the process that took the lock. Other programs do not: Python opens files so that they do not inherit them.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_a_fork)
 
 
 def write_whole(path: Path, data: bytes) -> None:

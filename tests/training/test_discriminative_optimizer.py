@@ -227,6 +227,15 @@ def test_setting_the_rate_multiplies_those_of_all_groups():
         scheduled.learning_rate = 1e-4
 
 
+@pytest.mark.parametrize("rate", [None, -1e-3, float("nan"), float("inf"), "fast", True, 10**400, [1e-3, 1e-3]])
+def test_a_rate_that_is_no_number_is_refused_and_changes_nothing(rate):
+    optimizer = compiled().optimizer
+    before = [float(each.learning_rate) for each in optimizer.groups.values()]
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number of at least 0. Received: learning_"):
+        optimizer.learning_rate = rate
+    assert [float(each.learning_rate) for each in optimizer.groups.values()] == before
+
+
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 sets the variable that it is given")
 def test_callbacks_that_set_the_rate_set_all():
     model = compiled()

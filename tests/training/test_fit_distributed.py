@@ -1,13 +1,12 @@
 """Training on the replicas of a strategy against Keras's own training, and two workers against one."""
 
-import concurrent.futures
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ import tensorflow as tf
 from tests.training import worker
 from tfpyramid import training
 from tfpyramid._compat import keras
-from tfpyramid.training.multi_worker_strategy import _join
+from tfpyramid.training import _workers
+from tfpyramid.training._distributed_training import _REFUSED
 
 EPOCHS = 2
 HUNG = 1800  # Seconds after which a process is ended: no machine is so busy.
@@ -76,13 +76,13 @@ def test_a_training_that_breaks_off_within_an_epoch_goes_on_where_it_was(unbroke
     assert training.fit_distributed(model, worker.data, EPOCHS, checkpoint_folder=tmp_path) == {"loss": []}
 
 
-def run_workers(folder, kill_at):
+def run_workers(folder, temporary, kill_at):
     """Return the exit status and the output of two workers, of which the second kills itself behind a checkpoint."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     processes = []
     for index in range(2):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": ROOT}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": ROOT, "TMPDIR": str(temporary)}
         command = [sys.executable, worker.__file__, str(folder), str(kill_at if index == 1 else 0)]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(command, env=environment, **streams))
@@ -94,18 +94,54 @@ def run_workers(folder, kill_at):
 
 
 def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, tmp_path):
-    # The fifth checkpoint is that behind two steps of the second epoch.
-    (first, _, message), (second, _, _) = run_workers(tmp_path, kill_at=5)
+    folder, temporary = tmp_path / "folder", tmp_path / "temporary"
+    temporary.mkdir()
+    # The sixth checkpoint is that behind four steps of the second epoch.
+    (first, _, message), (second, _, _) = run_workers(folder, temporary, kill_at=6)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
-    assert "RuntimeError: A worker was lost in epoch 2 of 2. Start all workers again, as before" in message
-    assert f"goes on from the last checkpoint in {tmp_path}" in message
+    assert "RuntimeError: A worker was lost in epoch 2 of 2. Start all workers again, with the same" in message
+    assert f"resumes from the last checkpoint in {folder}" in message
+    (left,) = temporary.glob("tfpyramid-worker-*")  # By the second, which could not remove it.
 
-    for process, shown, message in run_workers(tmp_path, kill_at=0):
+    # What the first chooses, the other restores too, although both see the same damage.
+    (folder / "checkpoint").write_text("garbage")
+    damaged = max(folder.glob("ckpt-*.index"), key=lambda path: int(path.stem.split("-")[1]))
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    ended = run_workers(folder, temporary, kill_at=0)
+    for process, _, message in ended:
         assert process.returncode == 0, message
-        assert "1/6" not in shown and "2/6" not in shown
+    assert re.search(rf"Training resumes from .*ckpt-[45], .* damaged ones: {damaged.stem} ", ended[0][2])
     for index in range(2):
-        assert_written_weights(tmp_path / f"weights_{index}.npz", unbroken)
+        assert_written_weights(folder / f"weights_{index}.npz", unbroken)
+    assert not any(temporary.glob("tfpyramid-worker-*"))
+    assert sorted(path.name for path in folder.glob("[!w]*")) == sorted(
+        ["checkpoint", *(f"ckpt-{k}.{kind}" for k in (7, 8) for kind in ("index", "data-00000-of-00001"))]
+    )
+
+
+@pytest.mark.parametrize("first", [_REFUSED, 0], ids=["the first refuses", "another cannot restore"])
+def test_no_worker_trains_if_one_cannot_resume(first, monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(_workers, "is_first", lambda _: False)
+    monkeypatch.setattr(_workers, "of_first", lambda _, value: first)
+    monkeypatch.setattr(_workers, "any_of", lambda _, value: told.append(value) or True)
+    model = worker.model()
+    before = model.get_weights()
+    with pytest.raises(RuntimeError, match="Another worker could not resume this training. See its error message."):
+        training.fit_distributed(model, worker.data, checkpoint_folder=tmp_path)
+    assert told == [first == _REFUSED]
+    for actual, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_the_first_worker_tells_the_others_before_it_refuses(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(_workers, "of_first", lambda _, value: told.append(value) or value)
+    (tmp_path / "checkpoint").write_text("garbage")
+    with pytest.raises(ValueError, match="`checkpoint_folder` must be empty"):
+        training.fit_distributed(worker.model(), worker.data, checkpoint_folder=tmp_path)
+    assert told == [_REFUSED]
 
 
 def test_two_devices_of_one_worker_end_where_one_ends(unbroken, tmp_path):
@@ -133,49 +169,86 @@ def test_models_that_cannot_be_trained_so_are_refused():
         training.fit_distributed(model, worker.data)
 
 
-@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"save_every": 0}, {"verbose": 2}])
-def test_arguments_are_checked(arguments):
-    (name,) = arguments
-    with pytest.raises(ValueError, match=f"`{name}` must be"):
-        training.fit_distributed(worker.model(), worker.data, **arguments)
+BAD = [("epochs", 0), ("epochs", 1.5), ("epochs", None), ("epochs", True), ("save_every", 0), ("save_every", "1")]
+BAD += [("verbose", 2), ("verbose", None), ("model", None), ("model", "model"), ("model", [])]
+BAD += [("checkpoint_folder", folder) for folder in (True, 5, "", b"folder", ["folder"], "gs://bucket/folder", "a\0b")]
+IMAGES, LABELS = np.zeros([4, 12, 12, 3], np.float32), np.zeros(4)
+BAD += [("data", data) for data in ((IMAGES, LABELS), [IMAGES, LABELS], IMAGES, [], None, "data", 7, {"x": IMAGES})]
 
 
-def test_a_worker_that_does_not_come_up_is_named_to_all_others(monkeypatch):
-    workers = [f"127.0.0.1:{free_port()}" for _ in range(3)]
-    config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    # The second worker is a thread here: it needs no TensorFlow of its own to be told.
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        told = threads.submit(_join, workers, 1, time.monotonic() + 300)
-        with pytest.raises(TimeoutError, match=f"1 did not come up within 2 s: .'{workers[2]}'"):
-            training.multi_worker_strategy(2)
-        assert told.result() == [workers[2]]
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
 
 
-def test_a_first_worker_that_does_not_come_up_is_named(monkeypatch):
-    workers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    monkeypatch.setenv(
-        "TF_CONFIG", json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": 1}})
-    )
-    with pytest.raises(TimeoutError, match=f"1 did not come up within 0.2 s: .'{workers[0]}'"):
-        training.multi_worker_strategy(0.2)
+DATASETS = {
+    "a batch of no structure": dataset(IMAGES).batch(2),
+    "inputs alone": dataset((IMAGES,)).batch(2),
+    "four parts": dataset(IMAGES, LABELS, LABELS, LABELS).batch(2),
+    "a dict": dataset({"images": IMAGES, "labels": LABELS}).batch(2),
+    "no batches": dataset(IMAGES, LABELS),
+    "other images": dataset(IMAGES[:, :9], LABELS).batch(2),
+    "other channels": dataset(IMAGES[..., :1], LABELS).batch(2),
+    "fewer labels": tf.data.Dataset.zip((dataset(IMAGES).batch(4), dataset(LABELS).batch(2, drop_remainder=True))).map(
+        lambda x, y: (tf.ensure_shape(x, [4, 12, 12, 3]), y)
+    ),
+    "no batch": dataset(IMAGES, LABELS).batch(2).take(0),
+    "no end": dataset(IMAGES, LABELS).batch(2).repeat(),
+}
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return worker.model()
+
+
+def assert_refused(name, model, folder, value):
+    arguments = {"model": model, "data": worker.data, "checkpoint_folder": folder, name: value}
+    with pytest.raises(ValueError, match=f"`{name}` must .*Received: "):
+        training.fit_distributed(**arguments)
+
+
+@pytest.mark.parametrize("name, value", BAD, ids=lambda value: str(value)[:12])
+def test_arguments_are_checked_before_anything_is_written(name, value, compiled, tmp_path):
+    assert_refused(name, compiled, tmp_path / "new", value)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", DATASETS)
+def test_datasets_are_checked_before_anything_is_written(wrong, compiled, tmp_path):
+    for data in (DATASETS[wrong], lambda epoch: DATASETS[wrong]):
+        assert_refused("data", compiled, tmp_path / "new", data)
+        assert not any(tmp_path.iterdir())
+
+
+def test_what_a_function_of_epochs_returns_is_checked(compiled, tmp_path):
+    assert_refused("data", compiled, tmp_path / "new", lambda epoch: (IMAGES, LABELS))
+    empty = worker.data(0).filter(lambda *_: False)  # Its length is unknown before it is read.
+    assert_refused("data", compiled, tmp_path / "new", empty)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder(compiled, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        assert_refused("checkpoint_folder", compiled, None, path)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_losses_of_layers_alone_need_no_targets():
+    images = keras.Input((12, 12, 3))
+    features = keras.layers.ActivityRegularization(l2=0.1)(keras.layers.Conv2D(1, 3)(images))
+    models = [keras.Model(images, features) for _ in range(2)]
+    data = dataset(IMAGES + 1).batch(2)
+    weights = [w + 0.1 for w in models[0].get_weights()]
+    for model in models:
+        model.compile(keras.optimizers.SGD(0.1))
+        model.set_weights(weights)
+    models[0].fit(data, verbose=0, shuffle=False)
+    training.fit_distributed(models[1], data)
+    assert_same_weights(models[1], models[0].get_weights())
 
 
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def test_without_other_workers_the_strategy_is_the_default(monkeypatch):
-    alone = '{"cluster": {"worker": ["127.0.0.1:2222"]}, "task": {"type": "worker", "index": 0}}'
-    for text in ("", alone):
-        monkeypatch.setenv("TF_CONFIG", text)
-        assert training.multi_worker_strategy() is tf.distribute.get_strategy()
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": "127.0.0.1:2222"}}'])
-def test_a_tf_config_that_cannot_be_read_is_an_error(text, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match="`TF_CONFIG` must be JSON such as.*Received: TF_CONFIG="):
-        training.multi_worker_strategy()

@@ -174,10 +174,77 @@ def test_several_outputs_and_weights_of_samples_are_counted():
     assert norms[0] > 0 and norms[1] == 0
 
 
-@pytest.mark.parametrize("sample", [X, (X,), (X, Y, None, None)])
+BAD_SAMPLES = {
+    "an array": X,
+    "one part": (X,),
+    "four parts": (X, Y, None, None),
+    "text": "xy",
+    "no targets": (X, None),
+    "words": (X, ["word"] * 7 + [object()]),
+    "fewer targets": (X, Y[:7]),
+    "fewer weights": (X, Y, np.ones(7)),
+    "one target": (X, Y[:1]),
+    "no samples": (X[:0], Y[:0]),
+    "no batch": (1.0, 2.0),
+    "nothing": ([], []),
+}
+
+
+@pytest.mark.parametrize("sample", BAD_SAMPLES.values(), ids=BAD_SAMPLES)
 def test_a_sample_that_is_none_is_refused(sample):
-    with pytest.raises(ValueError, match=r"`sample` must be None, \(x, y\) or \(x, y, sample_weight\). Received"):
+    with pytest.raises(ValueError, match=r"`sample` must be None, \(x, y\) or \(x, y, sample_weight\).* Received"):
         training.PyramidMonitor(sample=sample)
+
+
+MISFITS = {"sides": (X[:, :7], Y), "channels": (X[..., :1], Y), "axes": (X[0], Y[0]), "targets": (X, Y[:, :5])}
+
+
+@pytest.mark.parametrize("sample", MISFITS.values(), ids=MISFITS)
+def test_a_sample_that_does_not_fit_the_model_is_refused_before_training(sample, tmp_path):
+    model, folder = make_model(), tmp_path / "log"
+    before = [weight.numpy() for weight in model.weights]
+    with pytest.raises(ValueError, match="`sample` must be a batch that the model can be .*Received: sample of"):
+        fit(model, training.PyramidMonitor(folder, sample=sample))
+    assert not folder.exists()
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+class BuiltByItsFirstBatch(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.layer = layers.LearnableDownsample2D(3)
+
+    def call(self, images):
+        return self.layer(images)
+
+
+def test_a_sample_that_does_not_fit_a_model_that_its_first_batch_builds_is_refused_in_the_first_epoch():
+    model = BuiltByItsFirstBatch()
+    model.compile("sgd", "mse")
+    epochs = []
+    ended = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    monitor = training.PyramidMonitor(sample=MISFITS["channels"])
+    with pytest.raises(ValueError, match="`sample` must be a batch that the model can be trained on"):
+        model.fit(X, Y[:, ::2, ::2], epochs=2, verbose=0, callbacks=[ended, monitor])
+    assert not epochs
+
+
+def test_weights_of_the_sample_may_be_none():
+    history = fit(make_model(), training.PyramidMonitor(sample=(X, Y, None)))
+    assert "gradient_norm/pyramid/level_1" in history
+
+
+@pytest.mark.parametrize("log_dir", [True, 5, "", b"log", ["log"], 1.5, "a\0b", X])
+def test_the_folder_is_checked(log_dir):
+    with pytest.raises(ValueError, match="`log_dir` must be None or the path of a folder. Received: log_dir="):
+        training.PyramidMonitor(log_dir)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="`log_dir` must be the path of a folder. Received: .*which is a file"):
+        training.PyramidMonitor(tmp_path / "file")
 
 
 def test_usage_is_watched_in_models_of_several_inputs():

@@ -15,8 +15,10 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from tests.empty_batch import filled_memory
 from tfpyramid import layers, training
 from tfpyramid._compat import keras
+from tfpyramid.training._checkpoints import Checkpoints
 
 
 def model():
@@ -36,12 +38,17 @@ def model():
 
 
 def data(epoch):
-    """Return five batches of eight and one of three, with weights of the samples, in an order for each epoch."""
+    """Return batches of 8, 8, 8, 8, 3 and 1, with weights of the samples, in an order for each epoch.
+
+    Two replicas get shares of different sizes of the batch of 3, and one of them gets nothing of the last batch.
+    """
+    count = 36
     rng = np.random.default_rng(1)
-    images, labels = rng.normal(size=(43, 12, 12, 3)).astype(np.float32), rng.integers(0, 3, 43)
-    order = np.random.default_rng(epoch).permutation(43)
-    arrays = (images[order], labels[order], rng.random(43).astype(np.float32)[order])
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(8)
+    images, labels = rng.normal(size=(count, 12, 12, 3)).astype(np.float32), rng.integers(0, 3, count)
+    order = np.random.default_rng(epoch).permutation(count)
+    arrays = (images[order], labels[order], rng.random(count).astype(np.float32)[order])
+    samples = tf.data.Dataset.from_tensor_slices(arrays)
+    return samples.take(35).batch(8).concatenate(samples.skip(35).batch(1))
 
 
 def two_devices():
@@ -56,15 +63,16 @@ def main(folder, kill_at):
     with strategy.scope():
         trained = model()
 
-    save, saved = tf.train.CheckpointManager.save, []
+    save, saved = Checkpoints.save, []
 
-    def save_and_die(manager):
-        saved.append(save(manager))
+    def save_and_die(checkpoints):
+        saved.append(save(checkpoints))
         if len(saved) == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    tf.train.CheckpointManager.save = save_and_die
-    training.fit_distributed(trained, data, 2, checkpoint_folder=folder, save_every=2, verbose=True)
+    Checkpoints.save = save_and_die
+    with filled_memory():
+        training.fit_distributed(trained, data, 2, checkpoint_folder=folder, save_every=2, verbose=True)
     np.savez(os.path.join(folder, f"weights_{index}.npz"), *trained.get_weights())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid._compat import NO_LEARNING_RATE, keras, register, variable_name
 
 
@@ -132,8 +133,9 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
                 "`learning_rate` must be numbers greater than 0 in all groups to be multiplied. "
                 f"Received: learning_rate={value!r}, schedules in {scheduled}, {current:g} before"
             )
+        rate = _checks.at_least("learning_rate", value, 0)
         for each in self.group_optimizers:
-            each.learning_rate = float(tf.convert_to_tensor(each.learning_rate)) * float(value) / current
+            each.learning_rate = float(tf.convert_to_tensor(each.learning_rate)) * rate / current
 
     @property
     def _reference(self) -> keras.optimizers.Optimizer:

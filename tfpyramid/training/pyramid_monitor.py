@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,11 +36,11 @@ class PyramidMonitor(keras.callbacks.Callback):
         of inference, and is watched where the layer is in the model itself, which must be functional.
 
     Args:
-        log_dir: folder for TensorBoard, which need not be installed here; None writes none.
+        log_dir: path of a folder for TensorBoard, which need not be installed; None writes no files.
         sample: (x, y), or (x, y, sample_weight), a small batch as for `fit`; None leaves out gradients and usage.
 
     Raises:
-        ValueError: if an argument breaks a rule above.
+        ValueError: if an argument breaks a rule above; when training begins, if `sample` does not fit the model.
 
     Example:
         >>> image = keras.Input((8, 8, 1))
@@ -52,18 +54,20 @@ class PyramidMonitor(keras.callbacks.Callback):
 
     def __init__(self, log_dir: Any = None, *, sample: tuple | None = None) -> None:
         super().__init__()
-        if sample is not None and (not isinstance(sample, (list, tuple)) or len(sample) not in (2, 3)):
-            got = f"sample of type {type(sample).__name__}"
-            raise ValueError(f"`sample` must be None, (x, y) or (x, y, sample_weight). Received: {got}")
-        self.log_dir = None if log_dir is None else str(log_dir)
-        self.sample = (
-            None if sample is None else tuple(tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample)
-        )
+        self.log_dir = _checked_folder(log_dir)
+        self.sample = None if sample is None else _checked_sample(sample)
+        self._is_checked = False
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        self._is_checked = False
+        if self.model.built:
+            self._check_sample()
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(self.log_dir)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._check_sample()  # Of a model that its first batch has built.
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         scalars = {**self._temperatures(), **self._gradient_norms(), **self._level_usage()}
@@ -83,6 +87,21 @@ class PyramidMonitor(keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
 
+    def _check_sample(self) -> None:
+        """Raise `ValueError` unless the model can be trained on the sample."""
+        if self._is_checked or self.sample is None:
+            return
+        self._is_checked = True
+        try:
+            with _put_back(self.model):
+                training_loss(self.model, *self.sample)
+        except Exception as error:  # What Keras and TensorFlow raise depends on what does not fit.
+            shapes = tf.nest.map_structure(lambda part: tuple(part.shape), self.sample)
+            raise ValueError(
+                f"`sample` must be a batch that the model can be trained on, as for `fit`. Received: sample of shapes "
+                f"{shapes}: {str(error)[:500]}"
+            ) from error
+
     def _temperatures(self) -> dict[str, float]:
         found = [(layer.name, getattr(layer, "temperature", None)) for layer in nested_layers(self.model)]
         return {f"temperature/{name}": float(raw(weight)) for name, weight in found if hasattr(weight, "assign")}
@@ -92,12 +111,9 @@ class PyramidMonitor(keras.callbacks.Callback):
         if self.sample is None or not groups:
             return {}
         variables = {id(v): raw(v) for group in groups.values() for v in group}
-        kept = [(v, raw(v).numpy()) for v in self.model.non_trainable_variables]
-        with tf.GradientTape() as tape:
+        with _put_back(self.model), tf.GradientTape() as tape:
             loss = training_loss(self.model, *self.sample)
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        for variable, value in kept:
-            variable.assign(value)
         return {
             f"gradient_norm/{name}": float(tf.linalg.global_norm([gradients[id(v)] for v in group]))
             for name, group in groups.items()
@@ -136,6 +152,49 @@ class PyramidMonitor(keras.callbacks.Callback):
             values = np.reshape(values, (-1, *values.shape[2:], 1))[:MOST_KERNELS]
             least, most = values.min(), values.max()
             yield f"kernel/{layer.name}", (values - least) / max(most - least, np.finfo(np.float32).tiny)
+
+
+def _checked_folder(value: Any) -> str | None:
+    if value is None:
+        return None
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError(f"`log_dir` must be None or the path of a folder. Received: log_dir={value!r}")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={value!r}, which is a file")
+    return path
+
+
+def _checked_sample(value: Any) -> tuple:
+    """Return (x, y, sample_weight) as tensors; raise `ValueError` unless they have as many samples, and at least one.
+
+    Whether they fit a model is known when there is one.
+    """
+    rule = "`sample` must be None, (x, y) or (x, y, sample_weight)"
+    if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
+        raise ValueError(f"{rule}. Received: sample of type {type(value).__name__}")
+    if len(value) == 3 and value[2] is None:
+        value = value[:2]
+    try:
+        sample = tuple(tf.nest.map_structure(tf.convert_to_tensor, part) for part in value)
+    except (TypeError, ValueError) as error:
+        kinds = [type(part).__name__ for part in value]
+        raise ValueError(f"{rule}, of numbers. Received: sample of types {kinds}: {str(error)[:200]}") from error
+    shapes = [tuple(part.shape) for part in tf.nest.flatten(sample)]
+    if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
+        raise ValueError(f"{rule}, with as many samples in each, at least one. Received: sample of shapes {shapes}")
+    return sample
+
+
+@contextlib.contextmanager
+def _put_back(model: keras.Model) -> Iterator[None]:
+    """Set to what they were the variables that a pass in training mode changes."""
+    kept = [(v, raw(v).numpy()) for v in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
 
 
 def _write(name: str, value: tf.Tensor, step: int, *, plugin: str, data_class: int) -> None:
