@@ -6,6 +6,7 @@ value, so that the code behind the door sees only that.
 
 import math
 import operator
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
 
@@ -122,6 +123,18 @@ def one_of(name: str, value: object, options: Collection[str | None]) -> str:
         listed = ", ".join(repr(option) for option in options)
         raise ValueError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
     return value
+
+
+def path(name: str, value: Any) -> str:
+    """Return `value`, a string or what stands for one, as a path that TensorFlow can open, of this machine or not."""
+    try:
+        found = os.fspath(value)
+        if isinstance(found, str) and found and "\0" not in found:
+            found.encode()  # TensorFlow takes UTF-8 alone.
+            return found
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. Received: {name}={value!r}")
 
 
 def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:
