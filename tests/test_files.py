@@ -68,6 +68,16 @@ def test_a_child_that_lives_longer_does_not_keep_the_lock(child, tmp_path):
     assert ended.stdout == "False True\n", ended.stderr
 
 
+def test_an_empty_file_is_no_lock_unless_one_may_be_made_of_it(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    with pytest.raises(PermissionError, match="lock"):
+        _files.Lock(path, OURS, create=False)
+    assert path.read_bytes() == b""
+    with _files.Lock(path, OURS):
+        assert path.read_text() == OURS
+
+
 def test_what_was_planted_is_neither_followed_nor_changed(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("precious")
@@ -167,13 +177,14 @@ def test_a_folder_of_one_process_is_removed_by_it_or_after_it_was_killed(tmp_pat
         (tmp_path / name / "folder" / "file").write_text("mine")
         if lock is not None:
             (tmp_path / name / "lock").write_text(lock)
-    for name in ("new-empty", "new-unlocked"):
-        (tmp_path / name).mkdir()
+    for name in ("new-abcdefgh", "new-unlocked"):
+        (tmp_path / name).mkdir(mode=0o700)
     (tmp_path / "new-unlocked" / "lock").write_text("")
+    (tmp_path / "new-mine").mkdir()
     with _files.own_folder(tmp_path, "new-", OURS) as alive:
         (alive / "file").write_text("some")
         _files.clear_folders(tmp_path, "new-", OURS)
-        stay = ["elsewhere", alive.name, "new-cut", "new-file", "new-link", "new-others", "new-users"]
+        stay = ["elsewhere", alive.name, "new-cut", "new-file", "new-link", "new-mine", "new-others", "new-users"]
         assert sorted(os.listdir(tmp_path)) == sorted(stay)
         assert sorted(os.listdir(alive)) == ["file", "lock"] and os.listdir(tmp_path / "elsewhere") == ["lock"]
     assert not alive.exists()
@@ -191,3 +202,18 @@ def test_a_new_folder_that_another_process_removes_before_it_is_locked_is_made_a
     monkeypatch.setattr(_files.tempfile, "mkdtemp", cleared)
     with _files.own_folder(tmp_path, "new-", OURS) as folder:
         assert os.listdir(tmp_path) == [folder.name] and len(made) == 2
+
+
+def test_a_folder_of_one_process_stays_as_long_as_it_cannot_be_finished(tmp_path):
+    def refuse(folder):
+        assert (folder / "lock").exists()
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), _files.own_folder(tmp_path, "new-", OURS, refuse) as folder:
+        (folder / "file").write_text("some")
+    with pytest.raises(OSError, match="full"):
+        _files.clear_folders(tmp_path, "new-", OURS, refuse)
+    _files.clear_folders(tmp_path, "new-", OURS, lambda folder: False)
+    assert sorted(os.listdir(folder)) == ["file", "lock"]
+    _files.clear_folders(tmp_path, "new-", OURS, lambda folder: True)
+    assert os.listdir(tmp_path) == []

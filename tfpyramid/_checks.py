@@ -10,6 +10,7 @@ and no float. Variables and masked arrays are refused, because their values may 
 
 import math
 import operator
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
 
@@ -148,6 +149,18 @@ def text(name: str, value: object, meaning: str = "") -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"`{name}` must be a text{meaning and ', ' + meaning}. {received(name, value)}")
     return value
+
+
+def path(name: str, value: Any) -> str:
+    """Return `value`, a string or what stands for one, as a path that TensorFlow can open, of this machine or not."""
+    try:
+        found = os.fspath(value)
+        if isinstance(found, str) and found and "\0" not in found:
+            found.encode()  # TensorFlow takes UTF-8 alone.
+            return found
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. Received: {name}={value!r}")
 
 
 def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:

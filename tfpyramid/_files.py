@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 try:
@@ -103,10 +104,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def own_folder(parent: Path, prefix: str, contents: str) -> Iterator[Path]:
+def own_folder(
+    parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None
+) -> Iterator[Path]:
     """Yield a new folder in `parent`, for files of this process alone, and remove it in the end.
 
-    A lock with these `contents` is held in it, so that `clear_folders` can tell whether its process is alive.
+    A lock with these `contents` is held in it, so that `clear_folders` can tell whether its process is alive. `finish`
+    is called with the folder before that is removed, and returns whether it may be removed.
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
@@ -118,31 +122,27 @@ def own_folder(parent: Path, prefix: str, contents: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            with contextlib.suppress(OSError):
-                _remove(folder)
+            if finish is None or finish(folder):
+                with contextlib.suppress(OSError):
+                    _remove(folder)
 
 
-def clear_folders(parent: Path, prefix: str, contents: str) -> None:
+def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None) -> None:
     """Remove the folders of `own_folder`, called with the same arguments, whose processes were killed.
 
     No link is followed. A folder is removed only if it belongs to this user and holds a free lock with these
-    `contents`; or nothing, or only an empty lock, because its process was killed before it wrote the lock.
+    `contents`; or if `own_folder` made it, and its process was killed before it wrote the lock.
     """
     with os.scandir(parent) as entries:
         found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
     for folder in found:
-        # An error: its process is alive, or removes it, or it is not ours.
-        with contextlib.suppress(OSError):
-            status = folder.lstat()
-            if not (stat.S_ISDIR(status.st_mode) and _is_mine(status)):
-                continue
-            if not (names := os.listdir(folder)):
-                folder.rmdir()
-                continue
-            # Alone and empty: its process was killed between making and writing it.
-            new = names == [_LOCK] and (folder / _LOCK).lstat().st_size == 0
-            with Lock(folder / _LOCK, contents, create=new) as lock:
-                if lock.held:
+        try:
+            lock = Lock(folder / _LOCK, contents, create=_is_new(folder, prefix))
+        except OSError:  # Its process is alive, or removes it, or it is not ours.
+            continue
+        with lock:
+            if lock.held and (finish is None or finish(folder)):
+                with contextlib.suppress(OSError):
                     _remove(folder)
 
 
@@ -201,6 +201,19 @@ def _own(file: int, path: Path, contents: bytes, create: bool) -> None:
 
 def _is_mine(status: os.stat_result) -> bool:
     return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
+def _is_new(folder: Path, prefix: str) -> bool:
+    """Tell whether a folder has nothing but, perhaps, an empty lock, and is like those that `tempfile` makes.
+
+    Raises:
+        PermissionError: it is no folder of this user.
+    """
+    status = folder.lstat()
+    if not (stat.S_ISDIR(status.st_mode) and _is_mine(status)):
+        raise _foreign(folder)
+    made = re.fullmatch("[a-z0-9_]{8}", folder.name[len(prefix) :]) and stat.S_IMODE(status.st_mode) == 0o700
+    return bool(made) and set(os.listdir(folder)) <= {_LOCK}
 
 
 def _remove(folder: Path) -> None:

@@ -49,5 +49,5 @@ def bad_files():
         "GIF": (file(photo, "GIF"), "Received: a GIF at index 1 of the batch"),
         "GIF that moves": (file(photo, "GIF", save_all=True, append_images=moving), "Received: a GIF at index 1"),
         "BMP": (file(photo, "BMP"), neither),
-        "damage inside a PNG": (bytes(broken), "image_bytes_must_be_files_that_decode"),
+        "damage inside a PNG": (bytes(broken), "Received: a file that does not decode at index 1 of the batch"),
     }

@@ -1,5 +1,8 @@
 """decode_images: each kind of file, in each number of channels, against Pillow."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +10,7 @@ from PIL import Image
 
 from tests.export.files import SIDES, bad_files, file, photograph, read
 from tfpyramid import ops
-from tfpyramid.export._decode import decode_images
+from tfpyramid.export._decode import decode_image, decode_images
 
 BAD = bad_files()
 PHOTO = photograph()
@@ -23,10 +26,10 @@ EXACT = {
 }
 
 
-def decoder(channels, sides=(None, None), size=None):
+def decoder(channels, sides=(None, None), size=None, max_pixels=None):
     """Return the function of a list of files, as a graph."""
     graph = tf.function(
-        lambda files: decode_images(files, channels, sides, size),
+        lambda files: decode_images(files, channels, sides, size, max_pixels),
         input_signature=[tf.TensorSpec([None], tf.string)],
         autograph=False,
     )
@@ -118,3 +121,118 @@ def test_a_batch_may_be_empty(decode):
     assert decode[3]().shape == (0, 1, 1, 3)
     assert decoder(1, sides=(24, None))().shape == (0, 24, 1, 1)
     assert decoder(3, size=(12, 18))().shape == (0, 12, 18, 3)
+
+
+def claiming(height, width, data=None):
+    """Return a PNG whose header claims these sides, with a correct checksum, whatever its data are."""
+    data = file(PHOTO) if data is None else data
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def start_of_frame(height, width):
+    """Return a JPEG whose header claims these sides."""
+    data = file(PHOTO, "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+LARGE = {"PNG": claiming, "JPEG": start_of_frame}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_files_of_too_many_pixels_are_refused_by_their_headers(kind, size):
+    # The data are those of a small image: a decoder would complain about them.
+    data = LARGE[kind](15000, 15000)
+    most = "33,554,432 pixels together" if size is None else "134,217,728 pixels each"
+    told = rf"must be files of at most {most}. Received: 15000 x 15000 \(height x width\) at index 1 of the batch"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+        decoder(3, size=size)(EXACT["PNG"], data)
+
+
+def test_a_limit_is_for_each_file_that_is_resized_and_for_all_that_are_not():
+    one, pixels = EXACT["PNG"], SIDES[0] * SIDES[1]
+    assert len(decoder(3, size=SIDES, max_pixels=pixels)(one, one, one)) == 3
+    assert len(decoder(3, max_pixels=3 * pixels)(one, one, one)) == 3
+    told = rf"at most {3 * pixels - 1:,} pixels together. Received: 24 x 36 \(height x width\) at index 2 of the batch"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+        decoder(3, max_pixels=3 * pixels - 1)(one, one, one)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"at most {pixels - 1:,} pixels each. Received: 24 x 36"):
+        decoder(3, size=SIDES, max_pixels=pixels - 1)(file(PHOTO[:20]), one)
+
+
+def test_files_become_as_many_pixels_as_may_be_in_a_batch():
+    one = EXACT["one pixel"]
+    decode = decoder(1, size=(2**12, 2**12))
+    assert decode(one, one).shape == (2, 2**12, 2**12, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2 files, resized to 4096 x 4096 .* Received: 3"):
+        decode(one, one, one)
+    decode = decoder(1, size=(2**9, 2**9), max_pixels=1)
+    assert decode(*128 * [one]).shape[0] == 128
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 128 files"):
+        decode(*129 * [one])
+
+
+@pytest.mark.parametrize(
+    "data, told",
+    [
+        (claiming(0, 5), r"an image of 0 x 5 \(height x width\)"),
+        (claiming(5, 0), r"an image of 5 x 0 \(height x width\)"),
+        (claiming(2**32 - 1, 1), "4294967295 x 1 "),
+        (claiming(2**31, 2**31), "2147483648 x 2147483648 "),
+        (claiming(2**32 - 1, 2**32 - 1), "4294967295 x 4294967295 "),
+        (start_of_frame(0, 36), "a file with a header that does not decode"),
+        (start_of_frame(24, 0), "a file with a header that does not decode"),
+        (file(PHOTO, "JPEG").replace(b"\xff\xc0\0", b"\xff\xc0\xff"), "a file with a header that does not decode"),
+        (b"\xff\xd8\xff\xd9", "a file with a header that does not decode"),
+        # Of a small image in front, which libpng skips.
+        (EXACT["PNG"][:8] + struct.pack(">I", 13) + b"abCd" + EXACT["PNG"][16:], "a PNG that does not begin with its"),
+        (EXACT["PNG"][:33] + EXACT["PNG"][-12:], "a file that does not decode"),
+    ],
+    ids=range(11),
+)
+def test_a_header_that_lies_is_named_by_its_index(decode, data, told):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"Received: {told}.* at index 2 of the batch"):
+        decode[3](EXACT["PNG"], EXACT["PNG"], data)
+
+
+@pytest.mark.parametrize("sides", [(4000, 4000), (25, 36)])
+def test_a_header_that_claims_more_than_the_data_have_is_named_by_the_index(decode, sides):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a file that does not decode at index 0 of the batch"):
+        decode[3](claiming(*sides))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_every_damage_is_decoded_or_named_by_its_index(decode, kind):
+    whole, random, answers = file(PHOTO, kind), np.random.default_rng(0), set()
+    for _ in range(200):
+        data = bytearray(whole)
+        for at in random.integers(2, len(data) if random.random() < 0.5 else 200, random.integers(1, 4)):
+            data[at] = random.integers(256)
+        try:
+            decode[3](EXACT["PNG"], bytes(data))
+            answers.add(None)
+        except tf.errors.InvalidArgumentError as error:
+            assert " at index 1 of the batch." in str(error), bytes(data)
+            answers.add(str(error).split("Received: ")[1][:20])
+    assert "a file that does not" in answers and len(answers) > 3
+
+
+def test_large_files_are_decoded_one_by_one_to_the_same_pixels():
+    files = [file(photograph(seed=k), kind) for k in range(4) for kind in ("PNG", "JPEG")]
+    together = decoder(3, size=(12, 18))(*files)
+    one_by_one = decoder(3, size=(12, 18), max_pixels=SIDES[0] * SIDES[1])(*files)
+    np.testing.assert_array_equal(one_by_one, together)
+    for k, data in enumerate(files):
+        expected = tf.image.resize(tf.io.decode_image(data, 3), (12, 18), antialias=True)
+        np.testing.assert_array_equal(together[k], expected)
+
+
+def test_one_file_has_the_same_limit_and_says_so():
+    assert decode_image(tf.constant(EXACT["PNG"]), 3, SIDES[0] * SIDES[1]).shape == (*SIDES, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A file must have at most 863 pixels. Received: 24 x 36"):
+        decode_image(tf.constant(EXACT["PNG"]), 3, SIDES[0] * SIDES[1] - 1)
+    for data, told in ((claiming(0, 5), "an image of 0 x 5"), (b"GIF89a", "a GIF"), (b"", "no bytes")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"A file must be PNG or JPEG, .* Received: {told}"):
+            decode_image(tf.constant(data), 3, 2**20)

@@ -71,6 +71,9 @@ def test_the_answer_can_be_differentiated(versions):
         ({**GIVEN, "image": np.ones([1, 2, 3], np.uint8)}, "`image` must be float32 .* Received: uint8 of shape"),
         ({**GIVEN, "count": 4.5}, r"`count` must be int32 of shape \(\). Received: float64"),
         ({**GIVEN, "count": "4"}, r"`count` must be int32 of shape \(\). Received: string"),
+        ({**GIVEN, "count": None}, r"`count` must be int32 of shape \(\). Received: NoneType, and the error"),
+        ({**GIVEN, "image": [[1.0], [1.0, 2.0]]}, r"`image` must be float32 .* Received: list, and the error"),
+        ({**GIVEN, "image": np.ma.masked_array(np.ones([1, 2, 3]), 1)}, r"`image` must be .* mask of a masked array"),
         ({**GIVEN, "word": [4]}, r"`word` must be string of shape \(None,\). Received: int64"),
     ],
 )
@@ -107,3 +110,17 @@ def test_a_model_that_is_not_whole_is_named(versions, damage, told, tmp_path):
     rule = f"`path` must be a SavedModel that is whole.* Received: path='{path}', and the error: .*{told}"
     with pytest.raises(ValueError, match=rule):
         load_saved_model(path)
+
+
+@pytest.mark.parametrize("path", ["http://host/model", "none://model"])
+def test_a_file_system_that_tensorflow_does_not_know_is_an_error_that_names_the_path(path):
+    with pytest.raises(ValueError, match=f"Received: path='{path}', and the error: File system"):
+        load_saved_model(path)
+
+
+def test_a_version_that_is_not_whole_is_named_and_no_older_one_is_taken(versions, tmp_path):
+    shutil.copytree(versions / "2", tmp_path / "2")
+    (tmp_path / "10").mkdir()
+    (tmp_path / ".11.exporting-abcdefgh").mkdir()
+    with pytest.raises(ValueError, match=f"`path` must be a SavedModel that is whole.* path='{tmp_path / '10'}'"):
+        load_saved_model(tmp_path)

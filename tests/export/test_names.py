@@ -183,6 +183,6 @@ def test_a_sample_of_another_shape_is_named_and_not_a_layer(tmp_path):
     words = keras.Input((), dtype="string", name="words")
     vectorization = keras.layers.TextVectorization(vocabulary=["which", "shape"], output_sequence_length=3)
     model = keras.Model(words, vectorization(words))
-    told = r"`sample` must be a batch .* 'words' must be of shape \(None,\). Received: 'words' of shape \(2, 1\)"
+    told = r"`sample` must be .* 'words' must be string of shape \(None,\).* Received: 'words' of shape \(2, 1\)"
     with pytest.raises(ValueError, match=told):
         export_saved_model(model, tmp_path / "1", sample=tf.constant([["which shape"]] * 2))

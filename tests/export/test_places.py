@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfpyramid import layers
 from tfpyramid._compat import keras
-from tfpyramid.export import _aside, export_saved_model, saved_model
+from tfpyramid.export import _aside, _read_back, export_saved_model, saved_model
 from tfpyramid.export._versions import next_version
 
 
@@ -29,6 +29,8 @@ def unchecked(monkeypatch):
 def leave(target, **files):
     """Make what an export to `target` that was killed leaves: `written` or `replaced`, with one file in each."""
     folder = target.parent / f".{target.name}.exporting-abcdefgh"
+    folder.mkdir()
+    (folder / "lock").write_text(_aside._contents(target))
     for name, content in files.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "saved_model.pb").write_text(content)
@@ -77,7 +79,7 @@ def test_a_number_appears_when_all_is_written(tmp_path, monkeypatch):
 
 def test_exports_that_race_for_the_next_version_get_one_each(tmp_path):
     def export(k):
-        with _aside.aside(tmp_path / "next") as folder:
+        with _aside.aside(tmp_path / "next", shared=True) as folder:
             (folder / "written").mkdir()
             (folder / "written" / str(k)).touch()
             _aside.put_next(folder, tmp_path)
@@ -116,11 +118,15 @@ def test_a_model_that_a_killed_export_had_moved_away_is_put_back(tmp_path):
     assert os.listdir(tmp_path) == ["1"] and (tmp_path / "1" / "saved_model.pb").read_text() == "the old model"
 
 
-def test_the_folder_of_an_export_that_lives_is_left_alone(tmp_path, unchecked):
+def test_a_path_that_another_export_is_writing_is_refused_and_left_alone(tmp_path, unchecked):
+    told = "`path` must be where .*; nothing was written. Received: .* and another process is writing"
     with _aside.aside(tmp_path / "1") as folder:
-        export_saved_model(tiny_model(), tmp_path / "1")
-        assert set(os.listdir(tmp_path)) == {"1", folder.name}
-    assert os.listdir(tmp_path) == ["1"]
+        with pytest.raises(OSError, match=told):
+            export_saved_model(tiny_model(), tmp_path / "1", overwrite=True)
+        # Its number is taken, too.
+        assert export_saved_model(tiny_model(), tmp_path, version="next") == tmp_path / "2"
+        assert set(os.listdir(tmp_path)) == {"2", ".1.exporting", folder.name}
+    assert os.listdir(tmp_path) == ["2"]
 
 
 EXPORTER = """
@@ -180,6 +186,22 @@ def test_a_disk_that_is_full_at_the_check_is_not_the_fault_of_a_layer(tmp_path, 
     monkeypatch.setattr(saved_model, "layer_to_blame", lambda *args: pytest.fail("It is not the model's fault."))
     with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* No space left"):
         export_saved_model(tiny_model(), tmp_path / "1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_is_full_for_the_answers_of_the_check_is_not_the_fault_of_the_model(tmp_path, monkeypatch):
+    told = "OSError: [Errno 28] No space left on device"
+    ended = subprocess.CompletedProcess([], _read_back.NOT_WRITTEN, stderr=told)
+    monkeypatch.setattr("tfpyramid.export._verify._in_a_fresh_interpreter", lambda *paths: ended)
+    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* No space left"):
+        export_saved_model(tiny_model(), tmp_path / "1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_program_of_the_check_ends_with_its_input(tmp_path):
+    # As the kernel ends it, when the process that holds the other end of the pipe is killed.
+    command = [sys.executable, _read_back.__file__, "model", "inputs.npz", str(tmp_path / "answers.npz")]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=300).returncode == 1
     assert os.listdir(tmp_path) == []
 
 

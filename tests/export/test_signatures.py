@@ -81,6 +81,36 @@ def test_a_client_is_told_which_file_is_wrong(served, kind):
         served.signatures["image_bytes"](image_bytes=tf.constant([file(PHOTO), data]), question=tf.constant(QUESTIONS))
 
 
+def test_a_session_like_that_of_tensorflow_serving_answers_files_and_names_the_wrong_one(exported):
+    one_thread = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, intra_op_parallelism_threads=1)
+    with tf.compat.v1.Session(graph=tf.Graph(), config=one_thread) as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[1])).signature_def["image_bytes"]
+        files, question = (signature.inputs[name].name for name in ("image_bytes", "question"))
+        seen = signature.outputs["seen"].name
+        good, other = file(PHOTO), file(OTHER)
+        answer = session.run(seen, {files: [good, other], question: QUESTIONS})
+        np.testing.assert_allclose(answer, IMAGES / np.float32(255), atol=1e-6)
+        for data, told in bad_files().values():
+            with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+                session.run(seen, {files: [good, data], question: QUESTIONS})
+
+
+def test_the_limit_of_pixels_is_in_the_export(tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_model, "difference", lambda *args: None)
+    model, most = identity((None, None, 3)), PHOTO.shape[0] * PHOTO.shape[1]
+    for size, told in ((None, "together"), ((8, 8), "each")):
+        pixels = Pixels(max_pixels=most, image_size=size)
+        path = export_saved_model(
+            model, tmp_path / told, image_bytes=True, pixels=pixels, sample=np.zeros([1, 8, 8, 3], np.float32)
+        )
+        ask = tf.saved_model.load(str(path)).signatures["image_bytes"]
+        assert ask(image_bytes=tf.constant([file(PHOTO)]))
+        large = tf.constant([file(photograph((25, 36)))])
+        told = f"at most {most} pixels {told}. .* 25 x 36 .* index 0"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+            ask(image_bytes=large)
+
+
 def test_every_warmup_request_is_answered(served, exported):
     path = exported[1] / "assets.extra" / "tf_serving_warmup_requests"
     answered = []

@@ -1,67 +1,128 @@
-"""Written aside and renamed: a folder beside the target, and what becomes of those that killed processes left."""
+"""Written aside and renamed: a folder beside the target, and recovery of what killed processes left there."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import functools
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-from tfpyramid.export._versions import next_version
+from tfpyramid import _files
+from tfpyramid.export._versions import NEXT, next_version
 
-try:
-    import fcntl
-except ImportError:  # Windows: whether the owner of a folder lives is not known there, and what is left is left.
-    fcntl = None  # type: ignore[assignment]
-
-# In a folder aside: the new model, the old one when it has made way, and what its owner holds as long as it lives.
-WRITTEN, REPLACED, LOCK = "written", "replaced", "lock"
+# In a folder aside: the new model, the old one that made way for it, and the latter when it is no longer needed.
+WRITTEN, REPLACED, _REMOVED = "written", "replaced", "removed"
+_EXPORTING = re.compile(rf"\.(\d+|{NEXT})\.exporting(-.*)?", re.ASCII)
 
 
 @contextlib.contextmanager
-def aside(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`, hidden and of this process alone, which is gone in the end."""
+def aside(target: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside `target`, hidden and of this process alone, and remove it in the end.
+
+    First, whatever killed exports to `target` left is put back or removed. An old model that is in the folder in the
+    end, because `put` failed, is put back.
+
+    Args:
+        target: the folder to write.
+        shared: whether other processes may do the same at once, each for a version of its own behind the others.
+
+    Raises:
+        BlockingIOError: if another process is writing `target`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder, lock = _own_folder(target)
-    try:
-        with lock:
+    with contextlib.nullcontext() if shared else _only_writer(target):
+        if shared:
+            _recover_versions(target.parent)
+        else:
+            _recover(target)
+        finish = functools.partial(_put_back, target)
+        with _files.own_folder(target.parent, _prefix(target), _contents(target), finish) as folder:
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def put(folder: Path, target: Path, overwrite: bool) -> Path:
-    """Put what was written in `folder` at `target`; what stands there goes with the folder, if it is to be replaced."""
+    """Put what was written in `folder` at `target`; with `overwrite`, move what stands there into `folder` first."""
+    _sync(folder / WRITTEN)
     if overwrite and target.exists():
-        target.rename(folder / REPLACED)
-    return (folder / WRITTEN).rename(target)
+        os.rename(target, folder / REPLACED)
+    return _publish(folder, target)
 
 
 def put_next(folder: Path, versions: Path) -> Path:
     """Put what was written in `folder` behind the highest of `versions`."""
+    _sync(folder / WRITTEN)
+    number = 0
     while True:
-        target = versions / str(next_version(versions))
+        # A number that another process is writing is taken, even if its folder does not exist yet.
+        number = max(number + 1, next_version(versions))
+        target = versions / str(number)
+        with contextlib.suppress(BlockingIOError), _only_writer(target):
+            try:
+                return _publish(folder, target)
+            except OSError:
+                if not target.exists():  # Another process has not been faster.
+                    raise
+
+
+def _publish(folder: Path, target: Path) -> Path:
+    os.rename(folder / WRITTEN, target)
+    with contextlib.suppress(OSError):  # The model is in its place, whether or not a power failure now could undo it.
+        _files.sync(target.parent)
+    return target
+
+
+def _put_back(target: Path, folder: Path) -> bool:
+    """Move the old model in a folder aside back to `target`, unless the new one stands there; then return True."""
+    replaced = folder / REPLACED
+    if replaced.is_dir() and not replaced.is_symlink():
+        published = target.exists() and not (folder / WRITTEN).exists()
         try:
-            return (folder / WRITTEN).rename(target)
-        except OSError:
-            if not target.exists():  # Another process has not been faster.
-                raise
+            # An old model gets another name before it is removed, so that half of it is never put back.
+            os.rename(replaced, folder / _REMOVED if published else target)
+        except BaseException as error:
+            kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError
+            raise kind(
+                f"the model that was at {str(target)!r} is now at {str(replaced)!r}. The next export to this path "
+                f"moves it back. Received: {type(error).__name__} {error}"
+            ) from error
+    return True
 
 
-def clear(target: Path) -> None:
-    """Remove what exports to `target` left that were killed, after putting back what they had moved out of the way."""
-    if fcntl is None or not target.parent.is_dir():
-        return
-    for folder in target.parent.iterdir():
-        if folder.name.startswith(_prefix(target)):
-            # An error: its owner lives, or has just removed it, or nothing can be locked on this disk.
-            with contextlib.suppress(OSError), open(folder / LOCK, "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if (folder / REPLACED).exists() and not target.exists():
-                    (folder / REPLACED).rename(target)
-                shutil.rmtree(folder)
+def _recover(target: Path) -> None:
+    """Finish what killed exports to `target` began, while no other process may write it."""
+
+    def finish(folder: Path) -> bool:
+        # Another program may have put a model in the place of the one that was moved: then both are kept.
+        occupied = target.exists() and (folder / REPLACED).exists() and (folder / WRITTEN).exists()
+        return not occupied and _put_back(target, folder)
+
+    _files.clear_folders(target.parent, _prefix(target), _contents(target), finish)
+
+
+def _recover_versions(versions: Path) -> None:
+    """Do so for every number in the folder of the versions, except those that other processes are writing."""
+    found = {match[1] for each in versions.iterdir() if (match := _EXPORTING.fullmatch(each.name))}
+    for name in sorted(found):
+        with contextlib.suppress(OSError), _only_writer(versions / name):
+            _recover(versions / name)
+
+
+@contextlib.contextmanager
+def _only_writer(target: Path) -> Iterator[None]:
+    """Hold `target` against other exports, which end with a `BlockingIOError`."""
+    path = target.with_name(f".{target.name}.exporting")
+    try:
+        lock = _files.Lock(path, _contents(target))
+    except BlockingIOError as error:
+        raise BlockingIOError(f"another process is writing {str(target)!r}") from error
+    with lock:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _prefix(target: Path) -> str:
@@ -69,25 +130,12 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.exporting-"
 
 
-def _own_folder(target: Path) -> tuple[Path, IO[str]]:
-    """Return a new folder and the open file in it by whose lock others see that this process lives."""
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=_prefix(target)))
-        # Errors, and a folder that is gone: another process took it, not locked yet, for one that was left.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), contextlib.ExitStack() as stack:
-            lock = stack.enter_context(open(folder / LOCK, "w"))
-            _lock(lock)
-            if folder.exists():
-                stack.pop_all()
-                return folder, lock
+def _contents(target: Path) -> str:
+    # The name belongs to it: ".a.exporting-b" could be beside "a", or the begin of a folder beside "a.exporting-b".
+    return f"tfpyramid.export.export_saved_model to {target.name!r}\n"
 
 
-def _lock(file: IO[str]) -> None:
-    """Lock a file until it is closed, which the kernel does however the process ends."""
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # Nothing can be locked on this disk, and so nothing is removed from it.
-        pass
+def _sync(folder: Path) -> None:
+    """Wait until a folder is on the disk, with all that is in it."""
+    for path in (*folder.rglob("*"), folder):
+        _files.sync(path)

@@ -1,19 +1,30 @@
-"""Files of images as a batch of pixels, inside a graph; what is wrong with which of them is told to the client."""
+"""Files of images as a batch of pixels, inside a graph; errors tell the client which file is wrong, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 _PNG, _JPEG, _GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"
+_PNG_HEADER = b"\0\0\0\rIHDR"
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 # A PNG has a header of 33 bytes and an end of 12.
 _SHORTEST_PNG = 45
+# Files that are decoded at the same time, if they are small enough.
+_PARALLEL = 8
+# Pixels that are decoded for a file by default, about 400 MB, and those that the model gets in one batch.
+_MOST_DECODED, _MOST_GIVEN = 2**27, 2**25
+_NAME = "`image_bytes`"
+_RULE = "must be PNG or JPEG, and whole. Received: "
 
 
 def decode_images(
-    files: tf.Tensor, channels: int, sides: Sequence[int | None], size: tuple[int, int] | None
+    files: tf.Tensor,
+    channels: int,
+    sides: Sequence[int | None],
+    size: tuple[int, int] | None,
+    max_pixels: int | None = None,
 ) -> tf.Tensor:
     """Return the pixels of PNG and JPEG files.
 
@@ -28,30 +39,32 @@ def decode_images(
         channels: 1, 3 or 4.
         sides: the height and width that images must have where no `size` is given; None for any, but one in a batch.
         size: (height, width) to resize to, or None.
+        max_pixels: as `Pixels` has it. The headers are compared with it before any pixels are decoded.
 
     Returns:
         [batch, height, width, channels], of float32 with a `size`, else of uint8.
     """
-
-    def inspect(index: tf.Tensor) -> tf.Tensor:
-        return _inspect(files[index], channels, "`image_bytes`", _at(index))
-
-    size_of_each = _map(inspect, files, tf.TensorSpec([2], tf.int32))
-    with tf.control_dependencies([size_of_each] if size else _check_sizes(size_of_each, sides)):
+    result = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.string)
+    found, sizes, problems = _each(files, lambda file: _header(file, channels, _NAME), result)
+    with tf.control_dependencies([_require_found(found, files, "a file with a header that does not decode")]):
+        problems = tf.identity(problems)
+    with tf.control_dependencies([_require_none(problems != "", "", problems)]):
+        sizes = tf.identity(sizes)
+    with tf.control_dependencies(_check_pixels(sizes, size, max_pixels)):
+        sizes = tf.identity(sizes)
+    with tf.control_dependencies([] if size else [_check_sizes(sizes, sides)]):
         files = tf.identity(files)
-    # What still fails has this name in its error: damage inside a file, which no look at its ends can tell.
-    with tf.name_scope("image_bytes_must_be_files_that_decode"):
-        if size:
 
-            def one(index: tf.Tensor) -> tf.Tensor:
-                return tf.image.resize(_pixels(files[index], channels), size, antialias=True)
+    def decoded(file: tf.Tensor) -> tuple[tf.Tensor]:
+        image = _pixels(file, channels)
+        return (tf.image.resize(image, size, antialias=True) if size else image,)
 
-            return _map(one, files, tf.TensorSpec([*size, channels], tf.float32))
-        return tf.cond(
-            tf.size(files) > 0,
-            lambda: _map(lambda k: _pixels(files[k], channels), files, tf.TensorSpec([*sides, channels], tf.uint8)),
-            lambda: tf.zeros([0, *(n or 1 for n in sides), channels], tf.uint8),
-        )
+    spec = tf.TensorSpec([*(size or sides), channels], tf.float32 if size else tf.uint8)
+    # Each is released once it is resized: one at a time needs no more memory than the largest.
+    fit = tf.reduce_sum(_areas(sizes)) <= (max_pixels or _MOST_DECODED)
+    found, images = _each(files, decoded, (spec,), tf.where(fit, tf.constant(_PARALLEL, tf.int64), 1))
+    with tf.control_dependencies([_require_found(found, files, "a file that does not decode")]):
+        return tf.ensure_shape(images, [None, *spec.shape])
 
 
 def decode_image(file: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
@@ -65,68 +78,125 @@ def decode_image(file: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
     Returns:
         [height, width, channels] of uint8.
     """
-    size = _inspect(file, channels, "A file", "")
-    few = tf.reduce_prod(tf.cast(size, tf.int64)) <= max_pixels
-    rule = f"A file must have at most {max_pixels:,} pixels."
-    with tf.control_dependencies([_require(few, rule, " Received: ", _by(size))]):
+    size, problem = _header(file, channels, "A file")
+    with tf.control_dependencies([tf.debugging.Assert(problem == "", [problem])]):
+        size = tf.identity(size)
+    message = tf.strings.join([f"A file must have at most {max_pixels:,} pixels. Received: ", _by(size)])
+    with tf.control_dependencies([tf.debugging.Assert(_areas(size) <= max_pixels, [message])]):
         return _pixels(tf.identity(file), channels)
 
 
-def _map(function: object, files: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-    return tf.map_fn(function, tf.range(tf.size(files)), fn_output_signature=spec)
+def _each(
+    files: tf.Tensor, function: Callable[[tf.Tensor], tuple], specs: tuple, parallel: tf.Tensor | None = None
+) -> tuple[tf.Tensor, ...]:
+    """Return the indices of the files on which `function` does not fail, and its results for these, each as a batch.
+
+    A kernel's error does not tell which file of a batch it is about, and a graph cannot catch it. A dataset can, by
+    leaving out the element.
+    """
+    number = tf.size(files, tf.int64)
+    none = [tf.zeros([0, *(n or 1 for n in spec.shape)], spec.dtype) for spec in (tf.TensorSpec([], tf.int64), *specs)]
+    # AutoGraph has nothing to convert here, and would write files to the temporary folder.
+    numbered = tf.autograph.experimental.do_not_convert(lambda index: (index, *function(files[index])))
+    results = (
+        tf.data.Dataset.range(number)
+        .map(numbered, num_parallel_calls=parallel)
+        .ignore_errors()
+        .batch(tf.maximum(number, 1))
+    )
+    # Without any result the dataset has no batch.
+    return results.concatenate(tf.data.Dataset.from_tensors(tuple(none))).take(1).get_single_element()
 
 
-def _at(index: tf.Tensor) -> tf.Tensor:
-    return tf.strings.join([" at index ", tf.strings.as_string(index), " of the batch."])
-
-
-def _inspect(file: tf.Tensor, channels: int, name: str, place: tf.Tensor | str) -> tf.Tensor:
-    """Return (height, width) of a file, from its header, once it is sure to be a file of an image."""
-    rule = f"{name} must be PNG or JPEG, and whole."
+def _header(file: tf.Tensor, channels: int, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return (height, width) of a file, int64, by its header, and what is wrong with it: "", or a sentence."""
+    rule = f"{name} {_RULE}"
     is_png, is_jpeg, is_gif = (tf.equal(tf.strings.substr(file, 0, len(m)), m) for m in (_PNG, _JPEG, _GIF))
     length = tf.strings.length(file)
-    found = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
-    with tf.control_dependencies([_require(is_png | is_jpeg, rule, " Received: ", found, place)]):
-        file = tf.identity(file)
+    unknown = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
     whole = tf.cond(
         is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END)
     )
-    with tf.control_dependencies([_require(whole, rule, " Received: a file that is cut short", place)]):
-        file = tf.identity(file)
+    problem = tf.where(whole, "", rule + "a file that is cut short")
+    problem = tf.where(is_png | is_jpeg, problem, rule + unknown)
 
-    def png() -> tf.Tensor:
-        return tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)[::-1]
+    def png() -> tuple[tf.Tensor, tf.Tensor]:
+        # Libpng skips unknown chunks before this one, which is the one that the limit of pixels must look at.
+        first = tf.equal(tf.strings.substr(file, 8, len(_PNG_HEADER)), _PNG_HEADER)
+        sides = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)[::-1]
+        return tf.cast(sides, tf.int64) % 2**32, tf.where(first, "", rule + "a PNG that does not begin with its header")
 
-    def jpeg() -> tf.Tensor:
-        height, width, components = tf.unstack(tf.io.extract_jpeg_shape(file), 3)
-        if channels == 3:
-            return tf.stack([height, width])
-        colours = f"{name} must not be a JPEG of CMYK, for a model of {channels} channels."
-        with tf.control_dependencies([_require(components < 4, colours, " Received: one", place)]):
-            return tf.stack([height, width])
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        shape = tf.io.extract_jpeg_shape(file)
+        refused = (shape[2] == 4) & (channels != 3)
+        colours = f"{name} must not be a JPEG of CMYK, for a model of {channels} channels. Received: one"
+        return tf.cast(shape[:2], tf.int64), tf.where(refused, colours, "")
 
-    return tf.cond(is_png, png, jpeg)
+    def image() -> tuple[tf.Tensor, tf.Tensor]:
+        size, problem = tf.cond(is_png, png, jpeg)
+        empty = rule + "an image of " + _by(size)
+        return size, tf.where(tf.reduce_all(size > 0) | (problem != ""), problem, empty)
+
+    return tf.cond(problem == "", image, lambda: (tf.zeros([2], tf.int64), problem))
 
 
-def _check_sizes(sizes: tf.Tensor, sides: Sequence[int | None]) -> list[tf.Operation]:
-    """Return what fails if `sizes`, of [batch, 2], are not those that `sides` asks for, or not all the same."""
+def _check_pixels(sizes: tf.Tensor, size: tuple[int, int] | None, max_pixels: int | None) -> list[tf.Operation]:
+    """Return what fails if files of `sizes`, [batch, 2], have too many pixels, or become too many for the model."""
+    areas, rule = _areas(sizes), f"{_NAME} must be files of at most {{:,}} pixels {{}}. Received: "
+    if not size:
+        most = max_pixels or _MOST_GIVEN
+        return [_require_none(tf.cumsum(areas) > most, rule.format(most, "together"), _by(sizes))]
+    number, most = tf.size(areas), _most_resized(size, max_pixels)
+    files = f"{_NAME} must be at most {most:,} files, resized to {size[0]} x {size[1]} pixels each. Received: "
+    few = tf.debugging.Assert(number <= most, [tf.strings.join([files, tf.strings.as_string(number), " files"])])
+    most = max_pixels or _MOST_DECODED
+    return [few, _require_none(areas > most, rule.format(most, "each"), _by(sizes))]
+
+
+def within_limits(shape: Sequence[int], size: tuple[int, int] | None, max_pixels: int | None) -> bool:
+    """Tell whether `decode_images` takes files of images of one shape, [batch, height, width, ...]."""
+    batch, height, width, *_ = shape
+    if not size:
+        return batch * height * width <= (max_pixels or _MOST_GIVEN)
+    return height * width <= (max_pixels or _MOST_DECODED) and batch <= _most_resized(size, max_pixels)
+
+
+def _most_resized(size: tuple[int, int], max_pixels: int | None) -> int:
+    """Return the number of files that may be resized to `size` in one batch."""
+    return max(1, max(max_pixels or 0, _MOST_GIVEN) // (size[0] * size[1]))
+
+
+def _check_sizes(sizes: tf.Tensor, sides: Sequence[int | None]) -> tf.Operation:
+    """Return what fails if `sizes`, [batch, 2], are not those that `sides` asks for, or not all the same."""
     # Of an empty batch no size is asked for.
     first = tf.concat([sizes, [[0, 0]]], axis=0)[0]
     wanted = tf.stack([first[axis] if n is None else n for axis, n in enumerate(sides)])
-    wrong = tf.reduce_any(sizes != wanted, axis=1)
-    index = tf.argmax(tf.concat([wrong, [True]], axis=0), output_type=tf.int32)
-    received = tf.concat([sizes, [[0, 0]]], axis=0)[index]
-    rule = "`image_bytes` must be files of one size, since the model was exported without an `image_size`: "
-    return [_require(~tf.reduce_any(wrong), rule, _by(wanted), ". Received: ", _by(received), _at(index))]
+    rule = [f"{_NAME} must be files of one size, since the model was exported without an `image_size`: ", _by(wanted)]
+    return _require_none(tf.reduce_any(sizes != wanted, axis=1), tf.strings.join([*rule, ". Received: "]), _by(sizes))
 
 
-def _by(size: tf.Tensor) -> tf.Tensor:
-    height, width = tf.unstack(tf.strings.as_string(size), 2)
+def _areas(sizes: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of images of `sizes`, [..., 2]. A PNG's header can claim more of them than int64 counts."""
+    return tf.reduce_prod(tf.cast(sizes, tf.float64), axis=-1)
+
+
+def _by(sizes: tf.Tensor) -> tf.Tensor:
+    height, width = tf.unstack(tf.strings.as_string(sizes), 2, axis=-1)
     return tf.strings.join([height, " x ", width, " (height x width)"])
 
 
-def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:
-    return tf.debugging.Assert(condition, [tf.strings.join(message)])
+def _require_found(found: tf.Tensor, files: tf.Tensor, received: str) -> tf.Operation:
+    """Return what fails if not all indices of `files` are `found`."""
+    everything = tf.fill(tf.shape(files), True)
+    missing = tf.tensor_scatter_nd_update(everything, found[:, None], tf.fill(tf.shape(found), False))
+    return _require_none(missing, f"{_NAME} {_RULE}", tf.fill(tf.shape(files), received))
+
+
+def _require_none(wrong: tf.Tensor, rule: tf.Tensor | str, received: tf.Tensor) -> tf.Operation:
+    """Return what fails if any of `wrong`, [batch], is True: with what was `received`, [batch], at the first index."""
+    index = tf.argmax(tf.concat([wrong, [True]], axis=0))
+    message = [rule, tf.concat([received, [""]], axis=0)[index], " at index ", tf.strings.as_string(index)]
+    return tf.debugging.Assert(~tf.reduce_any(wrong), [tf.strings.join([*message, " of the batch."])])
 
 
 def _holds(file: tf.Tensor, pattern: bytes) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,18 +81,38 @@ def sample_inputs(
     specs = input_specs(model)
     if sample is None:
         return {name: _random(spec, pixels) for name, spec in specs.items()}
-    named = {argument_name(key): value for key, value in sample.items()} if isinstance(sample, Mapping) else {}
-    values = tf.nest.flatten([named[name] for name in specs] if set(named) == set(specs) else sample)
+    values = _flat(model, sample, argument)
+    return {name: _tensor(value, spec, argument) for value, (name, spec) in zip(values, specs.items())}
+
+
+def _flat(model: keras.Model, sample: Any, argument: str) -> list[Any]:
+    """Return the values of a batch in the order of the model's inputs: by their names, or by the model's structure."""
+    specs = input_specs(model)
+    rule = f"`{argument}` must hold one batch for each of {list(specs)}."
+    if isinstance(sample, Mapping):
+        named = {argument_name(key): value for key, value in sample.items() if isinstance(key, str)}
+        if len(named) == len(sample) and set(named) == set(specs):
+            return [named[name] for name in specs]
+        if not isinstance(model.input, Mapping) or set(model.input) != set(sample):
+            raise ValueError(f"{rule} Received: a dict of {list(sample)}")
+    values = tf.nest.flatten(sample)
     if len(values) != len(specs):
-        raise ValueError(f"`{argument}` must hold one batch for each of {list(specs)}. Received: {len(values)} values")
-    inputs = {name: tf.convert_to_tensor(value, spec.dtype) for value, (name, spec) in zip(values, specs.items())}
-    for name, tensor in inputs.items():
-        if not specs[name].shape.is_compatible_with(tensor.shape):
-            raise ValueError(
-                f"`{argument}` must be a batch that the model can answer: {name!r} must be of shape "
-                f"{specs[name].shape}. Received: {name!r} of shape {tensor.shape}"
-            )
-    return inputs
+        raise ValueError(f"{rule} Received: {len(values)} values")
+    return values
+
+
+def _tensor(value: Any, spec: tf.TensorSpec, argument: str) -> tf.Tensor:
+    """Return one batch for an input, which must be of its shape."""
+    rule = f"`{argument}` must be a batch that the model can answer: {spec.name!r} must be {spec.dtype.name} of shape "
+    try:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError("a masked array, whose mask the model cannot see")
+        tensor = tf.convert_to_tensor(value, spec.dtype)
+    except (TypeError, ValueError, OverflowError, tf.errors.OpError) as error:
+        raise ValueError(f"{rule}{spec.shape}. Received: {reprlib.repr(value)}, and the error: {error}") from error
+    if not spec.shape.is_compatible_with(tensor.shape) or not tensor.shape[0]:
+        raise ValueError(f"{rule}{spec.shape}, and not empty. Received: {spec.name!r} of shape {tensor.shape}")
+    return tensor
 
 
 def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:

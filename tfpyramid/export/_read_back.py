@@ -4,13 +4,25 @@
 
 INPUTS.npz holds `SIGNATURE/NAME`, the inputs of each signature to call. For each of them ANSWERS.npz then holds
 `SIGNATURE/output/NAME`, and `SIGNATURE/gradient/NAME` of `loss`; or `SIGNATURE/error`, the text of what went wrong.
+The exit status is `NOT_WRITTEN` if ANSWERS.npz could not be written. The program ends when its standard input does.
 """
 
+import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
+NOT_WRITTEN = 74  # EX_IOERR of sysexits.h.
+
+
+def _end_with_the_input() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_the_input, daemon=True).start()
     # The folder of a program comes first in its path: the modules beside this one must not be found there.
     sys.path.pop(0)
     sys.modules["tfpyramid"] = None  # type: ignore[assignment]
@@ -48,7 +60,8 @@ def as_array(tensor: tf.Tensor) -> np.ndarray:
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
-def main(model_path: str, inputs_path: str, answers_path: str) -> None:
+def answers_of(model_path: str, inputs_path: str) -> dict[str, Any]:
+    """Return the arrays of ANSWERS.npz."""
     model = tf.saved_model.load(model_path)
     arrays = dict(np.load(inputs_path, allow_pickle=False))
     results: dict[str, Any] = {}
@@ -60,8 +73,17 @@ def main(model_path: str, inputs_path: str, answers_path: str) -> None:
             results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
         except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
             results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")
-    np.savez(answers_path, **results)
+    return results
+
+
+def main(model_path: str, inputs_path: str, answers_path: str) -> None:
+    np.savez(answers_path, **answers_of(model_path, inputs_path))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answers = answers_of(*sys.argv[1:3])
+    try:
+        np.savez(sys.argv[3], **answers)
+    except OSError as error:
+        print(f"OSError: {error}", file=sys.stderr)
+        sys.exit(NOT_WRITTEN)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from tfpyramid.export._decode import decode_images
+from tfpyramid.export._decode import decode_images, within_limits
 from tfpyramid.export._endpoint import is_image
 from tfpyramid.export._names import argument_name
 from tfpyramid.export.pixels import Pixels
@@ -37,6 +38,8 @@ def signatures(
         )
     found = {"serving_default": Signature(specs)}
     images = _images(specs, pixels) if image_bytes or uint8 else []
+    for name in images:
+        _check_range(pixels, specs[name])
     if image_bytes:
         found["image_bytes"] = _of_files(specs, pixels, images)
     if uint8:
@@ -62,6 +65,15 @@ def _images(specs: dict[str, tf.TensorSpec], pixels: Pixels) -> list[str]:
             f"input={pixels.input!r}, for a model of the inputs {kinds}"
         )
     return [name]
+
+
+def _check_range(pixels: Pixels, spec: tf.TensorSpec) -> None:
+    low, high = np.asarray(tf.cast(tf.constant(pixels.value_range, tf.float64), spec.dtype), np.float64)
+    if not np.isfinite([low, high]).all() or low == high:
+        raise ValueError(
+            f"`value_range` must be two different numbers in {spec.dtype.name}, the dtype of the input {spec.name!r}. "
+            f"Received: value_range={pixels.value_range}"
+        )
 
 
 def _of_bytes(specs: dict[str, tf.TensorSpec], pixels: Pixels, images: list[str]) -> Signature:
@@ -95,10 +107,15 @@ def _of_files(specs: dict[str, tf.TensorSpec], pixels: Pixels, images: list[str]
         )
 
     def decode(inputs: Inputs) -> Inputs:
-        values = pixels.values(decode_images(inputs["image_bytes"], channels, sides, size), specs[image].dtype)
-        return {k: values if k == image else inputs[k] for k in specs}
+        decoded = decode_images(inputs["image_bytes"], channels, sides, size, pixels.max_pixels)
+        return {k: pixels.values(decoded, specs[k].dtype) if k == image else inputs[k] for k in specs}
 
     def encode(inputs: Inputs) -> Inputs:
+        if not within_limits(inputs[image].shape, size, pixels.max_pixels):
+            raise ValueError(
+                "`max_pixels` must be enough for the batch of the check, which is `sample` or random. Received: "
+                f"max_pixels={pixels.max_pixels}, for a batch of shape {tuple(inputs[image].shape)}"
+            )
         files = tf.stack([tf.io.encode_png(each) for each in pixels.quantized(inputs[image])])
         return {"image_bytes" if k == image else k: files if k == image else x for k, x in inputs.items()}
 

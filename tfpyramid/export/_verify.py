@@ -28,13 +28,16 @@ def difference(
         expected: what `_read_back.answer` returns, by signature.
         inputs: of each of these signatures.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    # Beside it, so that a full disk is that of the export, and a killed export leaves nothing elsewhere.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
         given: dict[str, Any] = {
             f"{key}/{name}": _read_back.as_array(tensor) for key in inputs for name, tensor in inputs[key].items()
         }
         np.savez(inputs_path, **given)
         run = _in_a_fresh_interpreter(str(path), inputs_path, answers_path)
+        if run.returncode == _read_back.NOT_WRITTEN:
+            raise OSError(reason(run.stderr))
         if run.returncode != 0:
             return next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}"
         with np.load(answers_path, allow_pickle=False) as archive:
@@ -57,12 +60,25 @@ def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
     """Run the program of `_read_back` on its three paths."""
     # No accelerator: the one here may be taken, and a server may have none.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    # TensorFlow's temporary files go where the answers do, and with them.
+    environment["TMPDIR"] = os.path.dirname(paths[-1])
     command = [sys.executable, _read_back.__file__, *paths]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    # The program ends when the other end of this pipe is closed, even by the kernel because this process was killed.
+    watched, held = os.pipe()
+    try:
+        return subprocess.run(
+            command, stdin=watched, env=environment, capture_output=True, text=True, errors="replace"
+        )
+    finally:
+        os.close(watched)
+        os.close(held)
 
 
-def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[str, str] | None:
-    """Return (layer, what is wrong) of the first layer of `model` up to which the export fails, or None."""
+def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Path) -> tuple[str, str] | None:
+    """Return (layer, what is wrong) of the first layer of `model` up to which the export fails, or None.
+
+    What is written for that is in `folder`.
+    """
     specs = input_specs(model)
     module, functions, signatures, described = tf.Module(), {}, {}, {}
     for index, layer in enumerate(model.layers):
@@ -84,10 +100,11 @@ def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tuple[st
             setattr(module, key, part)
         except Exception as error:  # The exporter has failed, for whatever reason; the layer that has it too is named.
             return described[key], reason(error)
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=signatures)
+    with tempfile.TemporaryDirectory(dir=folder) as parts:
+        path = Path(parts, "model")
+        tf.saved_model.save(module, str(path), signatures=signatures)
         expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
-        found = difference(Path(folder), expected, dict.fromkeys(expected, inputs))
+        found = difference(path, expected, dict.fromkeys(expected, inputs))
     return found and (described[found[0]], found[1])
 
 

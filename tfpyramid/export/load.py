@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid.export._versions import newest_version
 
 
@@ -60,9 +61,9 @@ def load_signature(path: str | Path, signature: str, argument: str = "path") -> 
     Raises:
         ValueError: as `load_saved_model` does; `argument` is what `path` was given as.
     """
-    found: Any = path
+    found = _checks.path(argument, path)
     try:
-        found = resolve(path)
+        found = resolve(found)
         model = tf.saved_model.load(found)
     except Exception as error:  # Of many kinds: TensorFlow's, Python's, those of protocol buffers.
         what, *_ = str(error).splitlines() or [type(error).__name__]
@@ -86,7 +87,15 @@ def resolve(path: str | Path) -> str:
 
 def _fitting(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
     """Return `value` as the tensor that a signature takes."""
-    tensor = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
+    try:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError("The model cannot see the mask of a masked array.")
+        tensor = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"`{name}` must be {spec.dtype.name} of shape {spec.shape}. "
+            f"Received: {type(value).__name__}, and the error: {error}"
+        ) from error
     # Bytes in the place of numbers from 0 to 1 would be answered, and wrongly.
     same_kind = tensor.dtype == spec.dtype or (
         tensor.dtype.is_floating == spec.dtype.is_floating and tf.string not in (tensor.dtype, spec.dtype)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Set
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
+
+_LARGEST = float(np.finfo(np.float32).max) / 255
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,11 @@ class Pixels:
             resizes nothing, and the files of a batch must have one size.
         value_range: (low, high), what the bytes 0 and 255 become: (0, 1), (-1, 1), or (0, 255) for a model that has its
             own `Rescaling` layer.
+        max_pixels: the most pixels that files may have, by their headers. An image that compresses well has millions of
+            pixels in a few kilobytes; a request with more is answered with an error, before any pixels are decoded. The
+            limit is for each file where files are resized, by default 2**27, or about 400 MB; otherwise for all files
+            of a request together, by default 2**25, since the model gets all of them at once. A request may be resized
+            to 2**25 pixels in total, or to `max_pixels` if that is more.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -41,6 +51,7 @@ class Pixels:
     input: str | None = None
     image_size: tuple[int, int] | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if self.input is not None and not isinstance(self.input, str):
@@ -48,16 +59,17 @@ class Pixels:
         if self.image_size is not None:
             size = _checks.output_size(self.image_size, "image_size")
             object.__setattr__(self, "image_size", size)
-        try:
-            low, high = map(float, self.value_range)
-        except (TypeError, ValueError):
-            low = high = math.nan
-        if not -math.inf < low < high < math.inf:
+        low, high = _numbers(self.value_range)
+        # Values are computed in float32.
+        if not -_LARGEST <= low < high <= _LARGEST or high - low > _LARGEST or np.float32(high - low) == 0:
             raise ValueError(
                 "`value_range` must be two finite numbers, what the bytes 0 and 255 become, the smaller first. "
                 f"Received: value_range={self.value_range!r}"
             )
         object.__setattr__(self, "value_range", (low, high))
+        if self.max_pixels is not None:
+            most = _checks.integer("max_pixels", self.max_pixels, 1, "or None", maximum=_checks.MOST_PIXELS)
+            object.__setattr__(self, "max_pixels", most)
 
     def values(self, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Return bytes, or means of bytes, as the model takes them."""
@@ -70,3 +82,15 @@ class Pixels:
         low, high = self.value_range
         bytes_ = (tf.cast(values, tf.float64) - low) * 255.0 / (high - low)
         return tf.cast(tf.clip_by_value(tf.round(bytes_), 0, 255), tf.uint8)
+
+
+def _numbers(pair: Any) -> tuple[float, float]:
+    """Return two numbers as floats, NaN where they are not that."""
+    try:
+        # A string has two characters, a set and a dict have no order, and a masked number is none.
+        if not isinstance(pair, (str, bytes, Mapping, Set, np.ma.MaskedArray)):
+            low, high = pair
+            return _checks.at_least("", low, -math.inf), _checks.at_least("", high, -math.inf)
+    except (TypeError, ValueError):
+        pass
+    return math.nan, math.nan

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export import _read_back
-from tfpyramid.export._aside import WRITTEN, aside, clear, put, put_next
+from tfpyramid.export._aside import WRITTEN, aside, put, put_next
 from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, sample_inputs
 from tfpyramid.export._names import input_names, output_names
 from tfpyramid.export._signatures import Inputs, Signature, signatures
@@ -44,8 +46,11 @@ def export_saved_model(
     interpreter in which this package cannot be imported, and what its signatures answer, and the gradients with respect
     to their inputs, are compared with the model's own.
 
-    It is written beside `path` and renamed when all is well, so `path` never holds half a model. What an export that
-    was killed has left beside `path` is removed by the next one.
+    The SavedModel is written to a hidden folder next to `path` and renamed when it has passed, so `path` never holds
+    half a model. An old model is moved into that folder before, and moved back if anything fails; if the process is
+    killed between the two renames, the next export to `path` moves it back. The next export also removes what a killed
+    one has left next to `path`; a folder that was not provably made by this function for this user stays. Only one
+    process at a time can export to a path, but several can export with `version="next"`, and each gets a number.
 
     Convention:
         An input's name in a signature is a keyword argument: all but ASCII letters, digits and "_" become "_", and
@@ -60,14 +65,16 @@ def export_saved_model(
         are kept; a palette is looked up; alpha is dropped, or opaque where the model has 4 channels and the file none;
         a JPEG of CMYK becomes RGB, and is refused for 1 or 4 channels; of a PNG that moves, the first picture is read.
         Orientation in EXIF and colour profiles are not read. Anything else, a GIF, and a file that is cut short are
-        answered with an error that names its index in the batch.
+        answered with an error that names its index in the batch; so are damaged files, and files of more pixels than
+        `Pixels(max_pixels=...)` allows, which are refused before they are decoded.
 
     Args:
         model: a functional or Sequential model, built; or a subclassed one that was called on one argument: an array,
             or a list or dict of arrays.
-        path: the folder to make; with a `version` the folder that TensorFlow Serving watches, to make it in.
-        version: the number of the folder in `path`, or "next" for the one behind the highest there, from 1. It gets its
-            name last, when it can be served. None if `path` is the folder itself.
+        path: the folder to make, on a disk of this machine; with a `version` the folder that TensorFlow Serving
+            watches, to make it in. The folder to make must not be a symbolic link: give the folder it points to.
+        version: the number of the folder in `path`, at most 2**63 - 1, or "next" for the one behind the highest there,
+            from 1. It gets its name last, when it can be served. None if `path` is the folder itself.
         image_bytes: add the signature "image_bytes", which takes in place of the image a batch of files, as strings
             `image_bytes` of [batch]; other inputs stay as they are.
         uint8: add the signature "uint8", which takes bytes in place of every image, or of the one that `pixels` names.
@@ -76,8 +83,8 @@ def export_saved_model(
         warmup: one batch of inputs, or True for that of the check, to write a request for each signature, which
             TensorFlow Serving answers before it serves (assets.extra/tf_serving_warmup_requests). Needs the `serving`
             extra.
-        sample: one batch of inputs for the check, structured as the model's inputs: arrays or tensors. By default
-            random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
+        sample: one batch of inputs for the check, structured as the model's inputs, or a dict by their names: arrays or
+            tensors. By default random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
         overwrite: replace a SavedModel that stands in the place of the new one.
         portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an
             axis are then counted in float32; TensorFlow itself is faster without.
@@ -87,11 +94,11 @@ def export_saved_model(
 
     Raises:
         ValueError: if the model does not know its inputs, or has none that a signature asks for, or two inputs or two
-            outputs get one name, or `sample` does not fit it, or an option breaks a rule above; or if the written model
-            does not answer as the model does: the message then names the layer.
+            outputs get one name, or `sample` does not fit it, or an argument breaks a rule above; or if the written
+            model does not answer as the model does: the message then names the layer.
         FileExistsError: if the folder exists, and `overwrite` is False or it is no SavedModel.
         ImportError: if `warmup` is given without the `serving` extra.
-        OSError: if it cannot be written, as on a disk that is full.
+        OSError: if it cannot be written, as on a disk that is full, or because another process is writing it.
 
     Example:
         >>> image = keras.Input((None, None, 3), name="image")
@@ -106,10 +113,9 @@ def export_saved_model(
         >>> tuple(served["image_bytes"](image_bytes=photo[None])["half"].shape)
         (1, 17, 24, 3)
     """
-    version = check_version(Path(path), version)
-    target = Path(path) if version is None else Path(path, str(version))
-    clear(target)
-    if version != NEXT:
+    target, is_next = _target(path, version)
+    overwrite = _checks.flag("overwrite", overwrite)
+    if not is_next:
         _check_target(target, overwrite)
     if warm := warmup is not None and warmup is not False:
         protos()
@@ -124,15 +130,49 @@ def export_saved_model(
     )
     function = endpoint(model, output_names(model), portable=portable)
     inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "model" if sample is None else "sample")
-    requests = inputs if warm else None
+    given = {name: form.encode(inputs) for name, form in forms.items()}
+    requests = given if warm else None
     if warm and warmup is not True:
-        requests = _answered(function, sample_inputs(model, warmup, "warmup"), "warmup")
+        batch = _answered(function, sample_inputs(model, warmup, "warmup"), "warmup")
+        requests = {name: form.encode(batch) for name, form in forms.items()}
+    with contextlib.ExitStack() as stack:
+        with _writable(path):
+            folder = stack.enter_context(aside(target, shared=is_next))
+        if not is_next:  # Again, because a killed export may have left it elsewhere.
+            _check_target(target, overwrite)
+        with _writable(path):
+            _write(model, function, forms, inputs, given, requests, folder / WRITTEN)
+            return put_next(folder, Path(path)) if is_next else put(folder, target, overwrite)
+
+
+def _target(path: str | Path, version: Any) -> tuple[Path, bool]:
+    """Return the folder to write, and whether that is the next version, not numbered yet; raise if there is none."""
+    found = _checks.path("path", path)
+    if "://" in found:
+        raise ValueError(
+            f"`path` must be on a disk of this machine: export there, and copy the folder. Received: path={found!r}"
+        )
     try:
-        with aside(target) as folder:
-            _write(model, function, forms, inputs, requests, folder / WRITTEN)
-            if version == NEXT:
-                return put_next(folder, Path(path))
-            return put(folder, target, overwrite)
+        version = check_version(Path(found), version)
+        target = Path(found) if version is None else Path(found, str(version))
+        if target.name in ("", ".."):
+            raise ValueError(f"`path` must end in the name of the folder to make. Received: path={found!r}")
+        for each in (target, Path(found)):
+            if each.is_symlink() and (each is target or not each.exists()):
+                raise ValueError(
+                    "`path` must not be a symbolic link, which would be replaced in place of the folder it points to: "
+                    f"give that folder. Received: path={str(each)!r}, a link to {os.readlink(each)!r}"
+                )
+    except OSError as error:
+        raise OSError(f"`path` must be readable. Received: path={found!r}, and {error}") from error
+    return target, version == NEXT
+
+
+@contextlib.contextmanager
+def _writable(path: str | Path) -> Iterator[None]:
+    """Name `path` in errors of the disk it is on."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             "`path` must be where a SavedModel can be written, with room for it and the right to write; nothing was "
@@ -171,7 +211,8 @@ def _write(
     function: Function,
     forms: dict[str, Signature],
     inputs: Inputs,
-    warmup: Inputs | None,
+    given: dict[str, Inputs],
+    requests: dict[str, Inputs] | None,
     path: Path,
 ) -> None:
     """Write and check the SavedModel; raise the `ValueError` that names the layer if it is not what it should be."""
@@ -180,9 +221,8 @@ def _write(
         calls = {name: (_by_position(function, form), list(form.specs.values())) for name, form in forms.items()}
         # Keras calls the first of them "serving_default" too.
         write_saved_model(model, {"serve": calls.pop("serving_default"), **calls}, path)
-        if warmup is not None:
-            write_warmup(path, {name: form.encode(warmup) for name, form in forms.items()})
-        given = {name: form.encode(inputs) for name, form in forms.items()}
+        if requests is not None:
+            write_warmup(path, requests)
         expected = {name: _read_back.answer(function, form.decode(given[name])) for name, form in forms.items()}
         problem = difference(path, expected, given)
     except Exception as error:
@@ -196,7 +236,7 @@ def _write(
         signature, why = problem
         what = f"of which the signature {signature!r}"
         # The others come after it, and add nothing but what becomes of their inputs.
-        if signature == "serving_default" and (found := layer_to_blame(model, inputs)):
+        if signature == "serving_default" and (found := layer_to_blame(model, inputs, path.parent)):
             what, why = f"in which layer {found[0]}", found[1]
         raise ValueError(
             "`model` must be made of TensorFlow operations alone, to answer without Python; nothing was written. "

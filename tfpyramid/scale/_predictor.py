@@ -71,7 +71,8 @@ class Predictor:
                     f"{where} must answer each image of a batch for itself, [batch, ...], and by no complex numbers. "
                     f"Received: the output {name!r}, {spec.dtype.name} {spec.shape}"
                 )
-        self._pixels, self._batch_size, self._max_pixels = pixels, batch_size, max_pixels
+        self._pixels, self._batch_size = pixels, batch_size
+        self._max_pixels = min(max_pixels, pixels.max_pixels or max_pixels)
         height, width, channels = self._spec.shape[1:]
         self._size = pixels.image_size or (None if None in (height, width) else (height, width))
         self._read = tf.function(

@@ -74,7 +74,7 @@ class PredictImages(beam.PTransform):
         output: the folder to write to: empty, or a new one, or the one of an interrupted call with the same arguments.
         signature: which of the model's; it must take one input, a batch of images, of floating point or uint8.
         pixels: the size that images are resized to, and what their bytes mean to an input of floating point. Sides of
-            the input that are both known are a size too.
+            the input that are both known are a size too. Its `max_pixels` counts if it is less than the one below.
         file_format: "parquet" or "tfrecord".
         batch_size: the images that are given to the model together, at least 1.
         files_per_part: at least 1; what a worker has to do again when it was killed.
