@@ -9,7 +9,6 @@ and no float. Variables and masked arrays are refused, because their values may 
 """
 
 import math
-import operator
 import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
@@ -17,7 +16,7 @@ from typing import Any, TypeVar, Union
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid._plain import plain, received, tensor
+from tfpyramid._plain import finite, index, plain, received, tensor
 
 # Bounds of what an argument can make the package allocate, however small the image is.
 LARGEST = 2**10  # Of factors, strides and kernels.
@@ -41,20 +40,10 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "", *,
     """Return `value` as an int between `minimum` and `maximum`, if those are not None; `meaning` completes the rule."""
     bound = "" if minimum is None else f" of at least {minimum}"
     rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
-    result = _index(plain(value))
+    result = index(plain(value))
     if result is None or (minimum is not None and result < minimum):
         raise ValueError(f"{rule} {received(name, value)}")
     return at_most(name, result, maximum, meaning)
-
-
-def _index(value: Any) -> int | None:
-    """Return a Python integer, None for what is none."""
-    if isinstance(value, (bool, np.ndarray)) or hasattr(value, "assign"):
-        return None
-    try:
-        return operator.index(value)
-    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
-        return None
 
 
 def at_most(name: str, value: Number, maximum: float | None, meaning: str = "") -> Number:
@@ -84,7 +73,7 @@ def area(size: tuple[Any, Any], name: str, meaning: str = "") -> tuple[Any, Any]
 
 def number(name: str, value: object, *, above: float, meaning: str = "", maximum: float = GREATEST) -> float:
     """Return `value` as a finite float greater than `above`, at least `SMALLEST` above 0, and at most `maximum`."""
-    result = _finite(value)
+    result = finite(value)
     if not result > above:
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} {received(name, value)}")
@@ -96,23 +85,11 @@ def number(name: str, value: object, *, above: float, meaning: str = "", maximum
 
 def at_least(name: str, value: object, minimum: float, meaning: str = "") -> float:
     """Return `value` as a finite float of at least `minimum` and at most `GREATEST`; `meaning` completes the rule."""
-    result = _finite(value)
+    result = finite(value)
     if not result >= minimum:
         rule = f"`{name}` must be a finite number of at least {minimum:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} {received(name, value)}")
     return at_most(name, result, GREATEST, meaning)
-
-
-def _finite(value: object) -> float:
-    """Return `value` as a float, NaN where it is not one finite number."""
-    value = plain(value)
-    if isinstance(value, (bool, str, bytes, bytearray, np.generic, np.ndarray)) or hasattr(value, "assign"):
-        return math.nan
-    try:
-        result = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, AttributeError):
-        return math.nan
-    return result if math.isfinite(result) else math.nan
 
 
 def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
@@ -160,7 +137,7 @@ def path(name: str, value: Any) -> str:
             return found
     except (TypeError, UnicodeEncodeError):
         pass
-    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. Received: {name}={value!r}")
+    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. {received(name, value)}")
 
 
 def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:
@@ -200,7 +177,7 @@ def weight_shape(name: str, shape: Sequence[int]) -> None:
 
 def phase(value: object, scale_factor: float | None = 1.0) -> float:
     """Return where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None."""
-    result = _finite(value)
+    result = finite(value)
     if math.isnan(result):
         raise ValueError(
             "`phase` must be a finite number, where sample 0 of a level sits in samples of the level before it. "
@@ -277,7 +254,7 @@ def input_shape(value: Any) -> tuple[int | None, int | None, int]:
     """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
     shape = plain(value)
     sides = shape if isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[2] is not None else [0]
-    known: list[Any] = [None if side is None else _index(plain(side)) or 0 for side in sides]
+    known: list[Any] = [None if side is None else index(plain(side)) or 0 for side in sides]
     if any(side is not None and side < 1 for side in known):
         raise ValueError(
             "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "

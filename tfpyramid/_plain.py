@@ -1,7 +1,9 @@
 """What a given value stands for: a Python number, or a tensor; and how an error shows it."""
 
 import inspect
+import math
 import numbers
+import operator
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,28 @@ def plain(value: Any) -> Any:
     if is_floating(value.dtype):  # Python has no float for the elements of bfloat16 and longdouble.
         return value.astype(np.float64).tolist()
     return value.tolist() if value.dtype.kind in "biu" else value
+
+
+def index(value: Any) -> int | None:
+    """Return a Python integer, None for what is none."""
+    if isinstance(value, (bool, np.ndarray)) or hasattr(value, "assign"):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
+        return None
+
+
+def finite(value: object) -> float:
+    """Return `value` as a float, NaN where it is not one finite number."""
+    value = plain(value)
+    if isinstance(value, (bool, str, bytes, bytearray, np.generic, np.ndarray)) or hasattr(value, "assign"):
+        return math.nan
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return math.nan
+    return result if math.isfinite(result) else math.nan
 
 
 def is_floating(dtype: np.dtype) -> bool:

@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
-from tfpyramid._sizes import level_size
-from tfpyramid.ops import batches, borders, kernels, resample
+from tfpyramid.losses._brought import brought
+from tfpyramid.ops import batches, borders, kernels
 from tfpyramid.ops.convolution import working_dtype
 
 Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
 
 _DECAY = "the ratio of the weights of two neighbouring levels"
-_RULE = "`predictions` must have the sizes of levels of `targets`, each side ceil(n / scale_factor) of the one before."
 
 
 def multi_scale_loss(
@@ -96,7 +95,7 @@ def multi_scale_loss(
                 f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
             )
         target, prediction = _pair(targets, predictions)
-        target, steps = _brought(target, prediction, step)
+        target, steps = brought(target, prediction, step)
         return _power(decay, steps) * _per_sample(compare, target, prediction)
     predictions = _level_checks.level_list(predictions, "predictions")
     weights = _weights(weights, decay, len(predictions))
@@ -107,7 +106,7 @@ def multi_scale_loss(
     terms, target = [], targets
     for k, (prediction, weight) in enumerate(zip(predictions, weights)):
         target, prediction = _pair(targets[k] if own else target, prediction)
-        target, _ = _brought(target, prediction, None if own else step)
+        target, _ = brought(target, prediction, None if own else step)
         terms.append(weight * _per_sample(compare, target, prediction))
     if len({term.dtype for term in terms}) > 1:
         dtypes = [tf.convert_to_tensor(prediction).dtype.name for prediction in predictions]
@@ -192,53 +191,6 @@ def _per_sample(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -> 
     """Return [batch], the mean of a loss over all other axes."""
     values = compare(target, prediction)
     return tf.reduce_mean(values, list(range(1, values.shape.rank)))
-
-
-def _brought(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | None) -> tuple[tf.Tensor, Any]:
-    """Return a target at the size of a prediction, and the number of steps down that bring it there.
-
-    The number is an int where the sides are known, else a scalar of the target's dtype. Without a `step` none is taken.
-    """
-    size = (target.shape[1], target.shape[2])
-    wanted = (prediction.shape[1], prediction.shape[2])
-    if None not in size + wanted:
-        steps = _steps_between(size, wanted, step)
-        for _ in range(steps):
-            target = resample.pyr_down(target, **(step or {}))
-        return target, steps
-    steps = tf.zeros([], target.dtype)
-    if step is not None:
-        target, steps = tf.while_loop(
-            lambda x, _: tf.reduce_any(tf.shape(x)[1:3] > tf.shape(prediction)[1:3])
-            & _shrinks(x, step["scale_factor"]),
-            lambda x, count: (resample.pyr_down(x, **step), count + 1),
-            (target, steps),
-            shape_invariants=(tf.TensorShape([target.shape[0], None, None, target.shape[3]]), steps.shape),
-        )
-    check = tf.debugging.assert_equal(tf.shape(target)[1:3], tf.shape(prediction)[1:3], message=_RULE)
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.identity(target), steps
-
-
-def _shrinks(x: tf.Tensor, factor: float) -> tf.Tensor:
-    """Tell whether the next level is smaller: at factors below 2 a side above 1 can stay what it is."""
-    return tf.reduce_any(level_size(tf.shape(x)[1:3], factor) < tf.shape(x)[1:3])
-
-
-def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[str, Any] | None) -> int:
-    """Return how many levels below `size` a level of `wanted` is; raise if there is none."""
-    sizes = [size]
-    while step is not None and sizes[-1] != wanted:
-        coarser = tuple(level_size(n, step["scale_factor"]) for n in sizes[-1])
-        if coarser == sizes[-1]:
-            break
-        sizes.append(coarser)
-    if sizes[-1] != wanted:
-        has = "the target has" if len(sizes) == 1 else "levels of the targets have"
-        cure = "" if step is None else " Predictions of other sizes need a target of their own size each."
-        received = f"a prediction of sides {wanted}; {has} sides {', '.join(map(str, sizes))}"
-        raise ValueError(f"{_RULE}{cure} Received: {received}")
-    return len(sizes) - 1
 
 
 @register
