@@ -112,7 +112,7 @@ def interrupted(path, monkeypatch, image=GREY, **arguments):
 
     with monkeypatch.context() as patched:
         patched.setattr(_store.Level, "__setitem__", fail)
-        with pytest.raises(OSError, match="No space left on device. What is finished is kept .*same call") as full:
+        with pytest.raises(OSError, match="No space left on device. What is finished is kept .*the same arguments") as full:
             scale.write_ome_zarr(image, path, 3, **arguments)
     assert full.value.errno == errno.ENOSPC
 
@@ -136,7 +136,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
 def test_what_was_begun_with_other_arguments_is_not_gone_on_with(image, arguments, received, tmp_path, monkeypatch):
     path = tmp_path / "f.ome.zarr"
     interrupted(path, monkeypatch)
-    rule = r"`path` must be given with the arguments that .*f.ome.zarr.unfinished.*"
+    rule = r"`path` must be written with the arguments that .*f.ome.zarr.unfinished.*"
     with pytest.raises(ValueError, match=rule + received):
         scale.write_ome_zarr(image, path, 3, **arguments)
 

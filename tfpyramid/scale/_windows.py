@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpyramid.ops import borders
+from tfpyramid.scale._dtypes import ImageError
 
 
 class Axis(NamedTuple):
@@ -34,9 +35,29 @@ def read(image: Any, rows: range, columns: range, axes: Sequence[Axis]) -> np.nd
     vertical, horizontal = axes
 
     def band(within: slice) -> np.ndarray:
-        return _along(1, lambda across: np.asarray(image[within, across]), columns, horizontal)
+        return _along(1, lambda across: part(image, within, across), columns, horizontal)
 
     return _along(0, band, rows, vertical)
+
+
+def part(image: Any, rows: slice, columns: slice) -> np.ndarray:
+    """Return a part of an image, as an array in memory. The part begins in the image and is cut off at its end.
+
+    Raises:
+        ImageError: the image returns something else, or masked values.
+    """
+    rows, columns = (slice(places.start, min(places.stop, size)) for places, size in zip((rows, columns), image.shape))
+    values = image[rows, columns]
+    masked, array = np.ma.is_masked(values), np.asarray(values)
+    expected = (rows.stop - rows.start, columns.stop - columns.start, *image.shape[2:])
+    if masked or array.shape != expected or array.dtype.kind not in "buif":
+        found = "masked values" if masked else f"{type(values).__name__} of shape {array.shape}, dtype {array.dtype}"
+        raise ImageError(
+            "`image` must return an array of numbers for image[rows, columns], without masked values: fill them first, "
+            f"for example with image.filled(0). Received: {found} for image[{rows.start}:{rows.stop}, "
+            f"{columns.start}:{columns.stop}]"
+        )
+    return array
 
 
 def _along(number: int, get: Callable[[slice], np.ndarray], places: range, axis: Axis) -> np.ndarray:
