@@ -30,17 +30,17 @@ def write(path, image=IMAGE, **options):
     return scale.write_ome_zarr(image, path, NUM_LEVELS, tile_size=TILE_SIZE, **options)
 
 
-def levels_of(image):
+def levels_of(image, num_levels=NUM_LEVELS):
     levels = [image]
-    while len(levels) < NUM_LEVELS:
+    while len(levels) < num_levels:
         levels.append(cv2.pyrDown(levels[-1]))
     return levels
 
 
-def files_of(image):
-    """Return the names of the files that the store of an image consists of."""
+def files_of(levels):
+    """Return the names of the files that a store of these levels consists of."""
     names = {"zarr.json"}
-    for k, level in enumerate(levels_of(image)):
+    for k, level in enumerate(levels):
         names.add(f"{k}/zarr.json")
         for y in range(0, level.shape[0], TILE_SIZE):
             for x in range(0, level.shape[1], TILE_SIZE):
@@ -49,11 +49,13 @@ def files_of(image):
     return names
 
 
-def check(path, image=IMAGE):
+def check(path, image=IMAGE, num_levels=NUM_LEVELS):
     """Assert that a store holds its files, and no others, and in them what OpenCV computes."""
-    assert {str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir()} == files_of(image)
-    for k, level in enumerate(levels_of(image)):
-        np.testing.assert_array_equal(zarr.open_group(str(path), mode="r")[str(k)][:], level)
+    levels = levels_of(image, num_levels)
+    assert {str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir()} == files_of(levels)
+    group = zarr.open_group(str(path), mode="r")
+    for k, level in enumerate(levels):
+        np.testing.assert_array_equal(group[str(k)][:], level)
 
 
 def interrupt(path, after=8, **options):
@@ -69,6 +71,11 @@ def interrupt(path, after=8, **options):
         write(path, **options)
     assert not path.exists()
     return unfinished(path)
+
+
+def target_of(file):
+    """Return the path of an open file."""
+    return Path(os.readlink(f"/proc/self/fd/{file}"))
 
 
 def unfinished(path):

@@ -1,6 +1,7 @@
 """Stores whose writing was interrupted, and whose files were then damaged, as power failures and disks do it."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -9,6 +10,12 @@ import zarr
 
 from tests.scale import stores
 from tfpyramid.scale import _store
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    """Nothing here depends on what is on the disk when the power fails."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def written_by(monkeypatch):

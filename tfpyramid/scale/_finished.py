@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tfpyramid import _files
@@ -15,6 +16,9 @@ _NO_FILE = "none"
 
 # A power failure costs at most so many seconds of work. A record a chunk would wait for the disk too often.
 _INTERVAL = 1.0
+
+# File systems put what several threads wait for on the disk at once.
+_THREADS = 16
 
 
 class Finished:
@@ -26,8 +30,7 @@ class Finished:
     def __init__(self, path: Path) -> None:
         """Read the record at `path`, if it exists."""
         self._path, self._folder = path, path.parent
-        self._chunks, self._pending = dict[str, str](), dict[str, str]()
-        self._flushed = time.monotonic()
+        self._chunks, self._pending, self._flushed = dict[str, str](), list[str](), time.monotonic()
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         for line in lines:
             name, _, checksum = line.decode(errors="replace").rpartition(" ")[0].rpartition(" ")
@@ -45,24 +48,25 @@ class Finished:
         return False
 
     def add(self, file: Path) -> None:
-        """Record a chunk when its bytes are on the disk, now or within a second."""
-        self._pending[self._name(file)] = _checksum(file, sync=True)
+        """Record a chunk that is written, now or within a second."""
+        self._pending.append(self._name(file))
         if time.monotonic() - self._flushed >= _INTERVAL:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added, when the names of the files are on the disk too."""
+        """Record what was added, when the files and their names are on the disk."""
         if not self._pending:
             return
-        folders = {folder for name in self._pending for folder in Path(name).parents}
-        for folder in folders:
-            with contextlib.suppress(FileNotFoundError):  # Where all chunks are zeros.
-                _files.sync(self._folder / folder)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            checksums = pool.map(lambda name: _checksum(self._folder / name, sync=True), self._pending)
+            chunks = dict(zip(self._pending, checksums))
+            folders = {folder for name in chunks for folder in Path(name).parents}
+            list(pool.map(lambda folder: _sync_if_exists(self._folder / folder), folders))
         with self._path.open("ab") as log:
-            log.write(b"".join(_line(*chunk) for chunk in self._pending.items()))
+            log.write(b"".join(_line(*chunk) for chunk in chunks.items()))
             log.flush()
             os.fsync(log.fileno())
-        self._chunks.update(self._pending)
+        self._chunks.update(chunks)
         self._pending.clear()
         self._flushed = time.monotonic()
 
@@ -75,6 +79,11 @@ class Finished:
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self._folder).as_posix()
+
+
+def _sync_if_exists(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # Chunks of zeros need none.
+        _files.sync(folder)
 
 
 def _checksum(file: Path, sync: bool = False) -> str:
