@@ -156,6 +156,9 @@ def sync(path: Path) -> None:
         raise
     try:
         os.fsync(file)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():  # Some network file systems sync no folders.
+            raise
     finally:
         os.close(file)
 
