@@ -23,7 +23,7 @@ def picture(seed=0, height=75, width=90):
     return image
 
 
-IMAGE = picture()
+IMAGE, SMALL = picture(), picture(3, 33, 40)
 
 
 def write(path, image=IMAGE, **options):

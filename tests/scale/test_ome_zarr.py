@@ -112,7 +112,8 @@ def interrupted(path, monkeypatch, image=GREY, **arguments):
 
     with monkeypatch.context() as patched:
         patched.setattr(_store.Level, "__setitem__", fail)
-        with pytest.raises(OSError, match="No space left on device. What is finished is kept .*the same arguments") as full:
+        rule = "No space left on device. What is finished is kept .*the same arguments"
+        with pytest.raises(OSError, match=rule) as full:
             scale.write_ome_zarr(image, path, 3, **arguments)
     assert full.value.errno == errno.ENOSPC
 
@@ -178,7 +179,7 @@ NO_PART = r"`image` must return an array of numbers for image\[rows, columns\], 
         ({"pixel_size": 0}, "`pixel_size` must be a finite number greater than 0"),
         ({"pixel_size": None}, "`pixel_size` must be a finite number greater than 0"),
         ({"pixel_size": 10**400}, "`pixel_size` must be a finite number greater than 0"),
-        ({"pixel_size": 1e308}, "`pixel_size` times `scale_factor` to the power of each level must be finite.*level 1 of 9"),
+        ({"pixel_size": 1e308}, "`pixel_size` times `scale_factor` to the power of .* must be finite.*level 1 of 9"),
         ({"num_levels": 1024, "scale_factor": 256}, "`pixel_size` times `scale_factor`.*level 128 of 1024"),
         ({"unit": 5}, "`unit` must be one of None, .*'micrometer'.*Received: unit=5"),
         ({"unit": ""}, "`unit` must be one of None"),
@@ -216,7 +217,7 @@ def test_bad_arguments_leave_nothing_behind(arguments, message, tmp_path):
         (5, ValueError, "`path` must be the path of a folder to make. Received: path=5"),
         (b"a", ValueError, "`path` must be the path of a folder to make. Received: path=b'a'"),
         ("a\0b", ValueError, "`path` must be the path of a folder to make. Received: path="),
-        ("missing/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path='missing/a'"),
+        ("missing/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path='mis"),
         ("s3://bucket/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path="),
         ("file/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path="),
         ("a" * 250, OSError, r"`path` must be in a folder that can be written \(File name too long\). Received: path="),
@@ -235,7 +236,7 @@ def test_a_bad_path_leaves_nothing_behind(path, error, message, tmp_path, monkey
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "precious"
 
 
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EROFS, "Read-only")])
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Denied"), OSError(errno.EROFS, "Read-only")])
 def test_a_folder_that_cannot_be_written_is_named_as_that_of_path(error, tmp_path, monkeypatch):
     def fail(*_):
         raise error

@@ -71,7 +71,7 @@ class Finished:
         self._flushed = time.monotonic()
 
     def remove_others(self, folder: Path) -> None:
-        """Remove the files of a folder that are not recorded: killed processes leave temporary ones, and half chunks."""
+        """Remove the files that are not recorded: killed processes leave temporary files and half chunks."""
         for parent, _, names in os.walk(folder):
             for file in (Path(parent, name) for name in names):
                 if self._chunks.get(self._name(file), _NO_FILE) == _NO_FILE:

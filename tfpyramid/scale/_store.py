@@ -13,12 +13,11 @@ import numpy as np
 
 from tfpyramid.ops.kernels import phase_after
 
-
 # Those of the specification, section "axes".
 UNITS = (
     *("yoctometer", "zeptometer", "attometer", "femtometer", "picometer", "nanometer", "micrometer", "millimeter"),
-    *("centimeter", "decimeter", "meter", "hectometer", "kilometer", "megameter", "gigameter", "terameter", "petameter"),
-    *("exameter", "zettameter", "yottameter", "angstrom", "inch", "foot", "yard", "mile", "parsec"),
+    *("centimeter", "decimeter", "meter", "hectometer", "kilometer", "megameter", "gigameter", "terameter"),
+    *("petameter", "exameter", "zettameter", "yottameter", "angstrom", "inch", "foot", "yard", "mile", "parsec"),
 )
 
 

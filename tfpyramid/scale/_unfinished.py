@@ -121,15 +121,15 @@ class Unfinished:
             )
         others = {key: begun.get(key) for key in arguments if begun.get(key) != arguments[key]}
         return ValueError(
-            f"`path` must be written with the arguments that {self.folder} was begun with. Call with those to resume, or "
-            f"remove that folder to begin again. Received: {({key: arguments[key] for key in others})}, and it was begun "
-            f"with {others}"
+            f"`path` must be written with the arguments that {self.folder} was begun with. Call with those to resume, "
+            f"or remove that folder to begin again. Received: {({key: arguments[key] for key in others})}, and it was "
+            f"begun with {others}"
         )
 
     def _explained(self, error: OSError) -> OSError:
         text = (
-            f"{error.strerror or error}. What is finished is kept in {self.folder}. Once the cause is mended, call with "
-            "the same arguments to resume"
+            f"{error.strerror or error}. What is finished is kept in {self.folder}. Once the cause is mended, call "
+            "with the same arguments to resume"
         )
         return OSError(text) if error.errno is None else OSError(error.errno, text, error.filename or str(self.folder))
 
@@ -153,7 +153,8 @@ def check_path(path: Any) -> Path:
             _remove_rest(_folder(found))
         raise _exists(found)
     if not found.parent.is_dir():
-        raise FileNotFoundError(f"`path` must be in a folder that exists on this machine. Received: path={str(found)!r}")
+        rule = "`path` must be in a folder that exists on this machine"
+        raise FileNotFoundError(f"{rule}. Received: path={str(found)!r}")
     return found
 
 
@@ -183,8 +184,8 @@ def _hold(path: Path, folder: Path) -> _files.Lock:
         except OSError as error:
             raise _unwritable(error, received) from error
         raise FileExistsError(
-            f"`path` cannot be written, because tfpyramid needs the name {folder}, and what has that name was not made by "
-            f"this version of tfpyramid for this user. Remove it, or choose another path. {received}"
+            f"`path` cannot be written, because tfpyramid needs the name {folder}, and what has that name was not made "
+            f"by this version of tfpyramid for this user. Remove it, or choose another path. {received}"
         )
 
 

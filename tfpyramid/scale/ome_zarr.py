@@ -41,18 +41,18 @@ def write_ome_zarr(
 ) -> Path:
     """Write the pyramid of an image that need not fit in memory as OME-Zarr, which viewers and libraries read.
 
-    The store is written tile by tile in a folder beside `path`, `.NAME.unfinished`, and renamed to `path` when all of it is
-    on the disk, so `path` never holds a part of a pyramid. After an interruption, a full disk or a power failure, call with
-    the same arguments to resume: finished tiles are verified by checksums, and damaged ones are written once more. One
-    process at a time can write to `path`; file systems without locks cannot enforce this.
+    The store is written tile by tile in a folder next to `path`, `.NAME.unfinished`, and renamed to `path` when all of
+    it is on the disk, so `path` never holds a part of a pyramid. After an interruption, a full disk or a power failure,
+    call with the same arguments to resume: finished tiles are verified by checksums, and damaged ones are written once
+    more. One process at a time can write to `path`; a file system without locks cannot enforce this.
 
     Equation:
         That of `ops.gaussian_pyramid`, or with `laplacian` of `ops.laplacian_pyramid`.
 
     Convention:
         Array k of the store is level k, [height, width] or, of an image with channels, [channels, height, width], which
-        is the order of axes in OME-Zarr. A tile is one chunk, compressed with zstd and followed by its checksum (crc32c).
-        A tile of zeros has no file.
+        is the order of axes in OME-Zarr. A tile is one chunk, compressed with zstd and followed by its checksum
+        (crc32c). A tile of zeros has no file.
         All arrays have one dtype, as readers require: that of the image, rounded as in `pyr_down_tiles`, or for
         residuals float32 (float64 of images whose numbers float32 cannot hold). Integers are not scaled.
         Sample i of level k sits at `i s^k + d (s^k - 1) / (s - 1)` of the image, with s the factor and d the phase of
@@ -80,8 +80,8 @@ def write_ome_zarr(
     Raises:
         ValueError: an argument breaks a rule above; an interrupted call was made with other arguments; or an image, not
             labels, holds whole numbers of 2**53 or more.
-        FileExistsError: `path` exists, or appears while the store is written, or its `.NAME.unfinished` was not made by this
-            function for this user.
+        FileExistsError: `path` exists, or appears while the store is written, or `.NAME.unfinished` was not made by
+            this function for this user.
         BlockingIOError: another process is writing to `path`.
         OSError: a file cannot be written, for example because the disk is full.
         ImportError: ome-zarr is not installed.

@@ -99,8 +99,8 @@ def pyr_down_tiles(
         An iterator over tiles with `rows`, `columns` (slices of the result) and `values`, row by row.
 
     Raises:
-        ValueError: an argument breaks a rule above. While the tiles are computed: a part of the image is masked, or holds
-            whole numbers of 2**53 or more, which cannot be averaged exactly.
+        ValueError: an argument breaks a rule above. While the tiles are computed: a part of the image is masked, or
+            holds whole numbers of 2**53 or more, which cannot be averaged exactly.
 
     Example:
         >>> image = np.arange(25.0).reshape(5, 5)
