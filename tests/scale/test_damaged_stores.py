@@ -66,6 +66,14 @@ def add_half_files(folder):
     (folder / ".arguments.json.new").write_bytes(b"half")
 
 
+def rename_in_record(folder):
+    """Let the record say that a tile is zeros which is not yet written, and which is not."""
+    record = folder / "finished.txt"
+    data = record.read_bytes()
+    assert b"store/0/c/0/0 none" in data and b"store/1/c/1/1" not in data
+    record.write_bytes(data.replace(b"store/0/c/0/0 none", b"store/1/c/1/1 none"))
+
+
 DAMAGES = {
     "missing chunk": lambda folder: chunks(folder)[0].unlink(),
     "all chunks missing": remove_all,
@@ -85,6 +93,7 @@ DAMAGES = {
     "no record": lambda folder: (folder / "finished.txt").unlink(),
     "half a record": lambda folder: cut(folder / "finished.txt"),
     "a byte of the record": lambda folder: flip(folder / "finished.txt", 0.3),
+    "another name in the record": rename_in_record,
     "no text in the record": lambda folder: (folder / "finished.txt").write_bytes(b"\xff\xfe\x00\n\n \nx 00000000\n"),
     "a line without its end": lambda folder: append(folder / "finished.txt", b"store/0/c/0"),
     "no store": lambda folder: shutil.rmtree(folder / "store"),
