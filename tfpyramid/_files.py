@@ -10,7 +10,8 @@ import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
@@ -161,6 +162,12 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(file)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Wait until files and folders are on the disk, in several threads, since file systems write for all at once."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(sync, paths))
 
 
 def _open(path: Path, create: bool) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tfpyramid import _files
@@ -14,11 +12,8 @@ from tfpyramid import _files
 # What stands for the checksum of a chunk of zeros, which has no file.
 _NO_FILE = "none"
 
-# A power failure costs at most so many seconds of work. A record a chunk would wait for the disk too often.
+# Seconds of work that a power failure can cost. To record each chunk by itself would wait for the disk too often.
 _INTERVAL = 1.0
-
-# File systems put what several threads wait for on the disk at once.
-_THREADS = 16
 
 
 class Finished:
@@ -48,20 +43,24 @@ class Finished:
         return False
 
     def add(self, file: Path) -> None:
-        """Record a chunk that is written, now or within a second."""
+        """Record a chunk that is written, at once or together with those of the next second."""
         self._pending.append(self._name(file))
         if time.monotonic() - self._flushed >= _INTERVAL:
             self.flush()
+
+    def unrecorded(self) -> list[Path]:
+        """Return the files that were added and may not be on the disk."""
+        files = [self._folder / name for name in self._pending]
+        return [file for file in files if file.exists()]
 
     def flush(self) -> None:
         """Record what was added, when the files and their names are on the disk."""
         if not self._pending:
             return
-        with ThreadPoolExecutor(_THREADS) as pool:
-            checksums = pool.map(lambda name: _checksum(self._folder / name, sync=True), self._pending)
-            chunks = dict(zip(self._pending, checksums))
-            folders = {folder for name in chunks for folder in Path(name).parents}
-            list(pool.map(lambda folder: _sync_if_exists(self._folder / folder), folders))
+        chunks = {name: _checksum(self._folder / name) for name in self._pending}
+        on_disk = {Path(name) for name, checksum in chunks.items() if checksum != _NO_FILE}
+        on_disk |= {folder for file in on_disk for folder in file.parents}
+        _files.sync_all(self._folder / path for path in on_disk)
         with self._path.open("ab") as log:
             log.write(b"".join(_line(*chunk) for chunk in chunks.items()))
             log.flush()
@@ -81,20 +80,11 @@ class Finished:
         return file.relative_to(self._folder).as_posix()
 
 
-def _sync_if_exists(folder: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # Chunks of zeros need none.
-        _files.sync(folder)
-
-
-def _checksum(file: Path, sync: bool = False) -> str:
+def _checksum(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            data = stream.read()
-            if sync:
-                os.fsync(stream.fileno())
+        return f"{zlib.crc32(file.read_bytes()):08x}"
     except FileNotFoundError:
         return _NO_FILE
-    return f"{zlib.crc32(data):08x}"
 
 
 def _line(name: str, checksum: str) -> bytes:

@@ -62,7 +62,7 @@ class Unfinished:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            if self.folder.exists():
+            if self.store.exists():
                 with contextlib.suppress(OSError):  # The chunks that cannot be recorded are written once more.
                     self.finished.flush()
             if isinstance(error, OSError) and not isinstance(error, FileExistsError):
@@ -76,11 +76,11 @@ class Unfinished:
         Raises:
             FileExistsError: `path` was made by something else meanwhile.
         """
-        self.finished.flush()
-        for folder, _, names in os.walk(self.store, topdown=False):
-            for name in set(names) & {"zarr.json"}:  # The other files are chunks, which are on the disk.
-                _files.sync(Path(folder, name))
-            _files.sync(Path(folder))
+        # The other files are recorded as finished.
+        paths = self.finished.unrecorded()
+        for folder, _, names in os.walk(self.store):
+            paths += [Path(folder), *(Path(folder, name) for name in names if name == "zarr.json")]
+        _files.sync_all(paths)
         if os.path.lexists(self._path):  # A rename would replace an empty folder.
             raise _exists(self._path, self.folder)
         try:
