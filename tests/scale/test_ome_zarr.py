@@ -164,7 +164,8 @@ class Sliced:
 
 
 NO_ARRAY = "`image` must be an array of numbers, .* Received: image of type "
-NO_PART = r"`image` must return an array of numbers for image\[rows, columns\], without masked values.* Received: "
+NO_PART = r"`image` must return an array of numbers of shape \(1, 1\) for image\[0:1, 0:1\]. Received: "
+MASKED = r"`image` must have no masked values, .* Received: masked values in image\["
 
 
 @pytest.mark.parametrize(
@@ -196,8 +197,8 @@ NO_PART = r"`image` must return an array of numbers for image\[rows, columns\], 
         ({"image": tf.zeros([40, 40])}, NO_ARRAY + "EagerTensor"),
         ({"image": tf.TensorSpec([40, 40])}, NO_ARRAY + "TensorSpec"),
         ({"image": scipy.sparse.csr_array(GREY)}, NO_PART + "csr_array"),
-        ({"image": np.ma.masked_greater(GREY, 0.999)}, NO_PART + "masked values"),
-        ({"image": Sliced(lambda part: np.ma.masked_greater(part, 0))}, NO_PART + "masked values"),
+        ({"image": np.ma.masked_greater(GREY, 0.999)}, MASKED),
+        ({"image": Sliced(lambda part: np.ma.masked_greater(part, 0))}, MASKED),
         ({"image": Sliced(lambda part: part[0])}, NO_PART + r"ndarray of shape \(1,\)"),
         ({"image": Sliced(lambda part: "pixels")}, NO_PART + "str"),
         ({"image": Sliced(np.ravel, np.zeros([40, 40]))}, NO_PART + r"ndarray of shape \(1,\)"),
@@ -261,6 +262,27 @@ def test_an_image_that_turns_out_to_be_unfit_leaves_nothing_behind(bad, tmp_path
     with pytest.raises(ValueError, match="`image` must .* Received: "):
         scale.write_ome_zarr(image, tmp_path / "a", 3, tile_size=32)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not now"), OSError("not now"), TimeoutError(110, "not now")])
+def test_what_is_written_before_an_image_cannot_be_read_is_kept(error, tmp_path):
+    """One thread that reads it raises the error while another is writing."""
+    path, failing = tmp_path / "a", [True]
+
+    def fail(part):
+        if failing[0] and (part == GREY[100, 100]).any():
+            raise error
+        return part
+
+    with pytest.raises(type(error), match="not now") as found:
+        scale.write_ome_zarr(Sliced(fail), path, 1, tile_size=32)
+    kept = f"not now. What is finished is kept in {tmp_path / '.a.unfinished'}. Once the cause is mended"
+    assert (kept in str(found.value)) == isinstance(error, OSError) and "None" not in str(found.value)
+    assert (tmp_path / ".a.unfinished" / "finished.txt").read_text().count("\n") >= 10
+    failing[0] = False
+    (level,), _ = opened(scale.write_ome_zarr(Sliced(fail), path, 1, tile_size=32))
+    np.testing.assert_array_equal(level, GREY)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_masked_arrays_without_masked_values_are_arrays(tmp_path):

@@ -11,7 +11,7 @@ _WHOLE = 2.0**53
 
 
 class ImageError(ValueError):
-    """What an image holds breaks a rule of the argument, so the same call cannot succeed later."""
+    """The values of an image break a rule, so the same call cannot succeed later."""
 
 
 def working_dtype(image: Any) -> np.dtype:

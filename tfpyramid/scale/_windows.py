@@ -44,18 +44,22 @@ def part(image: Any, rows: slice, columns: slice) -> np.ndarray:
     """Return a part of an image, as an array in memory. The part begins in the image and is cut off at its end.
 
     Raises:
-        ImageError: the image returns something else, or masked values.
+        ImageError: values of it are masked.
+        ValueError: the image returns something else than numbers of that shape.
     """
     rows, columns = (slice(places.start, min(places.stop, size)) for places, size in zip((rows, columns), image.shape))
-    values = image[rows, columns]
-    masked, array = np.ma.is_masked(values), np.asarray(values)
-    expected = (rows.stop - rows.start, columns.stop - columns.start, *image.shape[2:])
-    if masked or array.shape != expected or array.dtype.kind not in "buif":
-        found = "masked values" if masked else f"{type(values).__name__} of shape {array.shape}, dtype {array.dtype}"
+    values, place = image[rows, columns], f"image[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
+    if np.ma.is_masked(values):
         raise ImageError(
-            "`image` must return an array of numbers for image[rows, columns], without masked values: fill them first, "
-            f"for example with image.filled(0). Received: {found} for image[{rows.start}:{rows.stop}, "
-            f"{columns.start}:{columns.stop}]"
+            "`image` must have no masked values, since masks are not averaged: fill them first, for example with "
+            f"image.filled(0). Received: masked values in {place}"
+        )
+    array = np.asarray(values)
+    expected = (rows.stop - rows.start, columns.stop - columns.start, *image.shape[2:])
+    if array.shape != expected or array.dtype.kind not in "buif":
+        raise ValueError(
+            f"`image` must return an array of numbers of shape {expected} for {place}. "
+            f"Received: {type(values).__name__} of shape {array.shape}, dtype {array.dtype}"
         )
     return array
 

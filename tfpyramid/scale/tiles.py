@@ -87,8 +87,9 @@ def pyr_down_tiles(
         that is for labels.
 
     Args:
-        image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, with `shape`,
-            `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile opens by `aszarr`.
+        image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, none of them
+            masked, with `shape`, `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile
+            opens by `aszarr`.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
         scale_factor: a whole number from 2 to 256.
         kernel: prefilter taps, as in `ops.pyr_down`.
