@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -76,21 +75,10 @@ def transformations(
     """Return where the samples of each level are, as OME-Zarr says it.
 
     The phase is where sample 0 of a level sits, in samples of the level before it.
-
-    Raises:
-        ValueError: a level has no finite place.
     """
     found = []
     for k in range(num_levels):
-        try:
-            step, first = pixel_size * scale_factor**k, pixel_size * phase_after(phase, scale_factor, k)
-        except OverflowError:
-            step = first = math.inf
-        if not math.isfinite(step + first):
-            raise ValueError(
-                "`pixel_size` times `scale_factor` to the power of each level must be finite. Received: "
-                f"pixel_size={pixel_size!r}, scale_factor={scale_factor}, level {k} of {num_levels}"
-            )
+        step, first = pixel_size * scale_factor**k, pixel_size * phase_after(phase, scale_factor, k)
         # The format applies the scale first, so the translation is a length: of sample 0, in the unit.
         places: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0] * channel + [step] * 2}]
         if phase:
