@@ -1,6 +1,8 @@
 """Locks and files that are whole or absent."""
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -144,6 +146,17 @@ def test_a_file_has_the_old_bytes_or_the_new_ones(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and linked.read_bytes() == b"precious"
     _files.write_whole(path, b"new")
     assert path.read_bytes() == b"new" and sorted(os.listdir(tmp_path)) == ["file", "linked"]
+
+
+def test_folders_are_written_on_file_systems_that_sync_none(tmp_path, monkeypatch):
+    def fsync(file):
+        raise OSError(errno.EINVAL if stat.S_ISDIR(os.fstat(file).st_mode) else errno.EIO, "failed")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _files.sync(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="failed"):
+        _files.sync(tmp_path / "file")
 
 
 def test_many_threads_and_one_lock(tmp_path):

@@ -10,7 +10,8 @@ import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
@@ -156,8 +157,17 @@ def sync(path: Path) -> None:
         raise
     try:
         os.fsync(file)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():  # Some network file systems sync no folders.
+            raise
     finally:
         os.close(file)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Wait until files and folders are on the disk, in several threads, since file systems write for all at once."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(sync, paths))
 
 
 def _open(path: Path, create: bool) -> int:

@@ -8,6 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse
+import tensorflow as tf
+from ome_zarr.axes import KNOWN_SPATIAL_UNITS
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
@@ -67,29 +70,26 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from tfpyramid import scale
-from tfpyramid.scale import _unfinished
+from tfpyramid.scale import _finished
 
-original = _unfinished.Unfinished.add
-def add(self, name):
-    original(self, name)
-    if len(self.finished) == 30:
+original, added = _finished.Finished.add, []
+def add(finished, chunk):
+    original(finished, chunk)
+    added.append(chunk)
+    if len(added) == 30:
         os.kill(os.getpid(), signal.SIGKILL)
-_unfinished.Unfinished.add = add
+_finished._INTERVAL, _finished.Finished.add = 0, add
 scale.write_ome_zarr(np.load(sys.argv[1]), sys.argv[2], laplacian=True, tile_size=32)
 """
 
 
-def test_a_killed_call_leaves_no_store_and_is_gone_on_with(tmp_path, monkeypatch):
+def test_a_killed_call_leaves_no_store_and_is_resumed(tmp_path, monkeypatch):
     np.save(tmp_path / "image.npy", GREY)
     path = tmp_path / "d.ome.zarr"
     command = [sys.executable, "-c", KILLED, str(tmp_path / "image.npy"), str(path)]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not path.exists()
-    unfinished = tmp_path / ".d.ome.zarr.unfinished"
-    # A line that was cut off is no finished tile.
-    with (unfinished / "finished.txt").open("a") as log:
-        log.write("0 96")
     written = []
     original = _store.Level.__setitem__
     monkeypatch.setattr(
@@ -99,7 +99,7 @@ def test_a_killed_call_leaves_no_store_and_is_gone_on_with(tmp_path, monkeypatch
     total = sum(-(-h // 32) * -(-w // 32) for h, w in [level.shape for level in expected(GREY, True)])
     aside = sum(-(-h // 32) * -(-w // 32) for h, w in [level.shape for level in expected(GREY, True)[1:-1]])
     assert len(written) == total + aside - 30
-    assert not unfinished.exists()
+    assert sorted(os.listdir(tmp_path)) == ["d.ome.zarr", "image.npy"]
     for level, whole in zip(opened(path)[0], expected(GREY, True), strict=True):
         np.testing.assert_allclose(level, whole, atol=1e-6)
 
@@ -112,7 +112,8 @@ def interrupted(path, monkeypatch, image=GREY, **arguments):
 
     with monkeypatch.context() as patched:
         patched.setattr(_store.Level, "__setitem__", fail)
-        with pytest.raises(OSError, match="No space left on device. What is finished is kept .*same call") as full:
+        rule = "No space left on device. What is finished is kept .*the same arguments"
+        with pytest.raises(OSError, match=rule) as full:
             scale.write_ome_zarr(image, path, 3, **arguments)
     assert full.value.errno == errno.ENOSPC
 
@@ -136,7 +137,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
 def test_what_was_begun_with_other_arguments_is_not_gone_on_with(image, arguments, received, tmp_path, monkeypatch):
     path = tmp_path / "f.ome.zarr"
     interrupted(path, monkeypatch)
-    rule = r"`path` must be given with the arguments that .*f.ome.zarr.unfinished.*"
+    rule = r"`path` must be written with the arguments that .*f.ome.zarr.unfinished.*"
     with pytest.raises(ValueError, match=rule + received):
         scale.write_ome_zarr(image, path, 3, **arguments)
 
@@ -152,10 +153,19 @@ def test_what_was_begun_with_levels_of_another_dtype_is_not_gone_on_with(tmp_pat
         scale.write_ome_zarr(image, path, 3)
 
 
-def test_what_exists_is_not_touched(tmp_path):
-    (tmp_path / "here").mkdir()
-    with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
-        scale.write_ome_zarr(GREY, tmp_path / "here")
+class Sliced:
+    """Has the shape and the dtype of an array, and returns what a function makes of it."""
+
+    def __init__(self, function, array=GREY):
+        self.array, self.shape, self.dtype, self._function = array, array.shape, array.dtype, function
+
+    def __getitem__(self, places):
+        return self._function(self.array[places])
+
+
+NO_ARRAY = "`image` must be an array of numbers, .* Received: image of type "
+NO_PART = r"`image` must return an array of numbers of shape \(1, 1\) for image\[0:1, 0:1\]. Received: "
+MASKED = r"`image` must have no masked values, .* Received: masked values in image\["
 
 
 @pytest.mark.parametrize(
@@ -163,16 +173,120 @@ def test_what_exists_is_not_touched(tmp_path):
     [
         ({"num_levels": 0}, "`num_levels` must be an integer of at least 1"),
         ({"tile_size": 0}, "`tile_size` must be an integer of at least 1"),
+        ({"tile_size": 2.5}, "`tile_size` must be an integer of at least 1"),
+        ({"tile_size": None}, "`tile_size` must be an integer of at least 1"),
+        ({"tile_size": "32"}, "`tile_size` must be an integer of at least 1"),
         ({"scale_factor": 2.5}, "`scale_factor` must be an integer of at least 2"),
         ({"pixel_size": 0}, "`pixel_size` must be a finite number greater than 0"),
+        ({"pixel_size": None}, "`pixel_size` must be a finite number greater than 0"),
+        ({"pixel_size": 10**400}, "`pixel_size` must be a finite number greater than 0"),
+        ({"pixel_size": 1e308}, "`pixel_size` must be at most"),
+        ({"unit": 5}, "`unit` must be one of None, .*'micrometer'.*Received: unit=5"),
+        ({"unit": ""}, "`unit` must be one of None"),
+        ({"unit": True}, "`unit` must be one of None"),
+        ({"unit": b"meter"}, "`unit` must be one of None"),
+        ({"unit": ["meter"]}, "`unit` must be one of None"),
+        ({"unit": "um"}, "`unit` must be one of None"),
         ({"laplacian": 1}, "`laplacian` must be True or False"),
         ({"verbose": 2}, "`verbose` must be True or False"),
+        ({"image": None}, NO_ARRAY + "NoneType"),
+        ({"image": []}, NO_ARRAY + "list"),
+        ({"image": "image.npy"}, NO_ARRAY + "str"),
+        ({"image": {}}, NO_ARRAY + "dict"),
+        ({"image": tf.zeros([40, 40])}, NO_ARRAY + "EagerTensor"),
+        ({"image": tf.TensorSpec([40, 40])}, NO_ARRAY + "TensorSpec"),
+        ({"image": scipy.sparse.csr_array(GREY)}, NO_PART + "csr_array"),
+        ({"image": np.ma.masked_greater(GREY, 0.999)}, MASKED),
+        ({"image": Sliced(lambda part: np.ma.masked_greater(part, 0))}, MASKED),
+        ({"image": Sliced(lambda part: part[0])}, NO_PART + r"ndarray of shape \(1,\)"),
+        ({"image": Sliced(lambda part: "pixels")}, NO_PART + "str"),
+        ({"image": Sliced(np.ravel, np.zeros([40, 40]))}, NO_PART + r"ndarray of shape \(1,\)"),
     ],
 )
 def test_bad_arguments_leave_nothing_behind(arguments, message, tmp_path):
+    arguments = {"image": GREY, **arguments}
     with pytest.raises(ValueError, match=message):
-        scale.write_ome_zarr(GREY, tmp_path / "g.ome.zarr", **arguments)
+        scale.write_ome_zarr(arguments.pop("image"), tmp_path / "g.ome.zarr", **arguments)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path, error, message",
+    [
+        (None, ValueError, "`path` must be the path of a folder to make. Received: path=None"),
+        (5, ValueError, "`path` must be the path of a folder to make. Received: path=5"),
+        (b"a", ValueError, "`path` must be the path of a folder to make. Received: path=b'a'"),
+        ("a\0b", ValueError, "`path` must be the path of a folder to make. Received: path="),
+        ("missing/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path='mis"),
+        ("s3://bucket/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path="),
+        ("file/a", FileNotFoundError, "`path` must be in a folder that exists on this machine. Received: path="),
+        ("a" * 250, OSError, r"`path` must be in a folder that can be written \(File name too long\). Received: path="),
+        ("/proc/a", OSError, r"`path` must be in a folder that can be written \(.*\). Received: path="),
+        ("", FileExistsError, "`path` must not exist. Received: path='.'"),
+        ("/", FileExistsError, "`path` must not exist. Received: path='/'"),
+        ("..", FileExistsError, "`path` must not exist. Received: path='..'"),
+        ("file", FileExistsError, "`path` must not exist. Received: path='file'"),
+    ],
+)
+def test_a_bad_path_leaves_nothing_behind(path, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(error, match=message):
+        scale.write_ome_zarr(GREY, path)
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Denied"), OSError(errno.EROFS, "Read-only")])
+def test_a_folder_that_cannot_be_written_is_named_as_that_of_path(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, "mkdir", fail)
+    with pytest.raises(type(error), match=r"`path` must be in a folder that can be written \(.*\). Received: path="):
+        scale.write_ome_zarr(GREY, tmp_path / "a")
+
+
+def test_units_are_those_of_the_specification():
+    assert sorted(_store.UNITS) == sorted(KNOWN_SPATIAL_UNITS)
+
+
+@pytest.mark.parametrize("bad", ["masked", "large"])
+def test_an_image_that_turns_out_to_be_unfit_leaves_nothing_behind(bad, tmp_path):
+    """The same call could not succeed later, so there is nothing to keep."""
+    if bad == "masked":
+        image = Sliced(lambda part: np.ma.masked_equal(part, GREY[75, 75]))
+    else:
+        image = np.zeros([40, 40], np.int64)
+        image[30, 30] = 2**53
+    with pytest.raises(ValueError, match="`image` must .* Received: "):
+        scale.write_ome_zarr(image, tmp_path / "a", 3, tile_size=32)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not now"), OSError("not now"), TimeoutError(110, "not now")])
+def test_what_is_written_before_an_image_cannot_be_read_is_kept(error, tmp_path):
+    """One thread that reads it raises the error while another is writing."""
+    path, failing = tmp_path / "a", [True]
+
+    def fail(part):
+        if failing[0] and (part == GREY[100, 100]).any():
+            raise error
+        return part
+
+    with pytest.raises(type(error), match="not now") as found:
+        scale.write_ome_zarr(Sliced(fail), path, 1, tile_size=32)
+    kept = f"not now. What is finished is kept in {tmp_path / '.a.unfinished'}. Once the cause is mended"
+    assert (kept in str(found.value)) == isinstance(error, OSError) and "None" not in str(found.value)
+    assert (tmp_path / ".a.unfinished" / "finished.txt").read_text().count("\n") >= 10
+    failing[0] = False
+    (level,), _ = opened(scale.write_ome_zarr(Sliced(fail), path, 1, tile_size=32))
+    np.testing.assert_array_equal(level, GREY)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_masked_arrays_without_masked_values_are_arrays(tmp_path):
+    (level,), _ = opened(scale.write_ome_zarr(np.ma.masked_less(GREY, 0), tmp_path / "a", 1))
+    np.testing.assert_array_equal(level, GREY)
 
 
 def test_progress_is_shown_if_asked(tmp_path, capsys):

@@ -103,6 +103,8 @@ def test_no_more_than_a_window_is_read(border):
         ({"image": np.zeros((2, 3, 4, 1))}, r"`image` must be.*shape \(2, 3, 4, 1\)"),
         ({"image": np.zeros((0, 3))}, r"`image` must be.*shape \(0, 3\)"),
         ({"image": np.zeros((2, 3), complex)}, "`image` must be.*dtype complex128"),
+        ({"image": None}, "`image` must be an array of numbers.*type NoneType, shape None"),
+        ({"image": np.ma.masked_less(np.ones((8, 8)), 2)}, "`image` must have no masked.*masked values in image"),
         ({"tile_size": 0}, "`tile_size` must be an integer of at least 1.*tile_size=0"),
         ({"scale_factor": 1.5}, "`scale_factor` must be an integer of at least 2.*scale_factor=1.5"),
         ({"border": "mirror"}, "`border` must be one of.*'mirror'"),
@@ -113,6 +115,14 @@ def test_arguments_are_checked_before_the_first_tile(arguments, message):
     arguments = {"image": np.zeros((8, 8)), **arguments}
     with pytest.raises(ValueError, match=message):
         scale.pyr_down_tiles(arguments.pop("image"), **arguments)
+
+
+def test_masked_values_are_an_error_in_the_tile_that_reads_them():
+    image = Recorder(np.ma.masked_equal(np.arange(400.0).reshape(20, 20), 399))
+    tiles = scale.pyr_down_tiles(image, tile_size=4)
+    next(tiles)
+    with pytest.raises(ValueError, match="`image` must have no masked values.*masked values in image"):
+        list(tiles)
 
 
 def test_a_size_that_does_not_fit_is_an_error_before_the_first_tile():

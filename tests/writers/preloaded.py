@@ -8,3 +8,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import tfpyramid.export  # noqa: E402, F401
 import tfpyramid.scale.beam  # noqa: E402, F401
 import tfpyramid.training  # noqa: E402, F401
+from tfpyramid.scale import _store  # noqa: E402
+
+_store.peers()

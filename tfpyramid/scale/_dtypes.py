@@ -10,6 +10,10 @@ import numpy as np
 _WHOLE = 2.0**53
 
 
+class ImageError(ValueError):
+    """The values of an image break a rule, so the same call cannot succeed later."""
+
+
 def working_dtype(image: Any) -> np.dtype:
     """Return the dtype that levels of an image are computed in: float64 if float32 cannot hold its numbers."""
     return np.dtype(np.float32 if np.can_cast(image.dtype, np.float32) else np.float64)
@@ -47,7 +51,7 @@ def check_whole(image: Any, window: np.ndarray) -> None:
     if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
         largest = max(float(window.max()), -float(window.min()))
         if largest >= _WHOLE:
-            raise ValueError(
+            raise ImageError(
                 "`image` must hold whole numbers of less than 2**53, unless they are labels "
                 '(write_ome_zarr(kind="labels"), kernel=[1.0]), since float64 has no others to average. '
                 f"Received: image of dtype {image.dtype}, which holds {largest:.0f}"

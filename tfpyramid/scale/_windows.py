@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpyramid.ops import borders
+from tfpyramid.scale._dtypes import ImageError
 
 
 class Axis(NamedTuple):
@@ -34,9 +35,33 @@ def read(image: Any, rows: range, columns: range, axes: Sequence[Axis]) -> np.nd
     vertical, horizontal = axes
 
     def band(within: slice) -> np.ndarray:
-        return _along(1, lambda across: np.asarray(image[within, across]), columns, horizontal)
+        return _along(1, lambda across: part(image, within, across), columns, horizontal)
 
     return _along(0, band, rows, vertical)
+
+
+def part(image: Any, rows: slice, columns: slice) -> np.ndarray:
+    """Return a part of an image, as an array in memory. The part begins in the image and is cut off at its end.
+
+    Raises:
+        ImageError: values of it are masked.
+        ValueError: the image returns something else than numbers of that shape.
+    """
+    rows, columns = (slice(places.start, min(places.stop, size)) for places, size in zip((rows, columns), image.shape))
+    values, place = image[rows, columns], f"image[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
+    if np.ma.is_masked(values):
+        raise ImageError(
+            "`image` must have no masked values, since masks are not averaged: fill them first, for example with "
+            f"image.filled(0). Received: masked values in {place}"
+        )
+    array = np.asarray(values)
+    expected = (rows.stop - rows.start, columns.stop - columns.start, *image.shape[2:])
+    if array.shape != expected or array.dtype.kind not in "buif":
+        raise ValueError(
+            f"`image` must return an array of numbers of shape {expected} for {place}. "
+            f"Received: {type(values).__name__} of shape {array.shape}, dtype {array.dtype}"
+        )
+    return array
 
 
 def _along(number: int, get: Callable[[slice], np.ndarray], places: range, axis: Axis) -> np.ndarray:

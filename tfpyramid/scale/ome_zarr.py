@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,10 @@ from tfpyramid._compat import keras
 from tfpyramid._sizes import level_size
 from tfpyramid.ops import kernels
 from tfpyramid.ops.pyramid import level_count
-from tfpyramid.scale import _dtypes, tiles
-from tfpyramid.scale._store import Level, peers, write_metadata
-from tfpyramid.scale._unfinished import Unfinished
-
-_ASIDE = "gaussian"
+from tfpyramid.scale import _dtypes, _windows, tiles
+from tfpyramid.scale._finished import Finished
+from tfpyramid.scale._store import UNITS, Level, peers, transformations, write_metadata
+from tfpyramid.scale._unfinished import Unfinished, check_path
 
 _KINDS = ("image", "labels")
 
@@ -43,15 +41,18 @@ def write_ome_zarr(
 ) -> Path:
     """Write the pyramid of an image that need not fit in memory as OME-Zarr, which viewers and libraries read.
 
-    It is written tile by tile beside `path`, and renamed when all is there: what is at `path` is never a part of a
-    pyramid. What was interrupted is kept; the same call goes on behind the last finished tile.
+    The store is written tile by tile in a folder next to `path`, `.NAME.unfinished`, and renamed to `path` when all of
+    it is on the disk, so `path` never holds a part of a pyramid. After an interruption, a full disk or a power failure,
+    call with the same arguments to resume: finished tiles are verified by checksums, and damaged ones are written once
+    more. One process at a time can write to `path`; a file system without locks cannot enforce this.
 
     Equation:
         That of `ops.gaussian_pyramid`, or with `laplacian` of `ops.laplacian_pyramid`.
 
     Convention:
         Array k of the store is level k, [height, width] or, of an image with channels, [channels, height, width], which
-        is the order of axes in OME-Zarr.
+        is the order of axes in OME-Zarr. A tile is one chunk, compressed with zstd and followed by its checksum
+        (crc32c). A tile of zeros has no file.
         All arrays have one dtype, as readers require: that of the image, rounded as in `pyr_down_tiles`, or for
         residuals float32 (float64 of images whose numbers float32 cannot hold). Integers are not scaled.
         Sample i of level k sits at `i s^k + d (s^k - 1) / (s - 1)` of the image, with s the factor and d the phase of
@@ -59,8 +60,8 @@ def write_ome_zarr(
         for "box" at factor 2, a translation.
 
     Args:
-        image: as in `pyr_down_tiles`.
-        path: the folder to make; it must not exist.
+        image: as in `pyr_down_tiles`. It must not change until the store is whole; a resumed call compares 25 places.
+        path: the folder to make. It must not exist, and the folder that it is in must.
         num_levels: length of the pyramid, from 1 to 64; None means until the shorter side is 1.
         kind: "image", or "labels" for numbers of objects, of which there is no mean: each level takes every
             scale_factor-th row and column of the one before, exactly, for all integers.
@@ -70,58 +71,62 @@ def write_ome_zarr(
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         tile_size: rows and columns of a chunk of the store, and of what is computed at once.
         pixel_size: distance of two pixels of the image, in `unit`.
-        unit: name of a unit of length, as OME-Zarr has them: "micrometer", "meter"; None leaves it out.
+        unit: a unit of length that OME-Zarr lists, such as "micrometer" or "meter"; None leaves it out.
         verbose: show a progress bar.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: if an argument breaks a rule above, if what is left of an interrupted call was begun with others, or
-            if an image, not labels, holds whole numbers of 2**53 or more.
-        FileExistsError: if `path` exists.
-        OSError: if the disk is full, or anything else keeps a tile from being written.
-        ImportError: if ome-zarr is not installed.
+        ValueError: an argument breaks a rule above; an interrupted call was made with other arguments; or an image, not
+            labels, holds whole numbers of 2**53 or more.
+        FileExistsError: `path` exists, or appears while the store is written, or `.NAME.unfinished` was not made by
+            this function for this user.
+        BlockingIOError: another process is writing to `path`.
+        OSError: a file cannot be written, for example because the disk is full.
+        ImportError: ome-zarr is not installed.
 
     References:
         Moore et al., OME-Zarr: a cloud-optimized bioimaging file format with international community support, 2023;
         the specification OME-NGFF 0.5, sections "axes" and "multiscales".
     """
     peers()
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"`path` must not exist. Received: path={str(path)!r}")
+    path = check_path(path)
     if _checks.is_tensor(kernel):
         raise ValueError(f"`kernel` must be a name or a vector of numbers. Received: kernel={kernel!r}")
     tile_size = _checks.integer("tile_size", tile_size, 1, "the rows and columns of a chunk")
     pixel_size = _checks.number("pixel_size", pixel_size, above=0)
     laplacian, verbose = _checks.flag("laplacian", laplacian), _checks.flag("verbose", verbose)
+    unit = None if unit is None else _checks.one_of("unit", unit, (None, *UNITS))
     if _checks.one_of("kind", kind, _KINDS) == "labels":
         kernel = _check_labels(kernel, laplacian)
     tiles.check_image(image)
     dtype = _dtypes.working_dtype(image) if laplacian else _dtypes.native(image.dtype)
+    scale_factor = tiles.check_factor(scale_factor)
     tiles.down(image, scale_factor, kernel, border, dtype)  # Checks the others.
-    shapes = _shapes(tuple(image.shape), num_levels, scale_factor)
-    unfinished = Unfinished(
-        path,
-        {
-            "num_levels": len(shapes),
-            "laplacian": laplacian,
-            "scale_factor": int(scale_factor),
-            "kernel": kernel if kernel is None or isinstance(kernel, str) else np.asarray(kernel).tolist(),
-            "border": border,
-            "tile_size": tile_size,
-            "image": f"{np.dtype(image.dtype).name} {tuple(image.shape)}, checksum {_checksum(image)}",
-            "dtype of the levels": dtype.name,
-        },
-    )
-    new = functools.partial(Level, unfinished.folder, tile_size=tile_size)
-    levels, parts = _plan(image, shapes, new, (scale_factor, kernel, border, dtype), laplacian)
-    _fill(unfinished, parts, tile_size, verbose)
+    shapes = _shapes(tuple(map(int, image.shape)), num_levels, scale_factor)
     phase = kernels.phase(kernel, scale_factor)
-    write_metadata(unfinished.folder, levels, path.name, scale_factor, phase, pixel_size, unit)
-    shutil.rmtree(unfinished.folder / _ASIDE, ignore_errors=True)
-    unfinished.complete()
+    places = transformations(len(shapes), len(shapes[0]) == 3, scale_factor, phase, pixel_size)
+    arguments = {
+        "num_levels": len(shapes),
+        "laplacian": laplacian,
+        "scale_factor": scale_factor,
+        "kernel": kernel if kernel is None or isinstance(kernel, str) else np.asarray(kernel).tolist(),
+        "border": border,
+        "tile_size": tile_size,
+        "image": f"{np.dtype(image.dtype).name} {shapes[0]}, checksum {_checksum(image)}",
+        "dtype of the levels": dtype.name,
+    }
+    with Unfinished(path, arguments) as unfinished:
+        new = functools.partial(Level, tile_size=tile_size)
+        levels, parts = _plan(image, shapes, unfinished, new, (scale_factor, kernel, border, dtype), laplacian)
+        try:
+            _fill(unfinished.finished, parts, tile_size, verbose)
+        except _dtypes.ImageError:
+            unfinished.discard()
+            raise
+        write_metadata(unfinished.store, levels, path.name, places, unit)
+        unfinished.publish()
     return path
 
 
@@ -146,55 +151,51 @@ def _shapes(shape: tuple[int, ...], num_levels: int | None, scale_factor: int) -
 def _plan(
     image: Any,
     shapes: Sequence[tuple[int, ...]],
+    unfinished: Unfinished,
     new: Callable[..., Level],
     step: tuple[int, kernels.Kernel, str, np.dtype],
     laplacian: bool,
 ) -> tuple[list[Level], list[tuple[Level, tiles.Parts]]]:
-    """Return the levels of the store, and what is to be written, in order: arrays, and what they are made of."""
+    """Return the levels of the store, and in order each array to write with the tiles to write in it."""
     dtype, last = step[-1], len(shapes) - 1
     with_residuals = laplacian and last > 0
     images, parts = [image], []
     for k in range(1, last + 1):
-        # Where residuals are asked for, what they are made of stands aside.
-        coarse = new(f"{_ASIDE}/{k}" if with_residuals and k < last else str(k), shapes[k], dtype)
+        # The Gaussian levels that only the residuals are computed from are no part of the store.
+        folder = unfinished.aside if with_residuals and k < last else unfinished.store
+        coarse = new(folder, str(k), shapes[k], dtype)
         parts.append((coarse, tiles.down(images[-1], *step)))
         images.append(coarse)
     if not with_residuals:
-        finest = new("0", shapes[0], dtype)
+        finest = new(unfinished.store, "0", shapes[0], dtype)
         return [finest, *images[1:]], [(finest, _copy(image, dtype)), *parts]
     residuals = []
     for k, (fine, coarse) in enumerate(zip(images, images[1:])):
-        residuals.append(new(str(k), shapes[k], dtype))
+        residuals.append(new(unfinished.store, str(k), shapes[k], dtype))
         parts.append((residuals[k], _difference(fine, tiles.up(coarse, fine.shape[:2], *step))))
     return [*residuals, images[-1]], parts
 
 
-def _fill(unfinished: Unfinished, parts: Sequence[tuple[Level, tiles.Parts]], tile_size: int, verbose: bool) -> None:
-    """Write the tiles that are not yet there, level by level."""
+def _fill(finished: Finished, parts: Sequence[tuple[Level, tiles.Parts]], tile_size: int, verbose: bool) -> None:
+    """Write the tiles that are not yet on the disk, level by level."""
     grids = [list(part.grid(tile_size)) for _, part in parts]
     bar = keras.utils.Progbar(sum(map(len, grids)), unit_name="tile", verbose=int(verbose))
 
-    def write(level: Level, part: tiles.Parts, rows: range, columns: range) -> str:
-        name = f"{level.name} {rows.start} {columns.start}"
-        if name not in unfinished.finished:
-            tile = part.tile(rows, columns, tile_size)
-            level[tile.rows, tile.columns] = tile.values
-        return name
+    def write(level: Level, part: tiles.Parts, rows: range, columns: range) -> Path | None:
+        chunk = level.chunk(rows, columns)
+        if finished.holds(chunk):
+            return None
+        tile = part.tile(rows, columns, tile_size)
+        level[tile.rows, tile.columns] = tile.values
+        return chunk
 
-    # One thread computes while another compresses and writes.
+    # One thread computes while another compresses and writes, and this one waits for the disk.
     with ThreadPoolExecutor(2) as pool:
         for (level, part), places in zip(parts, grids):
-            try:
-                for name in pool.map(functools.partial(write, level, part), *zip(*places)):
-                    unfinished.add(name)
-                    bar.add(1)
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"{error.strerror or error}. What is finished is kept in {unfinished.folder}; once the cause is "
-                    "mended, the same call goes on from there",
-                    str(error.filename or unfinished.folder),
-                ) from error
+            for chunk in pool.map(functools.partial(write, level, part), *zip(*places)):
+                if chunk:
+                    finished.add(chunk)
+                bar.add(1)
 
 
 def _copy(image: Any, dtype: np.dtype) -> tiles.Parts:
@@ -210,12 +211,12 @@ def _difference(fine: Any, magnified: tiles.Parts) -> tiles.Parts:
 
 
 def _part(image: Any, rows: range, columns: range) -> np.ndarray:
-    return np.asarray(image[rows.start : rows.stop, columns.start : columns.stop])
+    return _windows.part(image, slice(rows.start, rows.stop), slice(columns.start, columns.stop))
 
 
 def _checksum(image: Any) -> int:
     """Return a number that another image of the same shape hardly has, without reading much of it."""
     height, width = image.shape[:2]
     places = [(n * k // 5, min(n * k // 5 + 16, n)) for n in (height, width) for k in range(5)]
-    parts = (image[slice(*rows), slice(*columns)] for rows in places[:5] for columns in places[5:])
-    return functools.reduce(lambda sum, part: zlib.crc32(np.asarray(part).tobytes(), sum), parts, 0)
+    parts = (_windows.part(image, slice(*rows), slice(*columns)) for rows in places[:5] for columns in places[5:])
+    return functools.reduce(lambda sum, part: zlib.crc32(part.tobytes(), sum), parts, 0)

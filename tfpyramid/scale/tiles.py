@@ -87,8 +87,9 @@ def pyr_down_tiles(
         that is for labels.
 
     Args:
-        image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, with `shape`,
-            `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile opens by `aszarr`.
+        image: [height, width] or [height, width, channels], of whole or floating numbers or booleans, none of them
+            masked, with `shape`, `dtype`, and slicing that returns arrays: numpy.memmap, h5py, zarr, what tifffile
+            opens by `aszarr`.
         tile_size: rows and columns of a tile of the result, at least 1; those at its end may be smaller.
         scale_factor: a whole number from 2 to 256.
         kernel: prefilter taps, as in `ops.pyr_down`.
@@ -99,8 +100,8 @@ def pyr_down_tiles(
         An iterator over tiles with `rows`, `columns` (slices of the result) and `values`, row by row.
 
     Raises:
-        ValueError: if an argument breaks a rule above, or, in a tile, if whole numbers of 64 bits are 2**53 or larger,
-            which cannot be averaged exactly.
+        ValueError: an argument breaks a rule above. While the tiles are computed: a part of the image is masked, or
+            holds whole numbers of 2**53 or more, which cannot be averaged exactly.
 
     Example:
         >>> image = np.arange(25.0).reshape(5, 5)
@@ -177,7 +178,7 @@ def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str, dty
 def _every(image: Any, step: int, rows: range, columns: range) -> np.ndarray:
     """Return the samples of some rows and columns of a level that is decimated and not blurred."""
     tall, wide = (slice(step * n.start, step * (n.stop - 1) + 1) for n in (rows, columns))
-    return np.asarray(image[tall, wide])[::step, ::step]  # Not every array that can be read slices by steps.
+    return _windows.part(image, tall, wide)[::step, ::step]  # Not every array that can be read slices by steps.
 
 
 def up(
@@ -208,9 +209,7 @@ def _step(
     direction: Callable, image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str, result_dtype: np.dtype
 ) -> tuple[int, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Return the factor, the taps, and a step by them in one direction, of a window in memory to another dtype."""
-    check_image(image)
-    meaning = "the ratio of a level's sides to those of the next"
-    factor = _checks.integer("scale_factor", scale_factor, 2, meaning, maximum=_LARGEST_STEP)
+    factor = check_factor(scale_factor)
     borders.check(border)
     dtype = _dtypes.working_dtype(image)
     taps = kernels.taps_of(kernel, factor, tf.as_dtype(dtype)).numpy()
@@ -240,14 +239,30 @@ def _up(step: int, taps: tuple[float, ...], dtype: np.dtype, images: tf.Tensor) 
     return resample.pyr_up(tf.cast(images, dtype), size, scale_factor=step, kernel=taps, border="edge")
 
 
+def check_factor(value: Any) -> int:
+    """Return the ratio of the sides of two levels as an int."""
+    meaning = "the ratio of a level's sides to those of the next"
+    return _checks.integer("scale_factor", value, 2, meaning, maximum=_LARGEST_STEP)
+
+
 def check_image(image: Any) -> Any:
-    """Return an image; raise `ValueError` unless it has a shape and a dtype that it can be read by."""
+    """Return an image; raise `ValueError` unless it has a shape and a dtype, and returns numbers when it is sliced."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-    if shape is None or dtype is None or len(shape) not in (2, 3) or 0 in shape or np.dtype(dtype).kind not in "buif":
+    if not (
+        isinstance(shape, tuple)
+        and len(shape) in (2, 3)
+        and all(isinstance(side, (int, np.integer)) and side >= 1 for side in shape)
+        and isinstance(dtype, np.dtype)
+        and dtype.kind in "buif"
+        and hasattr(image, "__getitem__")
+    ):
         raise ValueError(
             "`image` must be an array of numbers, [height, width] or [height, width, channels], with no axis of size "
             f"0. Received: image of type {type(image).__name__}, shape {shape}, dtype {dtype}"
         )
+    if isinstance(image, np.ma.MaskedArray):  # In memory, so that all of it can be looked at before the first tile.
+        _windows.part(image, slice(0, shape[0]), slice(0, shape[1]))
+    _windows.part(image, slice(0, 1), slice(0, 1))
     return image
 
 
