@@ -22,7 +22,7 @@ except ImportError:  # Windows has no flock: there no lock is held, and nothing 
 # Windows has neither of them.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _MODE = 0o600
-_LOCK = "lock"
+LOCK = "lock"
 # A link; a folder; a file of another user; a socket.
 _FOREIGN = (errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ENXIO)
 
@@ -117,7 +117,7 @@ def own_folder(
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         # Another process may remove the folder while it is empty, or lock it to do so.
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            lock = Lock(folder / _LOCK, contents)
+            lock = Lock(folder / LOCK, contents)
             break
     with lock:
         try:
@@ -125,7 +125,7 @@ def own_folder(
         finally:
             if finish is None or finish(folder):
                 with contextlib.suppress(OSError):
-                    _remove(folder)
+                    remove(folder)
 
 
 def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None) -> None:
@@ -138,13 +138,29 @@ def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Pa
         found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
     for folder in found:
         try:
-            lock = Lock(folder / _LOCK, contents, create=_is_new(folder, prefix))
+            lock = Lock(folder / LOCK, contents, create=_is_new(folder, prefix))
         except OSError:  # Its process is alive, or removes it, or it is not ours.
             continue
         with lock:
             if lock.held and (finish is None or finish(folder)):
                 with contextlib.suppress(OSError):
-                    _remove(folder)
+                    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, and its lock last: a process that is killed on the way leaves a folder that is still ours."""
+    empty(folder)
+    (folder / LOCK).unlink()
+    folder.rmdir()
+
+
+def empty(folder: Path) -> None:
+    """Remove everything in a folder but its lock, in the order of the names."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def sync(path: Path) -> None:
@@ -200,7 +216,7 @@ def _is_at(file: int, path: Path) -> bool:
 def _own(file: int, path: Path, contents: bytes, create: bool) -> None:
     """Raise unless the open file is ours; with `create`, give a new one its contents."""
     status = os.fstat(file)
-    if not (stat.S_ISREG(status.st_mode) and _is_mine(status) and status.st_nlink == 1):
+    if not (stat.S_ISREG(status.st_mode) and is_mine(status) and status.st_nlink == 1):
         raise _foreign(path)
     found = os.read(file, len(contents) + 1)
     if create and not found:
@@ -209,7 +225,7 @@ def _own(file: int, path: Path, contents: bytes, create: bool) -> None:
         raise _foreign(path)
 
 
-def _is_mine(status: os.stat_result) -> bool:
+def is_mine(status: os.stat_result) -> bool:
     return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
 
 
@@ -220,19 +236,10 @@ def _is_new(folder: Path, prefix: str) -> bool:
         PermissionError: it is no folder of this user.
     """
     status = folder.lstat()
-    if not (stat.S_ISDIR(status.st_mode) and _is_mine(status)):
+    if not (stat.S_ISDIR(status.st_mode) and is_mine(status)):
         raise _foreign(folder)
     made = re.fullmatch("[a-z0-9_]{8}", folder.name[len(prefix) :]) and stat.S_IMODE(status.st_mode) == 0o700
-    return bool(made) and set(os.listdir(folder)) <= {_LOCK}
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, and its lock last: a process that is killed on the way leaves a folder that is still ours."""
-    for path in folder.iterdir():
-        if path.name != _LOCK:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    (folder / _LOCK).unlink()
-    folder.rmdir()
+    return bool(made) and set(os.listdir(folder)) <= {LOCK}
 
 
 def _foreign(path: Path) -> PermissionError:

@@ -206,7 +206,7 @@ def test_what_is_not_ours_is_neither_used_nor_changed(foreign, exists, tmp_path)
 def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished, "_remove", lambda folder: None)
+        patch.setattr(_unfinished._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     assert sorted(os.listdir(stores.unfinished(path))) == ["arguments.json", "finished.txt", "lock"]
     stores.check(path, SMALL)
@@ -218,7 +218,7 @@ def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, 
 def test_what_such_a_call_left_does_not_bind_the_next_one_to_its_arguments(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished, "_remove", lambda folder: None)
+        patch.setattr(_unfinished._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     shutil.rmtree(path)
     stores.write(path, OTHER)
@@ -233,7 +233,7 @@ def test_without_locks_a_store_is_written_and_what_is_left_is_not_removed(tmp_pa
     path = tmp_path / "a.zarr"
     monkeypatch.setattr(_files.fcntl, "flock", no_locks)
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished, "_remove", lambda folder: None)
+        patch.setattr(_unfinished._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     with pytest.raises(FileExistsError):
         stores.write(path, SMALL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import stat
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from typing import Any
 from tfpyramid import _files
 from tfpyramid.scale._finished import Finished
 
-_LOCK, _ARGUMENTS, _FINISHED = "lock", "arguments.json", "finished.txt"
+_ARGUMENTS, _FINISHED = "arguments.json", "finished.txt"
 _PURPOSE = "tfpyramid: write_ome_zarr writes a store in this folder\n"
 
 
@@ -50,7 +49,7 @@ class Unfinished:
         try:
             if os.path.lexists(path):  # Another process finished it before this one had the lock.
                 if not self.store.exists():
-                    _remove(self.folder)
+                    _files.remove(self.folder)
                 raise _exists(path)
             self.finished = self._begin(arguments)
         except BaseException:
@@ -91,11 +90,11 @@ class Unfinished:
             raise
         _files.sync(self._path.parent)
         with contextlib.suppress(OSError):  # The store is whole, and `remove_rest` removes this later.
-            _remove(self.folder)
+            _files.remove(self.folder)
 
     def discard(self) -> None:
         """Remove the folder."""
-        _remove(self.folder)
+        _files.remove(self.folder)
 
     def _begin(self, arguments: dict[str, Any]) -> Finished:
         record, text = self.folder / _ARGUMENTS, json.dumps(arguments, sort_keys=True).encode()
@@ -106,7 +105,7 @@ class Unfinished:
             for folder in (self.store, self.aside):
                 finished.remove_others(folder)
             return finished
-        _empty(self.folder)
+        _files.empty(self.folder)  # The arguments come first: what is left without them is not resumed.
         _files.write_whole(record, text)
         self.store.mkdir()
         return Finished(self.folder / _FINISHED)
@@ -192,17 +191,17 @@ def _hold(path: Path, folder: Path) -> _files.Lock:
 def _is_ours(folder: Path) -> bool:
     """Tell whether a folder is this user's, and empty or with a lock, which we make before anything else in it."""
     status = os.lstat(folder)
-    if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
+    if not stat.S_ISDIR(status.st_mode) or not _files.is_mine(status):
         return False
     names = os.listdir(folder)
-    return set(names) <= {_LOCK} or (_LOCK in names and os.lstat(folder / _LOCK).st_size > 0)
+    return set(names) <= {_files.LOCK} or (_files.LOCK in names and os.lstat(folder / _files.LOCK).st_size > 0)
 
 
 def _locked(folder: Path) -> _files.Lock:
-    lock = _files.Lock(folder / _LOCK, _PURPOSE)
+    lock = _files.Lock(folder / _files.LOCK, _PURPOSE)
     try:
         # So that after a power failure too there is nothing in the folder without a lock that says whose it is.
-        _files.sync(folder / _LOCK)
+        _files.sync(folder / _files.LOCK)
         _files.sync(folder)
         return lock
     except BaseException:
@@ -216,23 +215,7 @@ def _remove_rest(folder: Path) -> None:
         if _is_ours(folder):
             with _locked(folder) as lock:
                 if lock.held and not os.path.lexists(folder / "store"):
-                    _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder that this process holds, its lock last, by which others see that it is ours."""
-    _empty(folder)
-    os.unlink(folder / _LOCK)
-    os.rmdir(folder)
-
-
-def _empty(folder: Path) -> None:
-    # The arguments come first: what is left without them is not resumed.
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        elif entry.name != _LOCK:
-            os.unlink(entry.path)
+                    _files.remove(folder)
 
 
 def _exists(path: Path, kept: Path | None = None) -> FileExistsError:
