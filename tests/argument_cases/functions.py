@@ -198,7 +198,7 @@ ROWS = [
             "save_every": 2,
             "verbose": False,
         },
-        stopped=("_Training._train",),
+        stopped=("DistributedTraining._train",),
     ),
     Row(training.multi_worker_strategy, lambda: {"timeout": 1.0}),
 ]

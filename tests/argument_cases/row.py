@@ -31,6 +31,7 @@ class Row:
         stopped_for_odd_values: such functions that take a tenth of a second; other forms of a right value run them.
         without: arguments of a base class that this class sets itself.
         no_lists: arguments whose arrays cannot be given as lists.
+        arrays_only: arguments whose arrays cannot be given as lists, tensors or variables.
         raises: errors beside `ValueError` and `TypeError` that name the argument, such as `FileExistsError`.
         label: tells two rows of one function apart.
     """
@@ -43,6 +44,7 @@ class Row:
     stopped_for_odd_values: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
     no_lists: frozenset[str] = frozenset()
+    arrays_only: frozenset[str] = frozenset()
     raises: tuple[type[Exception], ...] = ()
     label: str = ""
 

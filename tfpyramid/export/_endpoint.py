@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid._compat import first_call_shapes, keras
 from tfpyramid.export._names import argument_name, input_names
 from tfpyramid.export.pixels import Pixels
@@ -32,7 +32,7 @@ def functional(model: Any) -> keras.Model:
     if shapes is None:
         raise ValueError(
             "`model` must be a keras.Model that knows its inputs: a functional one, or any other after a first call "
-            f"on one argument, such as model(images). Received: model={model!r}"
+            f"on one argument, such as model(images). {_checks.received('model', model)}"
         )
     inputs = _inputs(shapes)
     return keras.Model(inputs, model(inputs), name=model.name)
@@ -107,9 +107,11 @@ def _tensor(value: Any, spec: tf.TensorSpec, argument: str) -> tf.Tensor:
     try:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError("a masked array, whose mask the model cannot see")
+        if np.iscomplexobj(value):
+            raise TypeError("complex numbers")
         tensor = tf.convert_to_tensor(value, spec.dtype)
     except (TypeError, ValueError, OverflowError, tf.errors.OpError) as error:
-        raise ValueError(f"{rule}{spec.shape}. Received: {reprlib.repr(value)}, and the error: {error}") from error
+        raise ValueError(f"{rule}{spec.shape}. {_checks.received(spec.name, value)}, and the error: {error}") from error
     if not spec.shape.is_compatible_with(tensor.shape) or not tensor.shape[0]:
         raise ValueError(f"{rule}{spec.shape}, and not empty. Received: {spec.name!r} of shape {tensor.shape}")
     return tensor

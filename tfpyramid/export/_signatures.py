@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid.export._decode import decode_images, within_limits
 from tfpyramid.export._endpoint import is_image
 from tfpyramid.export._names import argument_name
@@ -30,11 +31,11 @@ def signatures(
 ) -> dict[str, Signature]:
     """Return the signatures by name, "serving_default" first, for a model of the inputs `specs`."""
     if not isinstance(pixels, Pixels):
-        raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
+        raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. {_checks.received('pixels', pixels)}")
     if pixels != Pixels() and not image_bytes and not uint8:
         raise ValueError(
             "`pixels` must be left out unless `image_bytes` or `uint8` is True: it says what bytes mean to them. "
-            f"Received: pixels={pixels!r}"
+            f"{_checks.received('pixels', pixels)}"
         )
     found = {"serving_default": Signature(specs)}
     images = _images(specs, pixels) if image_bytes or uint8 else []
@@ -91,7 +92,7 @@ def _of_files(specs: dict[str, tf.TensorSpec], pixels: Pixels, images: list[str]
     if len(images) > 1:
         raise ValueError(
             "`pixels` must say which input `image_bytes` is for, where several take images: "
-            f"pixels=Pixels(input={images[0]!r}), or another of {images}. Received: pixels={pixels!r}"
+            f"pixels=Pixels(input={images[0]!r}), or another of {images}. {_checks.received('pixels', pixels)}"
         )
     (image,) = images
     if "image_bytes" in specs:

@@ -18,7 +18,7 @@ def check_version(path: Path, version: object) -> int | str | None:
     if version is None:
         return None
     if isinstance(version, str) and version != NEXT:
-        raise ValueError(f"`version` must be an integer, {NEXT!r} or None. Received: version={version!r}")
+        raise ValueError(f"`version` must be an integer, {NEXT!r} or None. {_checks.received('version', version)}")
     if not isinstance(version, str):
         version = _checks.integer("version", version, 0, f"{NEXT!r} or None", maximum=_LARGEST)
     if tf.saved_model.contains_saved_model(str(path)):

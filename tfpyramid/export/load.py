@@ -73,7 +73,8 @@ def load_signature(path: str | Path, signature: str, argument: str = "path") -> 
         ) from error
     if not isinstance(signature, str) or signature not in model.signatures:
         raise ValueError(
-            f"`signature` must be one of {sorted(model.signatures)} in {found!r}. Received: signature={signature!r}"
+            f"`signature` must be one of {sorted(model.signatures)} in {found!r}. "
+            f"{_checks.received('signature', signature)}"
         )
     return model, model.signatures[signature]
 

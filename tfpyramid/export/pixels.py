@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 
 _LARGEST = float(np.finfo(np.float32).max) / 255
 
@@ -55,16 +53,18 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if self.input is not None and not isinstance(self.input, str):
-            raise ValueError(f"`input` must be the name of one of the model's, or None. Received: input={self.input!r}")
+            rule = "`input` must be the name of one of the model's, or None."
+            raise ValueError(f"{rule} {_checks.received('input', self.input)}")
         if self.image_size is not None:
             size = _checks.output_size(self.image_size, "image_size")
             object.__setattr__(self, "image_size", size)
-        low, high = _numbers(self.value_range)
+        given = _plain.real_array(self.value_range)
+        low, high = given.tolist() if given is not None and given.shape == (2,) else (math.nan, math.nan)
         # Values are computed in float32.
         if not -_LARGEST <= low < high <= _LARGEST or high - low > _LARGEST or np.float32(high - low) == 0:
             raise ValueError(
                 "`value_range` must be two finite numbers, what the bytes 0 and 255 become, the smaller first. "
-                f"Received: value_range={self.value_range!r}"
+                f"{_checks.received('value_range', self.value_range)}"
             )
         object.__setattr__(self, "value_range", (low, high))
         if self.max_pixels is not None:
@@ -82,15 +82,3 @@ class Pixels:
         low, high = self.value_range
         bytes_ = (tf.cast(values, tf.float64) - low) * 255.0 / (high - low)
         return tf.cast(tf.clip_by_value(tf.round(bytes_), 0, 255), tf.uint8)
-
-
-def _numbers(pair: Any) -> tuple[float, float]:
-    """Return two numbers as floats, NaN where they are not that."""
-    try:
-        # A string has two characters, a set and a dict have no order, and a masked number is none.
-        if not isinstance(pair, (str, bytes, Mapping, Set, np.ma.MaskedArray)):
-            low, high = pair
-            return _checks.at_least("", low, -math.inf), _checks.at_least("", high, -math.inf)
-    except (TypeError, ValueError):
-        pass
-    return math.nan, math.nan

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export import _read_back
 from tfpyramid.export._aside import WRITTEN, aside, put, put_next
@@ -117,6 +117,7 @@ def export_saved_model(
     overwrite = _checks.flag("overwrite", overwrite)
     if not is_next:
         _check_target(target, overwrite)
+    warmup = _plain.plain(warmup) if getattr(warmup, "shape", None) == () else warmup
     if warm := warmup is not None and warmup is not False:
         protos()
     portable = _checks.flag("portable", portable)
@@ -150,13 +151,14 @@ def _target(path: str | Path, version: Any) -> tuple[Path, bool]:
     found = _checks.path("path", path)
     if "://" in found:
         raise ValueError(
-            f"`path` must be on a disk of this machine: export there, and copy the folder. Received: path={found!r}"
+            "`path` must be on a disk of this machine: export there, and copy the folder. "
+            f"{_checks.received('path', found)}"
         )
     try:
         version = check_version(Path(found), version)
         target = Path(found) if version is None else Path(found, str(version))
         if target.name in ("", ".."):
-            raise ValueError(f"`path` must end in the name of the folder to make. Received: path={found!r}")
+            raise ValueError(f"`path` must end in the name of the folder to make. {_checks.received('path', found)}")
         for each in (target, Path(found)):
             if each.is_symlink() and (each is target or not each.exists()):
                 raise ValueError(

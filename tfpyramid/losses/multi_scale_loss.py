@@ -89,7 +89,7 @@ def multi_scale_loss(
         if weights is not None:
             rule = "`weights` must be None where `predictions` is a single tensor."
             raise ValueError(f"{rule} {_checks.received('weights', weights)}")
-        if isinstance(targets, (list, tuple)) and any(hasattr(target, "shape") for target in targets):
+        if isinstance(targets, (list, tuple)):
             raise ValueError(
                 "`targets` must be a single tensor where `predictions` is. "
                 f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
@@ -171,7 +171,7 @@ def _power(decay: float, steps: int | tf.Tensor) -> Any:
     if isinstance(steps, int) and steps * math.log(decay) > math.log(_checks.GREATEST):
         raise ValueError(
             f"`decay` must give weights of at most {_checks.GREATEST}, decay^{steps} for {steps} steps. "
-            f"Received: decay={decay!r}"
+            f"{_checks.received('decay', decay)}"
         )
     return decay**steps
 

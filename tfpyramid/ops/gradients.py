@@ -81,5 +81,6 @@ def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     else:
         factor = _checks.number("factor", factor, above=float("-inf"), maximum=float("inf"))
         if abs(factor) > _checks.GREATEST:
-            raise ValueError(f"`factor` must be at most {_checks.GREATEST} in magnitude. Received: factor={factor!r}")
+            rule = f"`factor` must be at most {_checks.GREATEST} in magnitude."
+            raise ValueError(f"{rule} {_checks.received('factor', factor)}")
     return straight_through.value_of(x, x * factor)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfpyramid import _checks
+
 # From here on float64 leaves whole numbers out.
 _WHOLE = 2.0**53
 
@@ -39,10 +41,11 @@ def tile_dtype(image: Any, dtype: Any) -> np.dtype:
     """Return the dtype of tiles: that of the image, or the one that is asked for."""
     try:
         result = native(image.dtype if dtype is None else dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         result = None
     if result is None or result.kind not in "buif":
-        raise ValueError(f"`dtype` must be a dtype of numbers, or None for the image's. Received: dtype={dtype!r}")
+        rule = "`dtype` must be a dtype of numbers, or None for the image's."
+        raise ValueError(f"{rule} {_checks.received('dtype', dtype)}")
     return result
 
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Union
 import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError
 
+from tfpyramid import _checks
 from tfpyramid.scale import _paths
 from tfpyramid.scale._places import JOB, Local, Remote
 
@@ -148,7 +149,7 @@ class Job:
             raise self._not_ours(other)
         pattern = arguments["file_pattern"]
         if not names:
-            raise ValueError(f"`file_pattern` must match a file. Received: file_pattern={pattern!r}")
+            raise ValueError(f"`file_pattern` must match a file. {_checks.received('file_pattern', pattern)}")
         if all(_paths.is_local(name) and os.path.isdir(name) for name in names):
             raise ValueError(
                 "`file_pattern` must match a file: all files of a folder are 'folder/*', and with those of folders "
@@ -238,7 +239,7 @@ class Job:
     def _damaged(self, name: str, reason: str) -> ValueError:
         return ValueError(
             f"`output` holds a job whose {name} is damaged: {reason}. Remove the folder to begin again, or choose "
-            f"another. Received: output={self.output!r}"
+            f"another. {_checks.received('output', self.output)}"
         )
 
     def _read(self, name: str) -> bytes:

@@ -15,6 +15,8 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from tfpyramid import _checks
+
 log = logging.getLogger("tfpyramid")
 
 # Opening a FIFO with it returns at once, without it when somebody writes. Windows has neither.
@@ -44,7 +46,7 @@ def absolute(argument: str, path: str | Path) -> str:
         found = _absolute(path)
         found.encode()
     except (TypeError, UnicodeEncodeError):
-        raise ValueError(f"`{argument}` must be a path in UTF-8. Received: {argument}={path!r}") from None
+        raise ValueError(f"`{argument}` must be a path in UTF-8. {_checks.received(argument, path)}") from None
     return found
 
 
@@ -60,7 +62,7 @@ def patterns(file_pattern: Any) -> str | list[str]:
     except TypeError:
         raise ValueError(
             "`file_pattern` must be a path or a pattern of files, or a list of them. "
-            f"Received: file_pattern={file_pattern!r}"
+            f"{_checks.received('file_pattern', file_pattern)}"
         ) from None
     return found if several else found[0]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Union
 import numpy as np
 import tensorflow as tf
 
+from tfpyramid import _checks
 from tfpyramid.export._decode import decode_image
 from tfpyramid.export._verify import reason
 from tfpyramid.export.load import load_signature
@@ -62,7 +63,7 @@ class Predictor:
             )
         ((self._name, self._spec),) = inputs.items()
         if pixels.input not in (None, self._name):
-            raise ValueError(f"`pixels` must be for the input {self._name!r}. Received: pixels={pixels!r}")
+            raise ValueError(f"`pixels` must be for the input {self._name!r}. {_checks.received('pixels', pixels)}")
         outputs = self._function.structured_outputs
         self.outputs = {name: spec.dtype for name, spec in sorted(outputs.items())}
         for name, spec in outputs.items():

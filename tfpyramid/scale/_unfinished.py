@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tfpyramid import _files
+from tfpyramid import _checks, _files
 from tfpyramid.scale._finished import Finished
 
 _ARGUMENTS, _FINISHED = "arguments.json", "finished.txt"
@@ -146,7 +146,7 @@ def check_path(path: Any) -> Path:
     except TypeError:
         found = Path("\0")
     if "\0" in str(found):
-        raise ValueError(f"`path` must be the path of a folder to make. Received: path={path!r}")
+        raise ValueError(f"`path` must be the path of a folder to make. {_checks.received('path', path)}")
     if os.path.lexists(found):
         if found.name:
             _remove_rest(_folder(found))

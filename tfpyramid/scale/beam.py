@@ -124,7 +124,7 @@ class PredictImages(beam.PTransform):
         batch_size = _checks.integer("batch_size", batch_size, 1)
         max_pixels = _checks.integer("max_pixels", max_pixels, 1, "of an image", maximum=_checks.MOST_PIXELS)
         if not isinstance(pixels, Pixels):
-            raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. Received: pixels={pixels!r}")
+            raise ValueError(f"`pixels` must be a tfpyramid.export.Pixels. {_checks.received('pixels', pixels)}")
         output = _paths.absolute("output", output)
         _paths.check_known("output", output)
         path = _paths.absolute("model", model)

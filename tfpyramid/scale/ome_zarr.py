@@ -93,7 +93,7 @@ def write_ome_zarr(
     peers()
     path = check_path(path)
     if _checks.is_tensor(kernel):
-        raise ValueError(f"`kernel` must be a name or a vector of numbers. Received: kernel={kernel!r}")
+        raise ValueError(f"`kernel` must be a name or a vector of numbers. {_checks.received('kernel', kernel)}")
     tile_size = _checks.integer("tile_size", tile_size, 1, "the rows and columns of a chunk")
     pixel_size = _checks.number("pixel_size", pixel_size, above=0)
     laplacian, verbose = _checks.flag("laplacian", laplacian), _checks.flag("verbose", verbose)
@@ -133,7 +133,7 @@ def write_ome_zarr(
 def _check_labels(kernel: kernels.Kernel, laplacian: bool) -> kernels.Kernel:
     """Return the kernel that takes labels as they are; raise if another is asked for, or residuals."""
     if kernel is not None:
-        raise ValueError(f"`kernel` must be None for labels, which have no mean. Received: kernel={kernel!r}")
+        raise ValueError(f"`kernel` must be None for labels, which have no mean. {_checks.received('kernel', kernel)}")
     if laplacian:
         raise ValueError("`laplacian` must be False for labels, which have no residual. Received: laplacian=True")
     return [1.0]

@@ -174,5 +174,5 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         }
         for name, each in optimizers.items():
             if not isinstance(each, keras.optimizers.Optimizer):
-                raise ValueError(f"`optimizers` must be keras.optimizers.Optimizer. Received: {name}={each!r}")
+                raise ValueError(f"`optimizers` must be keras.optimizers.Optimizer. {_checks.received(name, each)}")
         return cls(**{**config, "optimizers": optimizers})

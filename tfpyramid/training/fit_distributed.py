@@ -94,7 +94,7 @@ def fit_distributed(
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model) or getattr(model, "optimizer", None) is None or not model.built:
-        raise ValueError(f"`model` must be compiled, and built. Received: model={model!r}")
+        raise ValueError(f"`model` must be compiled, and built. {_checks.received('model', model)}")
     if hasattr(model.optimizer, "inner_optimizer"):
         raise ValueError(
             "`model` must be trained without a loss scale: use mixed_bfloat16 instead of mixed_float16. "
@@ -109,7 +109,7 @@ def _checked_folder(value: Any) -> Path | None:
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text or "://" in text:
         rule = "`checkpoint_folder` must be None or the path of a folder on a file system of this machine"
-        raise ValueError(f"{rule}. Received: checkpoint_folder={value!r}")
+        raise ValueError(f"{rule}. {_checks.received('checkpoint_folder', value)}")
     folder = Path(text).absolute()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"`checkpoint_folder` must be a folder. Received: checkpoint_folder={value!r}, a file")
