@@ -31,6 +31,9 @@ class Example(NamedTuple):
     run: Callable  # From tensors to one or a list of them.
     shapes: list[tuple[int, ...]]  # Of what has a gradient. Axes are unknown in a graph, but for the last of images.
     static: int = 0  # How many of the last shapes are those of kernels, which are known in a graph too.
+    # The standard deviation of the last values. Not a factor within `run`: XLA keeps the digits of such a product that
+    # bfloat16 has not, and a position or a choice beside a jump is then another one.
+    scale: float = 1.0
 
 
 sides = st.one_of(st.integers(1, 6), st.integers(1, 30))
@@ -134,7 +137,7 @@ def window_mean(draw: Callable) -> Example:
 @st.composite
 def warp(draw: Callable) -> Example:
     border, shape = draw(borders), draw(images())
-    return Example(lambda x, flow: ops.warp(x, 3.7 * flow, border=border), [shape, (*shape[:3], 2)])
+    return Example(lambda x, flow: ops.warp(x, flow, border=border), [shape, (*shape[:3], 2)], scale=3.7)
 
 
 @st.composite
@@ -149,7 +152,7 @@ def choices(draw: Callable) -> Example:
     operation = draw(
         st.sampled_from([ops.round_st, ops.heaviside_st, ops.quantize_st, ops.one_hot_st, ops.normalize_gradient])
     )
-    return Example(lambda x: operation(3 * x), [draw(images())])
+    return Example(operation, [draw(images())], scale=3.0)
 
 
 OPERATIONS = {
@@ -204,7 +207,8 @@ def test_sizes_values_and_gradients_agree(name):
     @given(example=OPERATIONS[name](), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 2**16))
     def check(example: Example, dtype: str, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        values = [tf.constant(rng.standard_normal(shape), dtype) for shape in example.shapes]
+        arrays = [rng.standard_normal(shape) for shape in example.shapes]
+        values = [tf.constant(array, dtype) for array in (*arrays[:-1], example.scale * arrays[-1])]
         y = tf.nest.flatten(example.run(*values))
         upstream = [tf.constant(rng.standard_normal(each.shape), dtype) for each in y]
         expected = outputs_and_gradients(example.run, values, upstream)

@@ -43,6 +43,27 @@ def test_gradients_of_a_warp_are_finite_differences(border):
     )
 
 
+@pytest.mark.parametrize("border", ["constant", "reflect", "symmetric", "edge", "wrap"])
+def test_at_a_pixel_the_gradient_of_a_warp_is_that_of_the_cell_to_the_right_compiled_or_not(border):
+    # The gradient jumps there, so a position that XLA computes with other digits would read another cell.
+    x = tf.constant(normal([5]), tf.bfloat16)
+    places = np.array([-3, 3, 1, 4, 7])
+    images = x[None, None, :, None]
+    flow = tf.constant(np.stack([places - np.arange(5), np.zeros(5)], -1)[None, None], tf.bfloat16)
+
+    def gradient(images, flow):
+        with tf.GradientTape() as tape:
+            tape.watch(flow)
+            y = tf.reduce_sum(ops.warp(images, flow, border=border))
+        return tf.cast(tape.gradient(y, flow)[0, 0, :, 0], tf.float32)
+
+    found = gradient(images, flow)
+    np.testing.assert_array_equal(tf.function(gradient, jit_compile=True)(images, flow), found)
+    x, inside = np.float64(tf.cast(x, tf.float32)), [1, 2]  # Beyond the border, a mirror turns the cells around.
+    expected = x[places[inside] + 1] - x[places[inside]]
+    np.testing.assert_allclose(np.array(found)[inside], expected, atol=2**-8 * np.abs(expected).max())
+
+
 def test_a_flow_of_half_precision_is_added_to_positions_that_have_the_digits():
     x = np.float32(np.arange(4097))[None, None, :, None]
     flow = tf.constant(0.25, tf.float16, [1, 1, 4097, 2]) * tf.constant([1, 0], tf.float16)
