@@ -165,7 +165,7 @@ X = np.ones([1, 4, 4, 2])
         ),
         (
             lambda: ops.window_mean(X, np.ones([1, 2, 2, 4], np.float32)),
-            "`weights` must be .* dtype of `images`, float64",
+            "`weights` must be .* for `strides` and `images`, with their dtype, float64",
         ),
         (
             lambda: ops.window_mean(X, np.ones([1, 2, 3, 4])),
@@ -183,7 +183,7 @@ X = np.ones([1, 4, 4, 2])
         ),
         (
             lambda: ops.normalize_kernel(np.ones([3])),
-            r"`values` must have the axes \[0, 1\]. Received: .* shape \(3,\)",
+            r"`axes` must be at least one axis of `values`, none twice. Received: axes=\(0, 1\), values of shape \(3,\)",
         ),
         (lambda: ops.normalize_kernel(np.ones([3, 0])), "`values` must have at least one tap, .* Received: values of"),
         (lambda: ops.normalize_kernel(np.ones([3, 3], int)), "`values` must be floating point"),

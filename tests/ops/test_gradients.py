@@ -248,5 +248,5 @@ def test_arguments_of_no_meaning_are_an_error(call, rule):
 
 
 def test_a_factor_that_is_not_one_number_is_an_error():
-    with pytest.raises(ValueError, match=r"`factor` must be one number. Received: factor of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"`factor` must be one number, .* Received: factor of shape \(3,\)"):
         ops.scale_gradient(tf.ones([3]), tf.ones([3]))
