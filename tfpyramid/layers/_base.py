@@ -169,28 +169,29 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
 
 def check_activation(name: str, value: Any) -> Callable:
     """Return the function that a name, a configuration, a function or None stands for."""
-    found: Any = None if isinstance(value, type) else _found(keras.activations.get, value)
+    rule = "the name of an activation of Keras, a function of one tensor, or None"
+    found: Any = None if isinstance(value, type) else _found(keras.activations.get, name, value, rule)
     if not _plain.can_be_called(found, "x"):
-        rule = "the name of an activation of Keras, a function of one tensor, or None"
-        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+        raise _not(rule, name, value)
     return found
 
 
 def check_initializer(name: str, value: Any) -> Callable:
     """Return the initializer that a name, a configuration or an object stands for."""
-    found: Any = _found(keras.initializers.get, value) if isinstance(value, (str, dict)) or callable(value) else None
+    rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
+    known = isinstance(value, (str, dict)) or callable(value)
+    found: Any = _found(keras.initializers.get, name, value, rule) if known else None
     if isinstance(found, type) or not _plain.can_be_called(found, "shape", dtype=None):
-        rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
-        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+        raise _not(rule, name, value)
     return found
 
 
 def check_regularizer(name: str, value: Any) -> Callable | None:
     """Return the regularizer that a name, a configuration or an object stands for, None for None."""
-    found = _found(keras.regularizers.get, value)
+    rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
+    found = _found(keras.regularizers.get, name, value, rule)
     if value is not None and (isinstance(found, type) or not _plain.can_be_called(found, "weights")):
-        rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
-        raise ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
+        raise _not(rule, name, value)
     return found
 
 
@@ -201,12 +202,17 @@ def fresh_initializer(initializer: Callable) -> Callable:
     return type(initializer).from_config(initializer.get_config())
 
 
-def _found(get: Callable, value: Any) -> Any:
-    """Return what a `get` of Keras returns, None where it knows nothing by that value."""
+def _found(get: Callable, name: str, value: Any, rule: str) -> Any:
+    """Return what a `get` of Keras returns for a value."""
     try:
         return get(value)
-    except Exception:  # Depending on the version and the value, errors of many kinds, which name no argument.
-        return None
+    except Exception as error:  # Depending on the version and the value, errors of many kinds, which name no argument.
+        why, *_ = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{_not(rule, name, value)}. Keras says: {why}") from error
+
+
+def _not(rule: str, name: str, value: Any) -> ValueError:
+    return ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
 
 
 def build_layer(layer: keras.layers.Layer, shape: Sequence[int | None]) -> None:
