@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfpyramid import _files
-
-LOCK = "lock"
 
 
 @contextlib.contextmanager
@@ -29,19 +26,10 @@ def working_folder(path: Path, contents: str) -> Iterator[Path]:
         try:
             yield path
         finally:
-            clear(path)
-            (path / LOCK).unlink()
+            _files.empty(path)
+            (path / _files.LOCK).unlink()
             with contextlib.suppress(OSError):  # Another process has made its lock here since.
                 path.rmdir()
-
-
-def clear(path: Path) -> None:
-    """Remove all files of a working folder except the lock."""
-    for each in path.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
-        elif each.name != LOCK:
-            each.unlink()
 
 
 def _locked(path: Path, contents: str) -> _files.Lock:
@@ -51,9 +39,8 @@ def _locked(path: Path, contents: str) -> _files.Lock:
         # Its last process may remove it meanwhile.
         with contextlib.suppress(FileNotFoundError):
             status = path.lstat()
-            mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
-            found = os.listdir(path) if stat.S_ISDIR(status.st_mode) and mine else None
-            if found is None or (found and LOCK not in found):
+            found = os.listdir(path) if stat.S_ISDIR(status.st_mode) and _files.is_mine(status) else None
+            if found is None or (found and _files.LOCK not in found):
                 rule = "must be a folder that tfpyramid made for this user"
                 raise PermissionError(f"{path} {rule}, and is something else")
-            return _files.Lock(path / LOCK, contents)
+            return _files.Lock(path / _files.LOCK, contents)

@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfpyramid import _files
-from tfpyramid._working_folder import clear, working_folder
+from tfpyramid._working_folder import working_folder
 
 _LOCK = "tfpyramid.training.fit_distributed writes here\n"
 _WORKING = ".fit_distributed"
@@ -136,7 +136,7 @@ class FirstWorkersCheckpoints(Checkpoints):
             index = _path(self.folder, number).with_suffix(".index")
             if (self._working / index.name).exists() and not index.exists():
                 self._remove(number)
-        clear(self._working)
+        _files.empty(self._working)
 
     def _choose(self) -> int:
         """Return the number of the newest whole checkpoint; 0 if the folder holds no file of a checkpoint."""
