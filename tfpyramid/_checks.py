@@ -8,15 +8,15 @@ Python value that it holds, and a known `TensorShape` as a tuple. An integer is 
 and no float. Variables and masked arrays are refused, because their values may change and their masks would be ignored.
 """
 
+import contextlib
 import math
-import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar, Union
 
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid._plain import finite, index, plain, received, tensor
+from tfpyramid._plain import finite, index, path_text, plain, received, tensor
 
 # Bounds of what an argument can make the package allocate, however small the image is.
 LARGEST = 2**10  # Of factors, strides and kernels.
@@ -83,13 +83,13 @@ def number(name: str, value: object, *, above: float, meaning: str = "", maximum
     return at_most(name, result, maximum, meaning)
 
 
-def at_least(name: str, value: object, minimum: float, meaning: str = "") -> float:
-    """Return `value` as a finite float of at least `minimum` and at most `GREATEST`; `meaning` completes the rule."""
+def at_least(name: str, value: object, minimum: float, meaning: str = "", *, maximum: float = GREATEST) -> float:
+    """Return `value` as a finite float between `minimum` and `maximum`; `meaning` completes the rule."""
     result = finite(value)
     if not result >= minimum:
         rule = f"`{name}` must be a finite number of at least {minimum:g}{meaning and ', ' + meaning}."
         raise ValueError(f"{rule} {received(name, value)}")
-    return at_most(name, result, GREATEST, meaning)
+    return at_most(name, result, maximum, meaning)
 
 
 def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
@@ -130,13 +130,11 @@ def text(name: str, value: object, meaning: str = "") -> str:
 
 def path(name: str, value: Any) -> str:
     """Return `value`, a string or what stands for one, as a path that TensorFlow can open, of this machine or not."""
-    try:
-        found = os.fspath(value)
-        if isinstance(found, str) and found and "\0" not in found:
-            found.encode()  # TensorFlow takes UTF-8 alone.
-            return found
-    except (TypeError, UnicodeEncodeError):
-        pass
+    text = path_text(value)
+    with contextlib.suppress(UnicodeEncodeError):
+        if text:
+            text.encode()  # TensorFlow takes UTF-8 alone.
+            return text
     raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. {received(name, value)}")
 
 

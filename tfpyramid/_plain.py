@@ -4,6 +4,7 @@ import inspect
 import math
 import numbers
 import operator
+import os
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,12 @@ def real_array(value: Any) -> np.ndarray | None:
         return array.astype(np.float64) if known else None
     except Exception:  # NumPy refuses lists of unequal lengths, and tensors of a graph refuse NumPy.
         return None
+
+
+def path_text(value: Any) -> str | None:
+    """Return the text of a path, None for what is no path."""
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    return text if isinstance(text, str) and text and "\0" not in text else None
 
 
 def can_be_called(value: Any, *arguments: Any, **keywords: Any) -> bool:

@@ -176,9 +176,7 @@ def resize_by(
     """
     if scale_factor is not None:
         meaning = "what the size is multiplied by, or None"
-        scale_factor = _checks.at_most(
-            "scale_factor", _checks.at_least("scale_factor", scale_factor, 1, meaning), 2**31, meaning
-        )
+        scale_factor = _checks.at_least("scale_factor", scale_factor, 1, meaning, maximum=2**31)
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = size_pair(output_size)

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._compat import keras
 from tfpyramid.training import _batches, _workers
 from tfpyramid.training._distributed_training import DistributedTraining
@@ -106,8 +106,8 @@ def _checked_folder(value: Any) -> Path | None:
     """Return `checkpoint_folder` as an absolute path, which stays the same if the working directory changes."""
     if value is None:
         return None
-    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(text, str) or not text or "\0" in text or "://" in text:
+    text = _plain.path_text(value)
+    if text is None or "://" in text:
         rule = "`checkpoint_folder` must be None or the path of a folder on a file system of this machine"
         raise ValueError(f"{rule}. {_checks.received('checkpoint_folder', value)}")
     folder = Path(text).absolute()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._compat import keras, nested_layers, raw, training_loss
 from tfpyramid.layers import downsampling
 
@@ -158,8 +158,8 @@ class PyramidMonitor(keras.callbacks.Callback):
 def _checked_folder(value: Any) -> str | None:
     if value is None:
         return None
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str) or not path or "\0" in path:
+    path = _plain.path_text(value)
+    if path is None:
         raise ValueError(f"`log_dir` must be None or the path of a folder. {_checks.received('log_dir', value)}")
     if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={value!r}, which is a file")
