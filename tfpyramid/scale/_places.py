@@ -5,6 +5,7 @@ Names are relative to the folder, with slashes.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import shutil
@@ -29,15 +30,33 @@ _CONTENTS = "a lock of tfpyramid.scale.beam\n"
 _PATIENCE = 60
 
 
-class Local:
+class _Place(abc.ABC):
+    """A folder, in which files are written aside first."""
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that is whole or absent."""
+        with self.aside() as folder:
+            (folder / "file").write_bytes(data)
+            self.put(folder / "file", name)
+
+    @abc.abstractmethod
+    def aside(self) -> ContextManager[Path]:
+        """Yield a folder of this machine to write files to, which `put` then moves."""
+
+    @abc.abstractmethod
+    def put(self, file: Path, name: str) -> None:
+        """Move a file of `aside` to its name."""
+
+
+class Local(_Place):
     """A folder of this machine, or of a disk that several machines mount.
 
     Files are written aside, in a folder within `_job` whose lock tells whether its process is alive. They are synced to
     the disk and then renamed.
     """
-
-    def __init__(self, output: str) -> None:
-        self.output = output
 
     def path(self, name: str) -> str:
         return os.path.join(self.output, *name.split("/"))
@@ -55,14 +74,7 @@ class Local:
             for name in [*files, *links]:
                 yield Path(folder, name).relative_to(self.output).as_posix()
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file that is whole or absent."""
-        with self.aside() as folder:
-            (folder / "file").write_bytes(data)
-            self.put(folder / "file", name)
-
     def put(self, file: Path, name: str) -> None:
-        """Move a file of `aside` to its name."""
         path = Path(self.path(name))
         _make(path.parent)
         _files.sync(file)
@@ -74,7 +86,6 @@ class Local:
         Path(self.path(name)).unlink(missing_ok=True)
 
     def aside(self) -> ContextManager[Path]:
-        """Yield a folder of this machine to write files to, which `put` then moves."""
         return _files.own_folder(_make(self._job), _ASIDE, _CONTENTS)
 
     @contextlib.contextmanager
@@ -116,15 +127,12 @@ class Local:
         return Path(self.output, JOB)
 
 
-class Remote:
+class Remote(_Place):
     """A folder of another file system, which has neither locks nor links.
 
     Files are written to the temporary folder of this machine, copied aside and renamed. A file system of objects makes
     an object appear whole or not at all.
     """
-
-    def __init__(self, output: str) -> None:
-        self.output = output
 
     def path(self, name: str) -> str:
         return FileSystems.join(self.output, *name.split("/"))
@@ -138,11 +146,6 @@ class Remote:
     def names(self) -> Iterator[str]:
         root = self.output.rstrip("/") + "/"
         yield from (path.removeprefix(root) for path in _paths.match(self.path("**")))
-
-    def write(self, name: str, data: bytes) -> None:
-        with self.aside() as folder:
-            (folder / "file").write_bytes(data)
-            self.put(folder / "file", name)
 
     def put(self, file: Path, name: str) -> None:
         aside, path = self.path(f"{JOB}/{_ASIDE}{uuid.uuid4()}"), self.path(name)
