@@ -46,15 +46,21 @@ def test_a_second_writer_is_told_that_there_is_a_first(options, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def before_the_first_call(monkeypatch, holder, name, action):
+    """Let something happen before a function of a module is called for the first time."""
+    function = getattr(holder, name)
+
+    def first(*arguments):
+        monkeypatch.setattr(holder, name, function)
+        action()
+        return function(*arguments)
+
+    monkeypatch.setattr(holder, name, first)
+
+
 def test_a_writer_that_waited_for_the_lock_finds_what_the_first_has_written(tmp_path, monkeypatch):
-    path, hold = tmp_path / "a.zarr", _unfinished._hold
-
-    def written_before(*arguments):
-        monkeypatch.setattr(_unfinished, "_hold", hold)
-        stores.write(path, SMALL)
-        return hold(*arguments)
-
-    monkeypatch.setattr(_unfinished, "_hold", written_before)
+    path = tmp_path / "a.zarr"
+    before_the_first_call(monkeypatch, _unfinished, "_hold", lambda: stores.write(path, SMALL))
     with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
         stores.write(path, OTHER)
     stores.check(path, SMALL)
@@ -62,14 +68,8 @@ def test_a_writer_that_waited_for_the_lock_finds_what_the_first_has_written(tmp_
 
 
 def test_a_folder_that_its_owner_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
-    path, lock = tmp_path / "a.zarr", _files.Lock
-
-    def removed_before(*arguments):
-        monkeypatch.setattr(_files, "Lock", lock)
-        stores.unfinished(path).rmdir()
-        return lock(*arguments)
-
-    monkeypatch.setattr(_files, "Lock", removed_before)
+    path = tmp_path / "a.zarr"
+    before_the_first_call(monkeypatch, _files, "Lock", stores.unfinished(path).rmdir)
     stores.write(path, SMALL)
     stores.check(path, SMALL)
 
