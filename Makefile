@@ -56,8 +56,8 @@ test-nightly: $(VENV)/.installed-test
 test-all: test lint test-legacy test-addons test-crossing test-readers test-writers test-nightly
 
 lint: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m flake8
-	$(VENV)/bin/python -m isort --check-only .
+	$(VENV)/bin/python -m ruff check
+	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
 
 # Time and memory of what is computed, beside what else computes it; the other benchmarks train networks.

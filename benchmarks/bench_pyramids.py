@@ -77,9 +77,10 @@ def gaussian(images: np.ndarray) -> Iterator[tuple[str, Call]]:
     transform = peer("skimage.transform")
     if transform:
         pyramid = transform.pyramid_gaussian
-        yield "scikit-image `pyramid_gaussian`", lambda: [
-            list(pyramid(image, LEVELS - 1, channel_axis=-1)) for image in images
-        ]
+        yield (
+            "scikit-image `pyramid_gaussian`",
+            lambda: [list(pyramid(image, LEVELS - 1, channel_axis=-1)) for image in images],
+        )
     addons = peer("tensorflow_addons")
     if addons:
 

@@ -148,9 +148,26 @@ def test_a_path_that_cannot_be_is_an_error_of_the_disk_that_names_it(path, model
     [
         ({"value_range": value}, "`value_range` must be two finite numbers")
         for value in (
-            "01", b"01", {0, 1}, {0: 1, 1: 2}, (0,), (0, 1, 2), (0, 0), (1, 0), (None, 1), (0, "1"),
-            (False, True), None, (0, 10**400), (-1e308, 1e308), (0, 1e39), (0, 1e-320), (0, np.nan),
-            np.ma.masked_array([0, 1], [0, 1]), tf.constant(1.0), [[0, 1]],
+            "01",
+            b"01",
+            {0, 1},
+            {0: 1, 1: 2},
+            (0,),
+            (0, 1, 2),
+            (0, 0),
+            (1, 0),
+            (None, 1),
+            (0, "1"),
+            (False, True),
+            None,
+            (0, 10**400),
+            (-1e308, 1e308),
+            (0, 1e39),
+            (0, 1e-320),
+            (0, np.nan),
+            np.ma.masked_array([0, 1], [0, 1]),
+            tf.constant(1.0),
+            [[0, 1]],
         )
     ]
     + [

@@ -23,12 +23,11 @@ CASES = {
     "ContentAdaptiveDownsample2D": (lambda: layers.ContentAdaptiveDownsample2D(2, hidden=2, hard=True), IMAGES),
     "GumbelLevelSelector": (lambda: layers.GumbelLevelSelector(hard=True), normal(2, 3)),
     "LearnableStrideConv2D": (lambda: layers.LearnableStrideConv2D(2, 2, 1.3, output_size=2), IMAGES),
-    "LevelRouter": (
-        lambda: layers.LevelRouter([encoder(), encoder()], layers.GaussianPyramid(2)), [IMAGES, WEIGHTS]
-    ),
+    "LevelRouter": (lambda: layers.LevelRouter([encoder(), encoder()], layers.GaussianPyramid(2)), [IMAGES, WEIGHTS]),
     "LearnableDownsample2D": (lambda: layers.LearnableDownsample2D(2, 3, kernel_bits=4), IMAGES),
     "SpatialTransformerDownsample2D": (
-        lambda: layers.SpatialTransformerDownsample2D(filters=2, grid_size=2, hard=True), IMAGES
+        lambda: layers.SpatialTransformerDownsample2D(filters=2, grid_size=2, hard=True),
+        IMAGES,
     ),
     "SpectralDownsample2D": (lambda: layers.SpectralDownsample2D(1.5, 2, hard=True), IMAGES),
     "Warp2D": (layers.Warp2D, [IMAGES, normal(2, 4, 3, 2)]),

@@ -87,9 +87,7 @@ def test_a_router_of_float32_features_is_fitted_and_predicts(policy):
         assert np.any(weight != old)
 
 
-@pytest.mark.parametrize(
-    "last, expected", [(("float16", "float32"), "float32"), (("float64", "bfloat16"), "float64")]
-)
+@pytest.mark.parametrize("last, expected", [(("float16", "float32"), "float32"), (("float64", "bfloat16"), "float64")])
 def test_a_router_of_different_dtypes_returns_the_widest(last, expected):
     router = router_of("average", last)
     inputs = [keras.Input((6, 6, 2)), keras.Input((3, 3, 2)), keras.Input((2,))]

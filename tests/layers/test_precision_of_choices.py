@@ -19,7 +19,9 @@ CLOSE = 1 + 1e-4 * normal(500, 5)
 # A layer, its inputs, and what of it is compared.
 CASES = {
     "AdaptiveDepthPyramid": (
-        lambda **options: layers.AdaptiveDepthPyramid(4, hard=True, **options), IMAGES, lambda layer, x: layer(x)[1]
+        lambda **options: layers.AdaptiveDepthPyramid(4, hard=True, **options),
+        IMAGES,
+        lambda layer, x: layer(x)[1],
     ),
     "ChannelAdaptiveDownsample2D": (
         lambda **options: layers.ChannelAdaptiveDownsample2D(reduction=1, hard=True, **options),
@@ -27,10 +29,14 @@ CASES = {
         lambda layer, x: layer.gates(x),
     ),
     "ContentAdaptiveDownsample2D": (
-        lambda **options: layers.ContentAdaptiveDownsample2D(hard=True, **options), IMAGES, lambda layer, x: layer(x)
+        lambda **options: layers.ContentAdaptiveDownsample2D(hard=True, **options),
+        IMAGES,
+        lambda layer, x: layer(x),
     ),
     "QueryLevelSelector": (
-        lambda **options: layers.QueryLevelSelector(5, 16, **options), QUERIES, lambda layer, x: layer(x)
+        lambda **options: layers.QueryLevelSelector(5, 16, **options),
+        QUERIES,
+        lambda layer, x: layer(x),
     ),
     "SpatialTransformerDownsample2D": (
         lambda **options: layers.SpatialTransformerDownsample2D(hard=True, **options),

@@ -222,9 +222,7 @@ def test_targets_of_their_own_must_be_of_the_size_of_their_prediction():
 
 
 def test_classes_that_are_not_one_hot_are_refused():
-    with pytest.raises(
-        ValueError, match="`targets` must have as many channels as .predictions.: classes are one-hot"
-    ):
+    with pytest.raises(ValueError, match="`targets` must have as many channels as .predictions.: classes are one-hot"):
         losses.multi_scale_loss(TARGET[..., :1], TARGET, "sparse_categorical_crossentropy")
 
 

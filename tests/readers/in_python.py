@@ -1,6 +1,6 @@
 """A program, run where tfpyramid cannot be imported: answers of a SavedModel, and the gradient of one batch.
 
-    python in_python.py SAVED_MODEL INPUTS.npz ANSWERS.npz
+python in_python.py SAVED_MODEL INPUTS.npz ANSWERS.npz
 """
 
 import sys

@@ -1,6 +1,6 @@
 """What every reader makes of every row, and the table of that in docs/serving.md.
 
-    python -m tests.readers.table
+python -m tests.readers.table
 """
 
 from __future__ import annotations

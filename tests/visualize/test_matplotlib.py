@@ -17,7 +17,7 @@ CALLS = {
 
 
 def test_the_package_imports_without_it():
-    code = "import sys; sys.modules['matplotlib'] = None; import tfpyramid; " "assert tfpyramid.visualize.show_kernels"
+    code = "import sys; sys.modules['matplotlib'] = None; import tfpyramid; assert tfpyramid.visualize.show_kernels"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

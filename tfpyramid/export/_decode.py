@@ -114,9 +114,7 @@ def _header(file: tf.Tensor, channels: int, name: str) -> tuple[tf.Tensor, tf.Te
     is_png, is_jpeg, is_gif = (tf.equal(tf.strings.substr(file, 0, len(m)), m) for m in (_PNG, _JPEG, _GIF))
     length = tf.strings.length(file)
     unknown = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
-    whole = tf.cond(
-        is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END)
-    )
+    whole = tf.cond(is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END))
     problem = tf.where(whole, "", rule + "a file that is cut short")
     problem = tf.where(is_png | is_jpeg, problem, rule + unknown)
 

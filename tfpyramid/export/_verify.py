@@ -66,9 +66,7 @@ def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
     # The program ends when the other end of this pipe is closed, even by the kernel because this process was killed.
     watched, held = os.pipe()
     try:
-        return subprocess.run(
-            command, stdin=watched, env=environment, capture_output=True, text=True, errors="replace"
-        )
+        return subprocess.run(command, stdin=watched, env=environment, capture_output=True, text=True, errors="replace")
     finally:
         os.close(watched)
         os.close(held)

@@ -14,9 +14,7 @@ from tfpyramid import _checks
 from tfpyramid.export._versions import newest_version
 
 
-def load_saved_model(
-    path: str | Path, *, signature: str = "serving_default"
-) -> Callable[..., dict[str, tf.Tensor]]:
+def load_saved_model(path: str | Path, *, signature: str = "serving_default") -> Callable[..., dict[str, tf.Tensor]]:
     """Load a SavedModel, exported by this package or not, as a function of named inputs.
 
     Loading is as safe as who made the file: a graph can read and write files when it is called.

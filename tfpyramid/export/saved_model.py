@@ -202,8 +202,7 @@ def _answered(function: Function, inputs: Inputs, argument: str) -> Inputs:
         if argument == "model":
             rule = "answer the random batch of the check, or be exported with a `sample` that it can answer"
         raise ValueError(
-            f"`{argument}` must {rule}. Received: inputs of shapes {shapes}, "
-            f"and the error: {reason(error)}"
+            f"`{argument}` must {rule}. Received: inputs of shapes {shapes}, and the error: {reason(error)}"
         ) from error
     return inputs
 

@@ -27,8 +27,9 @@ def brought(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | Non
     steps = tf.zeros([], target.dtype)
     if step is not None:
         target, steps = tf.while_loop(
-            lambda x, _: tf.reduce_any(tf.shape(x)[1:3] > tf.shape(prediction)[1:3])
-            & _shrinks(x, step["scale_factor"]),
+            lambda x, _: (
+                tf.reduce_any(tf.shape(x)[1:3] > tf.shape(prediction)[1:3]) & _shrinks(x, step["scale_factor"])
+            ),
             lambda x, count: (resample.pyr_down(x, **step), count + 1),
             (target, steps),
             shape_invariants=(tf.TensorShape([target.shape[0], None, None, target.shape[3]]), steps.shape),

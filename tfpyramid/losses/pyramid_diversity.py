@@ -13,9 +13,7 @@ from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, kernels, resample
 
 
-def pyramid_diversity_loss(
-    levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, phase: float = 0.0
-) -> tf.Tensor:
+def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, phase: float = 0.0) -> tf.Tensor:
     """Say how alike neighbouring levels are: 1 if each is a scaled copy of the level before it, smaller if not.
 
     Equation:
@@ -107,9 +105,7 @@ class PyramidDiversity(TakesLevels, ImageLayer):
         [0.5]
     """
 
-    def __init__(
-        self, weight: float = 0.01, *, scale_factor: float = 2.0, phase: float = 0.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, weight: float = 0.01, *, scale_factor: float = 2.0, phase: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.weight = _checks.at_least("weight", weight, 0, "of the added loss")
         self.scale_factor = _checks.scale_factor(scale_factor)

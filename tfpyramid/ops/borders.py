@@ -93,7 +93,7 @@ def extend(
     border: str,
     *,
     spacing: float = 1.0,
-    length: int | tf.Tensor | None = None
+    length: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Return `x` with `before` and `after` samples more on `axis`, by a border rule.
 

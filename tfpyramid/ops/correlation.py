@@ -80,9 +80,7 @@ def cost_volume(
 def check_shapes(first: Any, second: Any) -> None:
     """Raise unless two maps can have one shape."""
     if not tf.TensorShape(second).is_compatible_with(first):
-        raise ValueError(
-            f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}"
-        )
+        raise ValueError(f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}")
 
 
 def check_search(max_displacement: int, step: int, kernel_size: int) -> tuple[int, int, int]:

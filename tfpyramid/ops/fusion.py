@@ -165,9 +165,7 @@ def fusion_weights(
     values = _checks.floating_tensor("values", values)
     if values.shape.rank not in (1, 2) or values.shape[0] == 0:
         rule = "`values` must be [levels] or [levels, channels], of at least one level."
-        raise ValueError(
-            f"{rule} Received: values of shape {tuple(values.shape)}"
-        )
+        raise ValueError(f"{rule} Received: values of shape {tuple(values.shape)}")
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
     if method == "softmax":

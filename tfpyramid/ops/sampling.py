@@ -210,9 +210,7 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
 def check_flow(flow: Any, images: Any) -> None:
     """Raise unless a flow of one shape moves images of another."""
     if not tf.TensorShape(flow).is_compatible_with([*images[:3], 2]):
-        raise ValueError(
-            f"{_FLOW} Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}"
-        )
+        raise ValueError(f"{_FLOW} Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}")
 
 
 def check_points(points: tf.Tensor) -> tf.Tensor:

@@ -85,9 +85,7 @@ def spectral_pool(
     """
     images = _checks.images(images)
     row_stride, column_stride = _stride_pair(strides)
-    rows, columns = (
-        (None, None) if output_size is None else _checks.output_size(output_size)
-    )
+    rows, columns = (None, None) if output_size is None else _checks.output_size(output_size)
     smoothness = _checks.number("smoothness", smoothness, above=0, meaning="in cycles per image")
     hard = _checks.flag("hard", hard)
     work = working_dtype(images.dtype)

@@ -179,8 +179,8 @@ class Job:
         if others := [name for name in arguments if begun.get(name) != arguments[name]]:
             raise ValueError(
                 "`output` holds a job that was begun with other arguments. Call it with those, or choose an empty "
-                f"folder. Received: {({name: arguments[name] for name in others})}, and {self.output} was begun with "
-                f"{({name: begun.get(name) for name in others})}"
+                f"folder. Received: { ({name: arguments[name] for name in others}) }, and {self.output} was begun with "
+                f"{ ({name: begun.get(name) for name in others}) }"
             )
         digest = begun.get("files")
         try:

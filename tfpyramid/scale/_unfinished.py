@@ -119,10 +119,10 @@ class Unfinished:
                 f"Received: path={str(self._path)!r}"
             )
         others = {key: begun.get(key) for key in arguments if begun.get(key) != arguments[key]}
+        given = {key: arguments[key] for key in others}
         return ValueError(
             f"`path` must be written with the arguments that {self.folder} was begun with. Call with those to resume, "
-            f"or remove that folder to begin again. Received: {({key: arguments[key] for key in others})}, and it was "
-            f"begun with {others}"
+            f"or remove that folder to begin again. Received: {given}, and it was begun with {others}"
         )
 
     def _explained(self, error: OSError) -> OSError:

@@ -30,9 +30,7 @@ class LearnedStrides(ImageLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.initial_strides = _checks.both(initial_strides, self._check_stride)
-        self.output_size = (
-            None if output_size is None else _checks.output_size(output_size)
-        )
+        self.output_size = None if output_size is None else _checks.output_size(output_size)
         self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
         self.hard = _checks.flag("hard", hard)
         self.log_strides = None  # Made by `build`.

@@ -80,9 +80,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.output_size = (
-            None if output_size is None else _checks.output_size(output_size)
-        )
+        self.output_size = None if output_size is None else _checks.output_size(output_size)
         self.scale_factor = _checks.scale_factor(scale_factor)
         self.filters = _checks.channels("filters", filters, "the channels of the localisation's convolution")
         self.grid_size = _checks.integer("grid_size", grid_size, 1, "the rows and columns of the summary", maximum=32)

@@ -69,9 +69,7 @@ class GumbelLevelSelector(BaseLayer):
 
     def call(self, logits: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         seed = next_seed(self._draws) if training else None
-        weights = straight_through.gumbel_softmax(
-            logits, self.temperature, seed=seed, hard=self.hard or not training
-        )
+        weights = straight_through.gumbel_softmax(logits, self.temperature, seed=seed, hard=self.hard or not training)
         return tf.cast(weights, self.compute_dtype)
 
     def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
