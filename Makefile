@@ -9,17 +9,20 @@ READERS_VENV ?= .venv-readers
 
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-all test-addons test-crossing test-legacy test-readers test-writers test-nightly lint bench clean
+.PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-writers test-nightly test-dist dist lint bench clean
 
-demo: $(VENV)/.installed-examples
+help:  ## List the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-examples  ## Run the quickstart: pyramids, training, export and a picture, in a minute or two
 	$(VENV)/bin/python examples/quickstart.py
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test  ## Run the test suite
 	$(VENV)/bin/python $(PYTEST) --cov
 
 # The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons. Scripts, pictures and the README are for current
 # TensorFlow, random shapes are drawn there alone, and files, locks and sockets depend on neither.
-test-addons: $(ADDONS_VENV)/.installed-test,addons
+test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFlow 2.15 with tensorflow-addons (Python 3.10 or 3.11)
 	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/benchmarks --ignore=tests/examples --ignore=tests/visualize \
 		--ignore=tests/test_properties.py --ignore=tests/test_readme.py --ignore=tests/test_files.py \
 		--ignore-glob='*_stores.py' --ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
@@ -27,12 +30,12 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons
 
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow: the checks in which Keras takes part. The operations
 # are those of `make test`, on the same TensorFlow.
-test-legacy: $(VENV)/.installed-test,legacy
+test-legacy: $(VENV)/.installed-test,legacy  ## Run the conformance table on tf_keras
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py \
 		-k "not gradient- and not reference- and not xla-"
 
 # Models written under each of the three Kerases answer equally under the other two.
-test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons
+test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons  ## Check that models written under each Keras answer equally under the others
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	for action in write read; do \
 		$(VENV)/bin/python -m tests.crossing $$action $$folder & one=$$!; \
@@ -42,26 +45,35 @@ test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,add
 	done
 
 # What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
-test-readers: $(READERS_VENV)/.installed-readers
+test-readers: $(READERS_VENV)/.installed-readers  ## Check exports in converters and servers: TFLite, ONNX, OpenVINO, TensorFlow Serving and more
 	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
 
 # Processes that write are killed at random moments and race each other; then nothing is lost, and nothing is left behind.
-test-writers: $(VENV)/.installed-test
+test-writers: $(VENV)/.installed-test  ## Kill and race processes that write, and check that nothing is lost
 	TFPYRAMID_WRITERS=1 $(VENV)/bin/python $(PYTEST) tests/writers
 
 # Thousands of random shapes, factors and borders; `make test` draws a few. About an hour.
-test-nightly: $(VENV)/.installed-test
+test-nightly: $(VENV)/.installed-test  ## Draw thousands of random shapes, factors and borders (about an hour)
 	$(VENV)/bin/python $(PYTEST) tests/test_properties.py --hypothesis-profile=nightly
 
-test-all: test lint test-legacy test-addons test-crossing test-readers test-writers test-nightly
+# The archives of a release, and what `pip install` of them gives outside the checkout.
+test-dist: $(VENV)/.installed-dev  ## Build the archives of a release, and check them outside the checkout
+	TFPYRAMID_DIST=1 $(VENV)/bin/python -m pytest -q tests/distribution
 
-lint: $(VENV)/.installed-dev
+dist: $(VENV)/.installed-dev  ## Build the archives of a release into dist/
+	rm -rf dist
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/python -m twine check --strict dist/*
+
+test-all: test lint test-legacy test-addons test-crossing test-readers test-writers test-dist test-nightly  ## Run all of these, and lint
+
+lint: $(VENV)/.installed-dev  ## Check style, format and types
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
 
 # Time and memory of what is computed, beside what else computes it; the other benchmarks train networks.
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-bench  ## Measure time and memory against other libraries
 	$(VENV)/bin/python benchmarks/bench_pyramids.py
 	$(VENV)/bin/python benchmarks/bench_sampling.py
 	$(VENV)/bin/python benchmarks/bench_growth.py
@@ -81,6 +93,6 @@ $(READERS_VENV)/.installed-%: setup.cfg pyproject.toml
 	$(READERS_VENV)/bin/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
-clean:
-	rm -rf .venv .venv-addons .venv-readers build quickstart_output scale_robustness_output visual_questions_output \
+clean:  ## Remove virtual environments, archives and the output of examples
+	rm -rf .venv .venv-addons .venv-readers build dist quickstart_output scale_robustness_output visual_questions_output \
 		distributed_output benchmarks_output

@@ -21,6 +21,8 @@ collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons
 collect_ignore += [] if "TFPYRAMID_READERS" in os.environ else ["readers"]
 # These kill and race processes for minutes; `make test-writers` asks for them.
 collect_ignore += [] if "TFPYRAMID_WRITERS" in os.environ else ["writers"]
+# These build the archives of a release and install them; `make test-dist` asks for them.
+collect_ignore += [] if "TFPYRAMID_DIST" in os.environ else ["distribution"]
 
 # The tests run side by side in as many processes as there are processors.
 tf.config.threading.set_inter_op_parallelism_threads(1)
