@@ -29,7 +29,15 @@ def report(*, code, folder, **environment):
 
 def test_a_whole_installation_is_described(tmp_path):
     lines = report(code=0, folder=tmp_path)
-    assert list(lines) == ["tfpyramid", "Python", "TensorFlow", "Keras", "NumPy", "devices", *map("[{}]".format, OPTIONAL)]
+    assert list(lines) == [
+        "tfpyramid",
+        "Python",
+        "TensorFlow",
+        "Keras",
+        "NumPy",
+        "devices",
+        *map("[{}]".format, OPTIONAL),
+    ]
     assert lines["tfpyramid"] == tfpyramid.__version__
     assert lines["Python"].startswith(platform.python_version())
     assert lines["TensorFlow"] == tf.version.VERSION

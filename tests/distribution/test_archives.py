@@ -51,9 +51,9 @@ def python(archives, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
-    packages = Path(run(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip())
-    # A .pth file that is found through another .pth file is not read: the editable installation of the checkout is not seen.
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    purelib = run(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder)
+    # Python does not read the .pth files of a folder that a .pth file adds, so the checkout is not importable.
+    (Path(purelib.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     run(interpreter, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", archives[1], folder=folder)
     return interpreter
 
@@ -89,5 +89,10 @@ def test_the_wheel_runs_the_quickstart_outside_the_checkout(python, source, tmp_
 
 
 def test_the_unpacked_sdist_passes_its_tests(source):
-    tests = ["tests/test_public_api.py", "tests/test_import_order.py", "tests/test_main.py", "tests/layers/test_pyramids.py"]
+    tests = [
+        "tests/test_public_api.py",
+        "tests/test_import_order.py",
+        "tests/test_main.py",
+        "tests/layers/test_pyramids.py",
+    ]
     run(sys.executable, "-m", "pytest", "-q", *tests, folder=source)
