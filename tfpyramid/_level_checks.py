@@ -17,7 +17,7 @@ def levels(values: object, scale_factor: float | None, *, exact: bool = False) -
     tensors = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(level_list(values))]
     one_dtype(tensors, "levels")
     if scale_factor is not None:
-        level_sizes([level.shape for level in tensors], scale_factor, exact=exact)
+        sizes_follow([level.shape for level in tensors], scale_factor, exact=exact)
     return tensors
 
 
@@ -86,7 +86,7 @@ def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", 
         raise ValueError(f"{rule} Received: channels {channels}, finest first")
 
 
-def level_sizes(
+def sizes_follow(
     shapes: Sequence[Sequence[int | None]], factor: float | None, *, exact: bool = False, cure: str = ""
 ) -> None:
     """Raise unless each known side is ceil(n / factor) or, unless `exact`, floor(n / factor) of the side n before it.
@@ -106,7 +106,7 @@ def level_sizes(
 
 
 def level_rule(factor: float | None, exact: bool = False) -> str:
-    """Return what `level_sizes` asks for, as an error says it."""
+    """Return what `sizes_follow` asks for, as an error says it."""
     rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
     if factor is None:
         return "`levels` must be finest first, no side larger than that of the level before it"

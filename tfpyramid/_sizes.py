@@ -7,6 +7,7 @@ numbers give one answer in Python, in a graph, under XLA and in other runtimes.
 
 import functools
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TypeVar
 
@@ -71,8 +72,13 @@ def level_size(size: Size, factor: float) -> Size:
     p, q = ratio(factor)
     if not tf.is_tensor(size):
         return -(-size * q // p)
-    whole, rest = divide(tf.cast(size, tf.int32), q, p)
-    return whole + tf.cast(rest > 0, tf.int32)
+    whole, remainder = divide(tf.cast(size, tf.int32), q, p)
+    return whole + tf.cast(remainder > 0, tf.int32)
+
+
+def level_sizes(sizes: Iterable[Size], factor: float) -> tuple[Size, ...]:
+    """Return the sides of the next level."""
+    return tuple(level_size(size, factor) for size in sizes)
 
 
 def rounded_down(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
@@ -95,8 +101,8 @@ def rounded_size(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
     p, q = ratio(factor)
     if not tf.is_tensor(size):
         return max(1, round(Fraction(size * q, p)))
-    whole, rest = divide(tf.cast(size, tf.int32), q, p)
-    up = (rest > p - rest) | (tf.equal(rest, p - rest) & tf.equal(whole % 2, 1))
+    whole, remainder = divide(tf.cast(size, tf.int32), q, p)
+    up = (remainder > p - remainder) | (tf.equal(remainder, p - remainder) & tf.equal(whole % 2, 1))
     return tf.maximum(whole + tf.cast(up, tf.int32), 1)
 
 

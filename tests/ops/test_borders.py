@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests import references
 from tfpyramid import ops
-from tfpyramid.ops import borders
+from tfpyramid.ops import borders, slicing
 
 BORDERS = ("reflect", "symmetric", "edge", "constant", "wrap")
 IMAGES = np.ones([1, 4, 4, 1])
@@ -99,7 +99,7 @@ def test_reading_between_samples_is_numpys_interpolation(axis):
     x = np.random.default_rng(3).normal(size=[2, 5, 5, 2])
     positions = np.array([-2.0, -0.25, 0.0, 0.75, 1.0, 2.5, 3.999, 4.0, 4.5, 9.0])
     expected = references.along(lambda line: np.interp(positions, np.arange(5), line), x, axis)
-    np.testing.assert_allclose(borders.read_linear(tf.constant(x), axis, tf.constant(positions)), expected, rtol=1e-12)
+    np.testing.assert_allclose(slicing.read_linear(tf.constant(x), axis, tf.constant(positions)), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("border", BORDERS)

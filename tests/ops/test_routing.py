@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import ops
-from tfpyramid.ops import routing
+from tfpyramid.ops import dtypes, routing
 
 CHOICES = {
     "mixed": [2, 0, 2, 1, 2],
@@ -169,10 +169,10 @@ def test_features_keep_their_dtype_where_some_are_missing_too(choice, wrap):
 
 def test_the_common_dtype_is_the_widest():
     half, brain, single, double = tf.float16, tf.bfloat16, tf.float32, tf.float64
-    assert routing.common_dtype([half, half]) == half
-    assert routing.common_dtype([brain, single]) == single
-    assert routing.common_dtype([double, half, single]) == double
-    assert routing.common_dtype([half, brain]) == single
+    assert dtypes.common_dtype([half, half]) == half
+    assert dtypes.common_dtype([brain, single]) == single
+    assert dtypes.common_dtype([double, half, single]) == double
+    assert dtypes.common_dtype([half, brain]) == single
 
 
 def test_costs_are_the_share_of_the_pixels():

@@ -1,4 +1,4 @@
-"""Steps by whole factors at sizes on both sides of every branch of `ops.separable`, `ops.axes` and `borders.ends`."""
+"""Steps by whole factors at sizes on both sides of every branch of `ops.separable` and `ops.axes`."""
 
 import functools
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests import references
 from tfpyramid import ops
-from tfpyramid.ops import axes, borders, separable
+from tfpyramid.ops import axes, separable
 
 BORDERS = ("reflect", "symmetric", "edge", "constant", "wrap")
 KERNELS = [[1.0], [1.0, 2.0], [1.0, 3.0, 2.0], [2.0, 1.0, 5.0, 4.0, 3.0], [2.0, 1.0, 5.0, 7.0, 4.0, 3.0, 1.0]]
@@ -128,7 +128,7 @@ def test_only_what_xla_compiles_is_traced_in_slices():
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(known):
+def test_adding_the_gradient_of_the_strips_leaves_the_upstream_gradient_alone(known):
     x, upstream = tf.zeros([1, 9, 3, 1]), tf.ones([1, 9, 3, 1])
 
     # The upstream gradient comes without a known shape, as it does through many an operation.
@@ -138,8 +138,8 @@ def test_what_is_added_to_the_ends_leaves_the_upstream_gradient_alone(known):
     def gradients(x, upstream):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            same, ends = borders.ends(x, 1, 2, step=2)
-        return tape.gradient([same, ends], x, [upstream, 3 * tf.ones_like(ends)]), upstream
+            same, strips = separable.border_strips(x, 1, 2, step=2)
+        return tape.gradient([same, strips], x, [upstream, 3 * tf.ones_like(strips)]), upstream
 
     gradient, after = gradients(x, upstream)
     np.testing.assert_array_equal(after, upstream)

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_size, level_sizes
 from tfpyramid.ops import resample
 
 _RULE = "`predictions` must have the sizes of levels of `targets`, each side ceil(n / scale_factor) of the one before."
@@ -48,7 +48,7 @@ def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[st
     """Return how many levels below `size` a level of `wanted` is; raise if there is none."""
     sizes = [size]
     while step is not None and sizes[-1] != wanted:
-        coarser = tuple(level_size(n, step["scale_factor"]) for n in sizes[-1])
+        coarser = level_sizes(sizes[-1], step["scale_factor"])
         if coarser == sizes[-1]:
             break
         sizes.append(coarser)

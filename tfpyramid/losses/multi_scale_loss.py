@@ -12,7 +12,7 @@ from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
 from tfpyramid.losses._brought import brought
 from tfpyramid.ops import batches, borders, kernels
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops.dtypes import working_dtype
 
 Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
 

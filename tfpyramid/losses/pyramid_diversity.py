@@ -11,6 +11,8 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer, TakesLevels
 from tfpyramid.ops import fusion, kernels, resample
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import sides
 
 
 def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, phase: float = 0.0) -> tf.Tensor:
@@ -50,7 +52,7 @@ def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float =
     alike = []
     for finer, coarser in zip(levels[:-1], levels[1:]):
         next_level = resample.pyr_down(finer, scale_factor=scale_factor, kernel=kernel)
-        alike.append(_cosine(resample.cropped(next_level, resample.sides(coarser)), coarser))
+        alike.append(_cosine(resample.cropped(next_level, sides(coarser)), coarser))
     return tf.add_n(alike) / len(alike)
 
 
@@ -64,7 +66,7 @@ def _cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Return the cosine of the angle between the samples of two batches, [batch]; 0 where one is zero."""
 
     def unit(x: tf.Tensor) -> tf.Tensor:
-        x = tf.cast(x, tf.float32) if x.dtype.size == 2 else x
+        x = tf.cast(x, working_dtype(x.dtype))
         x = tf.reshape(x, [tf.shape(x)[0], tf.reduce_prod(tf.shape(x)[1:])])
         # Divided by its peak first, which changes no angle: the square of 1e-30 is zero in float32.
         peak = tf.stop_gradient(tf.reduce_max(tf.abs(x), 1, keepdims=True))

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfpyramid._compat import keras, register, shape_tuple
 from tfpyramid.layers._base import BaseLayer
-from tfpyramid.ops import batches, borders, routing
+from tfpyramid.ops import batches, routing
+from tfpyramid.ops.shapes import dimensions
 
 
 class BatchLayer(BaseLayer):
@@ -49,7 +50,7 @@ class AsManyAsImages(BatchLayer):
 
     def call(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         *made, images = inputs
-        count = borders.dimensions(images)[0]
+        count = dimensions(images)[0]
         return [batches.as_many_as(y, images, count) for y in made]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
@@ -77,4 +78,4 @@ class ImageOfEachQuestion(BatchLayer):
 def of_each_question(samples: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
     """Return what belongs to the images once for each question about them."""
     rule = "`question` must hold as many for every sample of `image`, those of one image in a row."
-    return routing.repeated(samples, borders.dimensions(questions)[0], rule)
+    return routing.repeated(samples, dimensions(questions)[0], rule)

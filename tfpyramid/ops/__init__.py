@@ -1,15 +1,11 @@
 """Pure functions on tensors: no Keras, no state."""
 
-import sys
-
-import tensorflow as tf
-
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
-from tfpyramid.ops.kernels import binomial, box, gaussian, normalize_kernel, phase
+from tfpyramid.ops.kernels import normalize_kernel, phase
 from tfpyramid.ops.logits import fuse_logits
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
@@ -19,6 +15,7 @@ from tfpyramid.ops.sampling import affine_grid, bilinear_sample, warp
 from tfpyramid.ops.spectral import spectral_pool
 from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 from tfpyramid.ops.strided_convolution import strided_conv2d
+from tfpyramid.ops.taps import binomial, box, gaussian
 from tfpyramid.ops.windows import window_mean
 
 __all__ = [
@@ -57,10 +54,3 @@ __all__ = [
     "warp",
     "window_mean",
 ]
-
-# A function that a user traces would have AutoGraph rewrite what it calls. Here that takes seconds and changes nothing,
-# as no operation branches on a tensor or takes a function. The module of each gets it too, as layers call it there.
-for _name in __all__:
-    _operation = tf.autograph.experimental.do_not_convert(globals()[_name])
-    setattr(sys.modules[_operation.__module__], _name, _operation)
-    globals()[_name] = _operation

@@ -6,40 +6,50 @@ makes of sums of slices is as fast as TensorFlow's kernels, which would write ev
 
 import tensorflow as tf
 
-from tfpyramid.ops import borders, portable
+from tfpyramid._sizes import level_size
+from tfpyramid.ops import borders, portable, slicing
+from tfpyramid.ops.shapes import dimensions
 
 
 def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i, if any, where all of it is inside x."""
-    size, length = borders.dimensions(x)[axis], taps.shape[0]
+    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i whose taps lie inside x; there may be none."""
+    size, length = dimensions(x)[axis], taps.shape[0]
     count = (size - length) // step + 1
     if in_slices():
         phases = _phases(x, axis, step)
         return sum(
-            tap * borders.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
+            tap * slicing.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
         )
-    if tf.is_tensor(size):
-        # TensorFlow's kernels want one output at least. Where there is one, what makes it and drops it copies nothing.
+    unknown = tf.is_tensor(size)
+    if unknown:
+        # TensorFlow's kernels require at least one output. If x has one, this padding and the slice below copy nothing.
         x = tf.pad(x, [[0, tf.maximum(length - size, 0) if k == axis else 0] for k in range(4)])
-        return borders.samples(_depthwise(x, axis, taps, step, tf.maximum(count, 1)), axis, 0, tf.maximum(count, 0))
-    return _depthwise(x, axis, taps, step, count)
+    shape = _depthwise_shape(x, axis)
+    kernel = _depthwise_kernel(taps, axis, shape[3])
+    # A CPU requires equal strides. Along the axis of size 1 the stride has no effect.
+    y = tf.nn.depthwise_conv2d(tf.reshape(x, shape), kernel, [1, step, step, 1], "VALID")
+    y = _with_size(y, x, axis, tf.maximum(count, 1) if unknown else count)
+    return slicing.samples(y, axis, 0, tf.maximum(count, 0)) if unknown else y
 
 
 def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return `sum_i taps[j - step i] x[i]` on axis 1 or 2, for every j that hears an i: the transpose of `convolve`."""
-    count = borders.dimensions(x)[axis]
+    """Return `sum_i taps[j - step i] x[i]` on axis 1 or 2, for every output j that depends on some input i.
+
+    It is the transpose of `convolve`.
+    """
+    count = dimensions(x)[axis]
     size = (count - 1) * step + taps.shape[0]
     if in_slices():
-        longest = -(-taps.shape[0] // step)
+        longest = level_size(taps.shape[0], step)  # Taps at the phase that has most of them.
         zeros, count = longest - 1, count + longest - 1
         x, taps = borders.extend(x, axis, zeros, zeros, "constant"), tf.unstack(taps)
         phases = [
-            sum(taps[k] * borders.samples(x, axis, zeros - k // step, count) for k in range(phase, len(taps), step))
+            sum(taps[k] * slicing.samples(x, axis, zeros - k // step, count) for k in range(phase, len(taps), step))
             for phase in range(min(step, len(taps)))
         ]
         phases += [tf.zeros_like(phases[0])] * (step - len(phases))
         y = _with_size(tf.stack(phases, axis + 1), x, axis, count * step)
-        return borders.samples(y, axis, 0, size)
+        return slicing.samples(y, axis, 0, size)
     shape = _depthwise_shape(x, axis)
     sizes = tf.stack([*shape[:axis], size, *shape[axis + 1 :]])
     kernel = _depthwise_kernel(taps, axis, shape[3])
@@ -68,18 +78,10 @@ def in_slices() -> bool:
 
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     """Return the samples 0, step, 2 step, ... of an axis, and those 1, 2, ... step - 1 behind each."""
-    shape = borders.dimensions(x)
-    count = (shape[axis] + step - 1) // step
+    shape = dimensions(x)
+    count = level_size(shape[axis], step)
     x = tf.pad(x, [[0, count * step - shape[axis]] if k == axis else [0, 0] for k in range(4)])
     return tf.unstack(tf.reshape(x, [*shape[:axis], count, step, *shape[axis + 1 :]]), axis=axis + 1)
-
-
-def _depthwise(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int, count: int | tf.Tensor) -> tf.Tensor:
-    shape = _depthwise_shape(x, axis)
-    kernel = _depthwise_kernel(taps, axis, shape[3])
-    # The strides must be equal on a CPU; along the axis of one sample they do nothing.
-    y = tf.nn.depthwise_conv2d(tf.reshape(x, shape), kernel, [1, step, step, 1], "VALID")
-    return _with_size(y, x, axis, count)
 
 
 def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
@@ -88,7 +90,7 @@ def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
     Rows are the channels of images of width 1, columns are images of height 1. So memory is run through in order, which
     is up to ten times as fast as with the two the other way round.
     """
-    batch, height, width, channels = borders.dimensions(x)
+    batch, height, width, channels = dimensions(x)
     return [batch, height, 1, width * channels] if axis == 1 else [batch * height, 1, width, channels]
 
 
@@ -99,5 +101,5 @@ def _depthwise_kernel(taps: tf.Tensor, axis: int, channels: int | tf.Tensor) -> 
 
 def _with_size(y: tf.Tensor, x: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
     """Return y in the shape of x, with `size` samples on one axis."""
-    shape = borders.dimensions(x)
+    shape = dimensions(x)
     return tf.reshape(y, [*shape[:axis], size, *shape[axis + 1 :]])

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _level_checks
-from tfpyramid.ops import borders, portable
+from tfpyramid.ops import portable, slicing
+from tfpyramid.ops.shapes import dimensions
 
 
 def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -25,7 +26,7 @@ def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
     if not others or portable.is_portable() or all(x.shape[0] is not None for x in tensors.values()):
         return [first, *others]
     rule = f"{_level_checks.batch_rule(tensors)} Received: batch sizes of {', '.join(tensors)}"
-    return [first, *assert_equal(rule, others, *(borders.dimensions(x)[:1] for x in tensors.values()))]
+    return [first, *assert_equal(rule, others, *(dimensions(x)[:1] for x in tensors.values()))]
 
 
 def check_weight(sample_weight: Any, x: Any, name: str) -> tf.Tensor:
@@ -59,26 +60,28 @@ def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int |
         return [tf.identity(x) for x in tensors]
 
 
-def call(function: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Any:
-    """Return `function(x)` for a function of batches, also where `x` holds no sample: gradients of weights are then 0.
+def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords: Any) -> Any:
+    """Return `function(x, ...)` for a function of batches, which may be empty: gradients of weights are then 0.
 
     TensorFlow's convolutions on a CPU return the wrong shape for an empty batch, and gradients of their kernels that
     are uninitialised memory. An empty batch becomes one sample of zeros, and the result of that sample is removed.
 
     Args:
-        function: takes a tensor [batch, ...]; returns one or a structure of them.
+        function: takes a tensor [batch, ...] first; returns one or a structure of them.
         x: tensor [batch, ...].
+        *arguments: passed to `function` after `x`.
+        **keywords: passed to `function`.
     """
-    count = borders.dimensions(x)[0]
+    count = dimensions(x)[0]
     padded = at_least_one(x, count)
     if padded is x:
-        return function(x)
-    return tf.nest.map_structure(lambda y: as_many_as(y, x, count), function(padded))
+        return function(x, *arguments, **keywords)
+    return tf.nest.map_structure(lambda y: as_many_as(y, x, count), function(padded, *arguments, **keywords))
 
 
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return x [batch, ...], or one sample of zeros for an empty batch. A batch that is not empty is not copied."""
-    count = borders.dimensions(x)[0] if count is None else count
+    count = dimensions(x)[0] if count is None else count
     known = isinstance(count, int)
     if portable.is_portable() or (known and count > 0):
         return x
@@ -90,9 +93,9 @@ def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tenso
 
 def as_many_as(y: tf.Tensor, x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return what a function of `at_least_one(x)` returned, without the result of a sample that x does not hold."""
-    count = borders.dimensions(x)[0] if count is None else count
+    count = dimensions(x)[0] if count is None else count
     if portable.is_portable() or (isinstance(count, int) and count > 0):
         return y
-    part = borders.samples(y, 0, 0, count)
+    part = slicing.samples(y, 0, 0, count)
     part.set_shape([x.shape[0], *y.shape[1:]])
     return part

@@ -55,9 +55,9 @@ def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
     filler = tf.zeros([1 - tf.shape(pixels)[0] % 2, channels], pixels.dtype)
     later = tf.shape(pixels)[0] + tf.shape(filler)[0]
     pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
-    place = tf.bitwise.right_shift(first + tf.bitwise.bitwise_and(first, 1) * later, 1)
+    index = tf.bitwise.right_shift(first + tf.bitwise.bitwise_and(first, 1) * later, 1)
     values = []
-    for row in (place, place + shape[2] // 2):
+    for row in (index, index + shape[2] // 2):
         found = tf.transpose(tf.gather(pairs, row))
         values += tf.unstack(tf.reshape(found, [2, channels, tf.size(first)]))
 
@@ -72,17 +72,17 @@ def _spread(*arguments: tf.Tensor) -> tuple:
     """Return images of a shape, with four values added to four pixels of it each: the transpose of `_read`."""
     *values, first, shape = arguments
     width, size = shape[2], tf.reduce_prod(shape[:3])
-    places = [first, first + 1, first + width, first + width + 1]
+    indices = [first, first + 1, first + width, first + width + 1]
     corners = list(zip(*(tf.unstack(value) for value in values)))
 
     def planes(add: Callable) -> tf.Tensor:
-        return tf.stack([tf.add_n([add(part, place) for part, place in zip(corner, places)]) for corner in corners])
+        return tf.stack([tf.add_n([add(part, index) for part, index in zip(corner, indices)]) for corner in corners])
 
-    def histogram(part: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.Bincount(arr=place, size=size, weights=part)
+    def histogram(part: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.Bincount(arr=index, size=size, weights=part)
 
-    def segments(part: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        return tf.math.unsorted_segment_sum(part, place, size)
+    def segments(part: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(part, index, size)
 
     # The histogram is faster on large images, but only a CPU has one with weights.
     sums = tf.cond(_is_on_cpu(), lambda: planes(histogram), lambda: planes(segments))

@@ -4,8 +4,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import batches, borders
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
 
 
+@operation
 def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
     """Convolve and decimate with a dense kernel: a strided convolution in the convention of `pyr_down`.
 
@@ -52,6 +55,7 @@ def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return kernel
 
 
+@operation
 def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
     """Convolve each channel with a kernel of its own and decimate, in the convention of `pyr_down`.
 
@@ -88,13 +92,8 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     work = working_dtype(images.dtype)
     x, padding = _extended(tf.cast(images, work), kernel, strides, border)
     kernel = tf.cast(kernel, work)
-    y = batches.call(lambda x: tf.nn.depthwise_conv2d(x, kernel, [1, strides, strides, 1], padding), x)
+    y = batches.call(tf.nn.depthwise_conv2d, x, kernel, [1, strides, strides, 1], padding)
     return tf.cast(y, images.dtype)
-
-
-def working_dtype(dtype: tf.DType) -> tf.DType:
-    """Return the dtype that images of `dtype` are computed in: float32 for the two of 16 bits."""
-    return tf.float32 if dtype.size == 2 else dtype
 
 
 def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
@@ -105,7 +104,7 @@ def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -
     """
     borders.check(border)
     axes = list(zip((1, 2), kernel.shape[:2]))
-    if border == "constant" and all(_lies_same(images.shape[axis], taps, strides) for axis, taps in axes):
+    if border == "constant" and all(_same_fits(images.shape[axis], taps, strides) for axis, taps in axes):
         return images, "SAME"
     for axis, taps in axes:
         size = images.shape[axis]
@@ -114,7 +113,7 @@ def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -
     return images, "VALID"
 
 
-def _lies_same(size: int | None, taps: int, strides: int) -> bool:
+def _same_fits(size: int | None, taps: int, strides: int) -> bool:
     """Return whether "SAME", which pads by half of what is missing on a side, puts tap 0 where `conv_down` does."""
     left_of_last_stride = range(1, strides + 1) if size is None else [(size - 1) % strides + 1]
     return all(max(taps - rest, 0) // 2 == (taps - 1) // 2 for rest in left_of_last_stride)
@@ -122,11 +121,11 @@ def _lies_same(size: int | None, taps: int, strides: int) -> bool:
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
     """Return `tf.nn.conv2d`, for an empty batch too."""
-    return batches.call(lambda x: tf.nn.conv2d(x, kernel, strides, padding), x)
+    return batches.call(tf.nn.conv2d, x, kernel, strides, padding)
 
 
 def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:
     """Return the largest of the `size` by `size` samples about each, those inside the image, at the same size."""
     if size == 1:
         return images
-    return batches.call(lambda x: tf.nn.max_pool2d(x, size, 1, "SAME"), images)
+    return batches.call(tf.nn.max_pool2d, images, size, 1, "SAME")

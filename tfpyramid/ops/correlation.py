@@ -5,8 +5,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, borders
-from tfpyramid.ops.convolution import depthwise_down, working_dtype
+from tfpyramid.ops import batches, slicing
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.convolution import depthwise_down
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions
 
 # Displacements to each side, and rows of a patch, at most. Published networks use 4 to 20.
 _MOST_STEPS = 32
@@ -14,6 +17,7 @@ _MOST_STEPS = 32
 _ONE_SHAPE = "`second` must have the shape of `first`."
 
 
+@operation
 def cost_volume(
     first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1
 ) -> tf.Tensor:
@@ -57,19 +61,19 @@ def cost_volume(
             f"`second` must have the dtype of `first`, {first.dtype.name}. Received: second of {second.dtype.name}"
         )
     rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
-    (second,) = batches.assert_equal(rule, [second], borders.dimensions(first), borders.dimensions(second))
+    (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
     work = working_dtype(first.dtype)
     x, y = tf.cast(first, work), tf.cast(second, work)
-    _, height, width, _ = borders.dimensions(x)
+    _, height, width, _ = dimensions(x)
     count = 2 * (max_displacement // step) + 1
     reach = step * (count // 2)
     y = tf.pad(y, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
     costs = []
     for i in range(count):
         # By rows first: the gradients of the parts of one are added before the next row's are made.
-        rows = borders.samples(y, 1, step * i, height)
+        rows = slicing.samples(y, 1, step * i, height)
         for j in range(count):
-            costs.append(tf.reduce_mean(x * borders.samples(rows, 2, step * j, width), axis=-1))
+            costs.append(tf.reduce_mean(x * slicing.samples(rows, 2, step * j, width), axis=-1))
     volume = tf.stack(costs, axis=-1)
     if kernel_size > 1:
         kernel = tf.fill([kernel_size, kernel_size, count**2, 1], tf.constant(kernel_size**-2, work))

@@ -7,13 +7,16 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import level_size, power, rounded_down
 from tfpyramid.ops import batches, kernels, portable, resample, straight_through
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import sides
 
 _STRETCH = " Levels of other sizes need scale_factor=None."
 
 METHODS = ("fast_normalized", "softplus_normalized", "softmax", "sum")
 
 
+@operation
 def align_levels(
     levels: Sequence[tf.Tensor],
     target_level: int = 0,
@@ -59,7 +62,7 @@ def align_levels(
     levels = batches.check(batches.named("levels", levels))
     target = check_target_level(target_level, len(levels))
     check_sizes([level.shape for level in levels], target, scale_factor)
-    size = resample.sides(levels[target])
+    size = sides(levels[target])
     if scale_factor is None:
         return [resample.resize_by(level, None, size, interpolation=interpolation) for level in levels]
     _assert_follow(levels, scale_factor)
@@ -86,7 +89,7 @@ def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str
 
 def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, cure: str = _STRETCH) -> None:
     """Raise `ValueError` unless levels of these shapes follow the factor; `cure` says what takes others."""
-    _level_checks.level_sizes(shapes, scale_factor, cure=cure)
+    _level_checks.sizes_follow(shapes, scale_factor, cure=cure)
 
 
 def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> None:
@@ -128,6 +131,7 @@ def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_facto
         )
 
 
+@operation
 def fusion_weights(
     values: tf.Tensor,
     method: str = "fast_normalized",

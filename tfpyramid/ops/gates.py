@@ -4,9 +4,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import portable, straight_through
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
 
 
+@operation
 def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *, hard: bool = False) -> tf.Tensor:
     """Open a row of gates from the first one on; a closed gate closes all behind it, and the first is always open.
 
@@ -36,13 +38,13 @@ def cumulative_gates(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0, *,
     work = working_dtype(logits.dtype)  # 1 / 1e-6 is beyond float16.
     # Products as sums of logarithms: TensorFlow's gradient of a product divides by its factors, and one may be 0.
     logarithms = tf.math.log_sigmoid(tf.cast(logits, work) / straight_through.divisor(temperature, work))
-    soft = tf.cast(tf.exp(_first(0.0, tf.cumsum(logarithms))), logits.dtype)
+    soft = tf.cast(tf.exp(_prepend(0.0, tf.cumsum(logarithms))), logits.dtype)
     if not hard:
         return soft
     opened = portable.cumulative_product(straight_through.heaviside_st(logits))
-    return straight_through.surrogate_st(_first(1.0, tf.stop_gradient(opened)), soft)
+    return straight_through.surrogate_st(_prepend(1.0, tf.stop_gradient(opened)), soft)
 
 
-def _first(value: float, x: tf.Tensor) -> tf.Tensor:
+def _prepend(value: float, x: tf.Tensor) -> tf.Tensor:
     """Return x behind one number."""
     return tf.concat([tf.constant([value], x.dtype), x], 0)

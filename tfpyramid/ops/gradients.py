@@ -4,10 +4,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import custom_gradients, straight_through
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
 
 SCOPES = ("tensor", "sample")
 
 
+@operation
 def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -> tf.Tensor:
     """Pass `x` on, and bring the gradient that comes back to a given length.
 
@@ -43,7 +46,7 @@ def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
     @tf.custom_gradient
     def identity(x: tf.Tensor) -> tuple:
         def grad(upstream: tf.Tensor) -> tf.Tensor:
-            dy = tf.cast(upstream, tf.float32) if upstream.dtype.size == 2 else upstream
+            dy = tf.cast(upstream, working_dtype(upstream.dtype))
             axes = list(range(0 if scope == "tensor" else 1, dy.shape.rank))
             # Divided by its peak first: the square of 1e-30 is zero in float32. 0 * dy is NaN where dy is not finite.
             peak = tf.reduce_max(tf.abs(dy), axes, keepdims=True) + tf.reduce_sum(0 * dy, axes, keepdims=True)
@@ -56,6 +59,7 @@ def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
     return identity(x)
 
 
+@operation
 def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     """Pass `x` on, and multiply the gradient that comes back.
 

@@ -1,4 +1,4 @@
-"""One-dimensional taps as NumPy arrays, and what the name or the value of a kernel stands for."""
+"""The `kernel` argument of the pyramids: its check, its taps and its phase; and kernels of DC gain 1."""
 
 import math
 from collections.abc import Sequence
@@ -9,76 +9,18 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _plain
 from tfpyramid._sizes import power, ratio
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.taps import binomial, box, gaussian
 
 NAMES = ("binomial", "gaussian", "box", "bilinear")
 
-_MOST_TAPS = 2**14
-
 # A kernel moves by its own length at most, unless a phase was mistaken for something else.
-_FARTHEST = 1024
+_MAX_SHIFT = 1024
 
 Kernel = Union[None, str, Sequence[float], np.ndarray, tf.Tensor, tf.Variable]
 
 
-def binomial(size: int) -> np.ndarray:
-    """Return the binomial taps of length `size`, [1 4 6 4 1] / 16 at 5: float64 [size], sum 1.
-
-    Equation: `w[k] = C(size - 1, k) / 2^(size - 1)`.
-
-    Raises:
-        ValueError: if `size` is not an integer from 1 to 16384.
-
-    References:
-        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (a = 0.375).
-    """
-    size = _tap_count(size)
-    # Whole numbers, since a float cannot hold large counts; Python rounds only their quotients.
-    count, total, taps = 1, 2 ** (size - 1), []
-    for k in range(1, size + 1):
-        taps.append(count / total)
-        count = count * (size - k) // k
-    return np.array(taps)
-
-
-def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
-    """Return sampled Gaussian taps of standard deviation `sigma` samples: float64 [size], sum 1.
-
-    Equation: `w[k] = exp(-(k - c)^2 / (2 sigma^2)) / sum`, with `c = (size - 1) / 2`.
-
-    Args:
-        sigma: standard deviation in samples, from 1e-30 to 1e30, and at most 2047 where `size` is None.
-        size: number of taps; by default the Gaussian is cut at four standard deviations, `2 int(4 sigma + 0.5) + 1`,
-            as SciPy and scikit-image cut it.
-
-    Raises:
-        ValueError: if `sigma` is out of its range, or the number of taps is not an integer from 1 to 16384.
-    """
-    sigma = _checks.number("sigma", sigma, above=0)
-    if size is None:
-        _checks.at_most("sigma", sigma, (_MOST_TAPS - 1) // 8, "where `size` is None")
-        size = 2 * int(4 * sigma + 0.5) + 1
-    size = _tap_count(size)
-    offsets = np.arange(size) - (size - 1) / 2
-    # Relative to the nearest tap, which is then 1: of an even number, all may underflow.
-    squares = np.square(offsets) - np.square(offsets).min()
-    taps = np.exp(-0.5 * squares / sigma / sigma)
-    return taps / taps.sum()
-
-
-def box(size: int) -> np.ndarray:
-    """Return `size` equal taps: float64 [size], sum 1.
-
-    Raises:
-        ValueError: if `size` is not an integer from 1 to 16384.
-    """
-    size = _tap_count(size)
-    return np.full(size, 1 / size)
-
-
-def _tap_count(size: object) -> int:
-    return _checks.integer("size", size, 1, "the number of taps", maximum=_MOST_TAPS)
-
-
+@operation
 def normalize_kernel(
     values: tf.Tensor, normalization: str | None = "sum", *, axes: int | Sequence[int] = (0, 1)
 ) -> tf.Tensor:
@@ -219,7 +161,7 @@ def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:
         return {
             "binomial": lambda: binomial(5),
             "gaussian": lambda: gaussian(prefilter_sigma(scale_factor)),
-            "box": lambda: box(-(-p // q)),
+            "box": lambda: box(math.ceil(p / q)),
             "bilinear": lambda: box(2),
         }[kernel]()
     taps = np.asarray(kernel, np.float64)
@@ -227,6 +169,7 @@ def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:
     return taps / taps.sum()
 
 
+@operation
 def phase(kernel: Kernel = None, scale_factor: float = 2.0) -> float:
     """Return where `pyr_down` with a kernel puts sample 0 of its output, in samples of its input.
 
@@ -273,27 +216,27 @@ def phase_after(phase: float, scale_factor: float, steps: int) -> float:
     return phase * (power(scale_factor, steps) - 1) / (scale_factor - 1)
 
 
-def at_phase(kernel: Kernel, scale_factor: float, wanted: float) -> Kernel:
+def at_phase(kernel: Kernel, scale_factor: float, target: float) -> Kernel:
     """Return the taps of a kernel moved to another phase, linearly between samples; the kernel itself if it has it."""
-    shift = wanted - phase(kernel, scale_factor)
+    shift = target - phase(kernel, scale_factor)
     if shift == 0:
         return kernel
-    if abs(shift) > _FARTHEST:  # The vector of taps is as long as the shift.
+    if abs(shift) > _MAX_SHIFT:  # The vector of taps is as long as the shift.
         raise ValueError(
-            f"`phase` must be at most {_FARTHEST} samples from that of the kernel that goes down, {wanted - shift:g}. "
-            f"Received: phase={wanted:g}"
+            f"`phase` must be at most {_MAX_SHIFT} samples from that of the kernel that goes down, {target - shift:g}. "
+            f"Received: phase={target:g}"
         )
     learned = _checks.is_tensor(kernel)
     taps = tf.convert_to_tensor(kernel) if learned else _known_taps(kernel, scale_factor)
     pad = tf.pad if learned else np.pad
     whole = math.floor(shift)
-    share = shift - whole
+    fraction = shift - whole
     # The moved taps reach from `first` to `last`, in samples from the one that they are centred at.
     first = whole - (taps.shape[0] - 1) // 2
-    last = first + taps.shape[0] - (share == 0)
+    last = first + taps.shape[0] - (fraction == 0)
     # Zeros in front or behind make the tap at 0 the central one of the vector.
     left = max(-first, last - 1, 0)
     before, after = left + first, max(last, left) - last
-    if share == 0:
+    if fraction == 0:
         return pad(taps, [[before, after]])
-    return (1 - share) * pad(taps, [[before, after + 1]]) + share * pad(taps, [[before + 1, after]])
+    return (1 - fraction) * pad(taps, [[before, after + 1]]) + fraction * pad(taps, [[before + 1, after]])

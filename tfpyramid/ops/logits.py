@@ -8,12 +8,15 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid.ops import batches, borders, portable
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops import batches, portable
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions
 
 METHODS = ("logsumexp", "max", "mean", "attention")
 
 
+@operation
 def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query: tf.Tensor | None = None) -> tf.Tensor:
     """Fuse the logits of every level.
 
@@ -76,7 +79,7 @@ def _checked_query(query: Any, classes: int) -> tf.Tensor:
     if query.shape.rank != 1 or query.shape[0] not in (None, classes):
         raise ValueError(f"{rule} Received: query of shape {query.shape}")
     rule = f"{rule} Received: the length of query, then the number of classes,"
-    return batches.assert_equal(rule, [query], borders.dimensions(query), [classes])[0]
+    return batches.assert_equal(rule, [query], dimensions(query), [classes])[0]
 
 
 def check_shapes(shapes: Any) -> tuple[int | None, int]:

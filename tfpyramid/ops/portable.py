@@ -29,7 +29,7 @@ def is_portable() -> bool:
     return _chosen.get()
 
 
-def place_dtype() -> tf.DType:
+def position_dtype() -> tf.DType:
     """Return the dtype in which places on an axis are counted."""
     return tf.float32 if is_portable() else tf.float64
 

@@ -9,8 +9,11 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._sizes import finer_size, level_size
 from tfpyramid.ops import batches, borders, kernels, resample
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.shapes import sides
 
 
+@operation
 def gaussian_pyramid(
     images: tf.Tensor,
     num_levels: int | None = None,
@@ -61,7 +64,7 @@ def gaussian_pyramid(
     borders.check(border)
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
     levels = [images]
-    for j, size in enumerate(finer_sizes(resample.sides(images), scale_factor, finer), 1):
+    for j, size in enumerate(finer_sizes(sides(images), scale_factor, finer), 1):
         offset = kernels.phase_after(kernels.phase(kernel, scale_factor), scale_factor, j)
         levels.insert(0, resample.resize_by(images, scale_factor**j, size, phase=offset))
     for _ in range(level_count(images.shape, num_levels, scale_factor, finer) - finer - 1):
@@ -69,6 +72,7 @@ def gaussian_pyramid(
     return levels
 
 
+@operation
 def laplacian_pyramid(
     images: tf.Tensor,
     num_levels: int | None = None,
@@ -103,12 +107,12 @@ def laplacian_pyramid(
     step: dict[str, Any] = {"scale_factor": scale_factor, "kernel": kernel, "border": border}
     gaussian = gaussian_pyramid(images, num_levels, **step)
     residuals = [
-        finer - resample.pyr_up(coarser, resample.sides(finer), **step)
-        for finer, coarser in zip(gaussian, gaussian[1:])
+        finer - resample.pyr_up(coarser, sides(finer), **step) for finer, coarser in zip(gaussian, gaussian[1:])
     ]
     return [*residuals, gaussian[-1]]
 
 
+@operation
 def reconstruct(
     levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
 ) -> tf.Tensor:
@@ -142,7 +146,7 @@ def reconstruct(
     _level_checks.same_channels([level.shape for level in levels])
     x = levels[-1]
     for residual in reversed(levels[:-1]):
-        size = resample.sides(residual)
+        size = sides(residual)
         x = residual + resample.pyr_up(x, size, scale_factor=scale_factor, kernel=kernel, border=border)
     return x
 

@@ -9,10 +9,13 @@ from typing import Any, Union
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._sizes import divide, level_size, ratio
-from tfpyramid.ops import batches, borders, kernels
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid._sizes import divide, level_sizes, ratio
+from tfpyramid.ops import batches, borders, kernels, slicing
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.coordinates import array_module, indices, positions, to_float
+from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.separable import down, up
+from tfpyramid.ops.shapes import dimensions, sides
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -23,12 +26,7 @@ _MIDDLE = 0.5 + 2**-17
 Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 
 
-def sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
-    """Return (height, width), each an int where it is known and else a scalar int32 tensor."""
-    _, height, width, _ = borders.dimensions(images)
-    return height, width
-
-
+@operation
 def pyr_down(
     images: tf.Tensor, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
 ) -> tf.Tensor:
@@ -79,11 +77,12 @@ def pyr_down(
     images = _checks.images(images)
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    x = batches.call(lambda x: down(x, taps, scale_factor, border), tf.cast(images, work))
-    x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
+    x = batches.call(down, tf.cast(images, work), taps, scale_factor, border)
+    x.set_shape([images.shape[0], *level_sizes(images.shape[1:3], scale_factor), images.shape[3]])
     return tf.cast(x, images.dtype)
 
 
+@operation
 def pyr_up(
     images: tf.Tensor,
     output_size: Size,
@@ -131,11 +130,12 @@ def pyr_up(
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
     fixed = not _checks.is_tensor(kernel)
-    x = batches.call(lambda x: up(x, output_size, taps, scale_factor, border, fixed=fixed), tf.cast(images, work))
+    x = batches.call(up, tf.cast(images, work), output_size, taps, scale_factor, border, fixed=fixed)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 
 
+@operation
 def resize_by(
     images: tf.Tensor,
     scale_factor: float | None,
@@ -180,23 +180,23 @@ def resize_by(
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
     output_size = size_pair(output_size)
-    offsets = _checks.both(phase, lambda each: _checks.phase(each, scale_factor))
+    shifts = _checks.both(phase, lambda each: _checks.phase(each, scale_factor))
     x = images
-    for axis, size, offset in zip((1, 2), output_size, offsets):
-        available = borders.dimensions(x)[axis]
+    for axis, size, shift in zip((1, 2), output_size, shifts):
+        available = dimensions(x)[axis]
         first: Any = 0
         if scale_factor is None:
-            share = (borders.places(size) + 0.5) * (borders.real(available) / borders.real(size)) - 0.5
+            offsets = (positions(size) + 0.5) * (to_float(available) / to_float(size)) - 0.5
         else:
             p, q = ratio(scale_factor)
-            first, rest = map(borders.real, divide(borders.indices(size), q, p))
-            share = rest / p - offset * q / p if offset else rest / p
+            first, remainder = map(to_float, divide(indices(size), q, p))
+            offsets = remainder / p - shift * q / p if shift else remainder / p
         if interpolation == "bilinear":
-            x = borders.read_linear(x, axis, first + share)
+            x = slicing.read_linear(x, axis, first + offsets)
         else:
-            m = borders.mathematics(share, available)
-            nearest = first + m.ceil(share - _MIDDLE)
-            x = borders.read(x, axis, m.minimum(m.maximum(nearest, 0), borders.real(available - 1)))
+            m = array_module(offsets, available)
+            nearest = first + m.ceil(offsets - _MIDDLE)
+            x = slicing.read(x, axis, m.minimum(m.maximum(nearest, 0), to_float(available - 1)))
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
 
@@ -232,8 +232,8 @@ def size_pair(
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:
     """Raise, or where sizes are unknown assert in the graph, that a level can be brought to `output_size`."""
     rule = "`output_size` must satisfy ceil(output_size / scale_factor) = size of `images`, on both axes."
-    for size, known, actual in zip(output_size, images.shape[1:3], sides(images)):
-        expected = level_size(size, scale_factor)
+    needed = level_sizes(output_size, scale_factor)
+    for size, expected, known, actual in zip(output_size, needed, images.shape[1:3], sides(images)):
         if known is None or not isinstance(size, int):
             tf.debugging.assert_equal(expected, actual, message=rule)
         elif expected != known:

@@ -7,13 +7,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._sizes import level_size, ratio
+from tfpyramid._sizes import level_sizes, ratio
 from tfpyramid.ops import axes, batches, borders, portable
-from tfpyramid.ops.convolution import working_dtype
-from tfpyramid.ops.resample import resize_by, sides
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.coordinates import array_module, positions, to_float
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.resample import resize_by
 from tfpyramid.ops.separable import weighted_reads
+from tfpyramid.ops.shapes import dimensions, sides
 
 
+@operation
 def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:
     """Resize by bilinear interpolation to the size of the next level.
 
@@ -45,32 +49,32 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
     """
     images = _checks.images(images)
     scale_factor = _checks.scale_factor(scale_factor)
-    size = [level_size(n, scale_factor) for n in sides(images)]
+    size = level_sizes(sides(images), scale_factor)
     x = tf.cast(images, working_dtype(images.dtype))
     if _checks.flag("antialias", antialias):
         for axis, length in zip((1, 2), size):
             x = batches.call(functools.partial(_wide_hats, axis=axis, length=length, scale_factor=scale_factor), x)
     else:
         x = resize_by(x, None, size)
-    x.set_shape([images.shape[0], *(level_size(n, scale_factor) for n in images.shape[1:3]), images.shape[3]])
+    x.set_shape([images.shape[0], *level_sizes(images.shape[1:3], scale_factor), images.shape[3]])
     return tf.cast(x, images.dtype)
 
 
 def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: float) -> tf.Tensor:
     """Return the means under the hats of `bilinear_down` with `antialias`, of one axis, as `length` samples."""
-    size = borders.dimensions(x)[axis]
-    width = borders.real(size) / borders.real(length)
-    centres = (borders.places(length) + 0.5) * width - 0.5
-    m = borders.mathematics(centres)
+    size = dimensions(x)[axis]
+    width = to_float(size) / to_float(length)
+    centres = (positions(length) + 0.5) * width - 0.5
+    m = array_module(centres)
     first = m.floor(centres - width) + 1
-    # So many whole places lie strictly inside a hat at most. The ratio of the sizes is not larger than the factor.
+    # At most this many whole positions lie strictly inside a hat. The ratio of the sizes is not larger than the factor.
     p, q = ratio(scale_factor)
-    places = first[:, None] + np.arange(math.ceil(2 * (p / q if tf.is_tensor(width) else width)))
-    weights = m.maximum(1 - m.abs(places - centres[:, None]) / width, 0)
+    reads = first[:, None] + np.arange(math.ceil(2 * (p / q if tf.is_tensor(width) else width)))
+    weights = m.maximum(1 - m.abs(reads - centres[:, None]) / width, 0)
     if isinstance(weights, np.ndarray) and size % length == 0:
         return _whole_hats(x, axis, size // length, int(first[0]), weights)
-    inside = m.minimum(m.maximum(places, 0), borders.real(size - 1))
-    weights = tf.where(tf.equal(places, inside), weights, tf.zeros_like(weights))
+    inside = m.minimum(m.maximum(reads, 0), to_float(size - 1))
+    weights = tf.where(tf.equal(reads, inside), weights, tf.zeros_like(weights))
     weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
     return weighted_reads(x, axis, inside, weights)
 
@@ -81,11 +85,11 @@ def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndar
     taps = np.trim_zeros(weights[0], "b")
     weights = weights[:, : len(taps)]
     x = borders.extend(x, axis, -first, first + len(taps) - step, "constant")
-    places = np.arange(len(weights))[:, None] * step + first + np.arange(len(taps))
-    inside = (places >= 0) & (places < len(weights) * step)
+    reads = np.arange(len(weights))[:, None] * step + first + np.arange(len(taps))
+    inside = (reads >= 0) & (reads < len(weights) * step)
     shape = [-1 if k == axis else 1 for k in range(4)]
-    shares = tf.constant(np.reshape(1 / np.sum(weights * inside, axis=1), shape), x.dtype)
-    return axes.convolve(x, axis, tf.constant(taps, x.dtype), step) * shares
+    gains = tf.constant(np.reshape(1 / np.sum(weights * inside, axis=1), shape), x.dtype)
+    return axes.convolve(x, axis, tf.constant(taps, x.dtype), step) * gains
 
 
 def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
@@ -97,7 +101,7 @@ def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
     # A row for each output and a column for each sample: at most as large as the image, and one matrix product.
     for axis, length, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
         size = tf.shape(x)[axis]
-        samples = tf.cast(tf.range(size), portable.place_dtype())
+        samples = tf.cast(tf.range(size), portable.position_dtype())
         ratio = tf.cast(size, samples.dtype) / length
         left = tf.cast(tf.range(length), samples.dtype)[:, None] * ratio
         weights = tf.maximum(tf.minimum(samples + 1, left + ratio) - tf.maximum(samples, left), 0)

@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, borders, custom_gradients, portable
+from tfpyramid.ops import batches, custom_gradients, portable
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.shapes import dimensions
 
 
 class Stage(NamedTuple):
@@ -32,6 +34,7 @@ class Stage(NamedTuple):
         return result
 
 
+@operation
 def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
     """Return what reading each level of a pyramid costs, in pixels, relative to the finest.
 
@@ -49,13 +52,6 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
         ValueError: if an argument breaks a rule above.
     """
     return _checks.scale_factor(scale_factor) ** (-2.0 * np.arange(_checks.num_levels(num_levels)))
-
-
-def common_dtype(dtypes: Sequence[tf.DType]) -> tf.DType:
-    """Return the widest of floating dtypes, or float32 for float16 beside bfloat16: neither holds the other."""
-    widest = max(dtypes, key=lambda dtype: dtype.size)
-    equally_wide = {dtype for dtype in dtypes if dtype.size == widest.size}
-    return widest if len(equally_wide) == 1 else tf.float32
 
 
 def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
@@ -116,9 +112,9 @@ def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[St
     weights = _checked(weights, len(encoders))
     *levels, weights = batches.check({**batches.named("levels", levels), "weights": weights})
     choice = _choice(weights)
-    places = [_where(choice == k) for k in range(len(encoders))]
-    parts = [encode(_take(level, here)) for encode, level, here in zip(encoders, levels, places)]
-    return _put_back(places, parts, weights)
+    indices = [_where(choice == k) for k in range(len(encoders))]
+    parts = [encode(_take(level, index)) for encode, level, index in zip(encoders, levels, indices)]
+    return _merge(indices, parts, weights)
 
 
 def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage], descend: Sequence[Stage]) -> tf.Tensor:
@@ -150,16 +146,16 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
     weights = _checked(weights, len(encoders))
     images, weights = batches.check({"images": images, "weights": weights})
     choice = _choice(weights)
-    rest, level = tf.range(tf.shape(choice)[0]), images
-    places, parts = [], []
+    remaining, level = tf.range(tf.shape(choice)[0]), images
+    indices, parts = [], []
     for k, encode in enumerate(encoders):
         if k > 0:
-            deeper = _where(tf.gather(choice, rest) >= k)
-            rest, level = tf.gather(rest, deeper), descend[k - 1](_take(level, deeper))
-        here = _where(tf.gather(choice, rest) == k)
-        places.append(tf.gather(rest, here))
-        parts.append(encode(_take(level, here)))
-    return _put_back(places, parts, weights)
+            deeper = _where(tf.gather(choice, remaining) >= k)
+            remaining, level = tf.gather(remaining, deeper), descend[k - 1](_take(level, deeper))
+        chosen = _where(tf.gather(choice, remaining) == k)
+        indices.append(tf.gather(remaining, chosen))
+        parts.append(encode(_take(level, chosen)))
+    return _merge(indices, parts, weights)
 
 
 def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor:
@@ -180,7 +176,7 @@ def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor
         ValueError: if `count` is no multiple of the batch.
         tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
     """
-    batch = borders.dimensions(samples)[0]
+    batch = dimensions(samples)[0]
     known = not tf.is_tensor(batch) and not tf.is_tensor(count)
     each = count // (max(batch, 1) if known else tf.maximum(batch, 1))
     if known and each * batch != count:
@@ -217,25 +213,25 @@ def _where(condition: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.where(condition)[:, 0], tf.int32)
 
 
-def _take(samples: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Return `tf.gather` at places in order; its gradient is a tensor, not IndexedSlices."""
-    return custom_gradients.call(_gather, samples, places)
+def _take(samples: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Return `tf.gather` at increasing indices; its gradient is a tensor, not IndexedSlices."""
+    return custom_gradients.call(_gather, samples, indices)
 
 
 @tf.custom_gradient
-def _gather(samples: tf.Tensor, places: tf.Tensor) -> tuple:
+def _gather(samples: tf.Tensor, indices: tf.Tensor) -> tuple:
     def grad(upstream: tf.Tensor) -> tuple:
-        return tf.scatter_nd(places[:, None], upstream, tf.shape(samples)), None
+        return tf.scatter_nd(indices[:, None], upstream, tf.shape(samples)), None
 
     # Where all are taken, as all images are where none is read at the finest level, there is nothing to copy.
-    all_of_them = tf.shape(places)[0] == tf.shape(samples)[0]
-    taken = tf.cond(all_of_them, lambda: tf.identity(samples), lambda: tf.gather(samples, places))
+    all_of_them = tf.shape(indices)[0] == tf.shape(samples)[0]
+    taken = tf.cond(all_of_them, lambda: tf.identity(samples), lambda: tf.gather(samples, indices))
     return taken, grad
 
 
-def _put_back(places: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+def _merge(indices: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
     """Return the features of all samples in their order, NaN where a weight is."""
-    doubt = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
-    shape = tf.concat([tf.shape(doubt), tf.shape(parts[0])[1:]], axis=0)
-    features = tf.add_n([tf.scatter_nd(place[:, None], part, shape) for place, part in zip(places, parts)])
-    return features + tf.reshape(tf.cast(doubt, features.dtype), [-1] + [1] * (features.shape.rank - 1))
+    nan_rows = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
+    shape = tf.concat([tf.shape(nan_rows), tf.shape(parts[0])[1:]], axis=0)
+    features = tf.add_n([tf.scatter_nd(index[:, None], part, shape) for index, part in zip(indices, parts)])
+    return features + tf.reshape(tf.cast(nan_rows, features.dtype), [-1] + [1] * (features.shape.rank - 1))

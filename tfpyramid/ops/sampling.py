@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import batches, borders, cells, portable
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
+from tfpyramid.ops.shapes import dimensions
 
 _FLOW = "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the batch size and the sides of `images`."
 
@@ -15,6 +17,7 @@ _FLOW = "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the 
 _FEW, _SPARSE = 8, 8
 
 
+@operation
 def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
     """Read images at points between pixels, each from the four pixels around it.
 
@@ -53,10 +56,10 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
 def read_points(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
     """Return `bilinear_sample` of arguments that are known to fit."""
     shape = tf.shape(images)
-    low, share = _cells(points, shape[1:3, None], border)
-    read = _from_cells if _many(images.shape, points.shape) else _from_rows
-    y = read(images, low, tf.cast(share, working_dtype(images.dtype)), border=border)
-    return tf.cast(tf.reshape(y, [*borders.dimensions(points)[:-1], images.shape[3]]), images.dtype)
+    low, fraction = _cells(points, shape[1:3, None], border)
+    read = _from_cells if _is_dense(images.shape, points.shape) else _from_rows
+    y = read(images, low, tf.cast(fraction, working_dtype(images.dtype)), border=border)
+    return tf.cast(tf.reshape(y, [*dimensions(points)[:-1], images.shape[3]]), images.dtype)
 
 
 def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -66,7 +69,7 @@ def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, 
     positions = tf.transpose(tf.reshape(points, [-1, 2]))
     length = tf.cast(size, positions.dtype)
     if border == "constant":
-        # Beyond (-1, size) both shares are zeros; what is far beyond must not overflow an index.
+        # Beyond (-1, size) both weights are zeros; what is far beyond must not overflow an index.
         positions = tf.minimum(tf.maximum(positions, tf.cast(-1, positions.dtype)), length)
     else:
         positions = borders.fold(positions, length, border)
@@ -75,46 +78,47 @@ def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, 
     return tf.reshape(tf.cast(low, tf.int32), shape), tf.reshape(positions - low, shape)
 
 
-def _many(images: tf.TensorShape, points: tf.TensorShape) -> bool:
+def _is_dense(images: tf.TensorShape, points: tf.TensorShape) -> bool:
     """Return whether points are known to be so many, and channels so few, that `cells` is faster."""
     pixels, count = images[1:3].num_elements(), points[1:-1].num_elements()
     return images[3] <= _FEW and pixels is not None and count is not None and _SPARSE * count >= pixels
 
 
-def _from_cells(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
-    framed, moved = cells.frame(tf.cast(images, share.dtype), border)
+def _from_cells(images: tf.Tensor, low: tf.Tensor, fraction: tf.Tensor, *, border: str) -> tf.Tensor:
+    framed, moved = cells.frame(tf.cast(images, fraction.dtype), border)
     if border == "wrap":
         # The remainder of a tiny negative number is rounded to the divisor.
         low = tf.where(low < tf.shape(images)[1:3, None, None], low, tf.zeros_like(low))
     rows, columns = tf.unstack(low + moved if moved else low)
-    (upper, left), (lower, right) = (tf.unstack(tf.reshape(part, [2, -1])) for part in (1 - share, share))
+    (upper, left), (lower, right) = (tf.unstack(tf.reshape(part, [2, -1])) for part in (1 - fraction, fraction))
     weights = [upper * left, upper * right, lower * left, lower * right]
     values = cells.read(framed, rows, columns)
     # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
     return tf.transpose(tf.add_n([portable.multiply_no_nan(value, part) for value, part in zip(values, weights)]))
 
 
-def _from_rows(images: tf.Tensor, low: tf.Tensor, share: tf.Tensor, *, border: str) -> tf.Tensor:
+def _from_rows(images: tf.Tensor, low: tf.Tensor, fraction: tf.Tensor, *, border: str) -> tf.Tensor:
     shape = tf.shape(images)
     pixels = tf.reshape(images, [-1, images.shape[3]])
     # A batch may have more pixels than int32 can count.
     first = tf.range(tf.cast(shape[0], tf.int64))[:, None] * tf.cast(shape[1] * shape[2], tf.int64)
     pairs = [
-        _neighbour(low + step, part, shape[1:3, None, None], border) for step, part in ((0, 1 - share), (1, share))
+        _neighbour(low + step, part, shape[1:3, None, None], border)
+        for step, part in ((0, 1 - fraction), (1, fraction))
     ]
     parts = []
-    for place, row_share in ((first + tf.cast(index[0] * shape[2], tf.int64), part[0]) for index, part in pairs):
+    for row, row_weight in ((first + tf.cast(index[0] * shape[2], tf.int64), part[0]) for index, part in pairs):
         for index, part in pairs:
-            values = tf.gather_nd(pixels, tf.reshape(place + tf.cast(index[1], tf.int64), [-1, 1]))
+            values = tf.gather_nd(pixels, tf.reshape(row + tf.cast(index[1], tf.int64), [-1, 1]))
             # A product of equal shapes is faster than one that repeats an argument.
-            weights = tf.broadcast_to(tf.reshape(row_share * part[1], [-1, 1]), tf.shape(values))
+            weights = tf.broadcast_to(tf.reshape(row_weight * part[1], [-1, 1]), tf.shape(values))
             # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-            parts.append(portable.multiply_no_nan(tf.cast(values, share.dtype), weights))
+            parts.append(portable.multiply_no_nan(tf.cast(values, fraction.dtype), weights))
     return tf.add_n(parts)
 
 
 def _neighbour(index: tf.Tensor, part: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return samples inside the image and their shares, for samples that may lie beyond its last one."""
+    """Return samples inside the image and their weights, for samples that may lie beyond its last one."""
     if border == "constant":
         part = tf.where((index >= 0) & (index < size) | tf.math.is_nan(part), part, tf.zeros_like(part))
     return portable.remainder(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1), part
@@ -125,6 +129,7 @@ def nearest_point(points: tf.Tensor) -> tf.Tensor:
     return tf.math.ceil(points - 0.5)
 
 
+@operation
 def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.Tensor:
     """Return the points at which an affine map reads an image, for `bilinear_sample`.
 
@@ -163,11 +168,12 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
     # In pixels from the middle of the image, which are halves of whole numbers: the points of a plain resize by a whole
     # factor are exact, and whether they lie nearer to one pixel or another is no accident of rounding.
     down, across = (tf.cast(2 * tf.range(n) + 1 - n, matrices.dtype) / 2 for n in output_size)
-    places = tf.stack([*tf.meshgrid(down, across, indexing="ij"), tf.ones([*output_size], matrices.dtype)], -1)
+    grid = tf.stack([*tf.meshgrid(down, across, indexing="ij"), tf.ones([*output_size], matrices.dtype)], -1)
     matrices = matrices * size[:, None] / tf.concat([output, [2]], 0)
-    return tf.einsum("bdk,ijk->bijd", matrices, places) + (size - 1) / 2
+    return tf.einsum("bdk,ijk->bijd", matrices, grid) + (size - 1) / 2
 
 
+@operation
 def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
     """Read images where a flow points: a backward warp.
 
@@ -198,12 +204,12 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
     images, flow = _checks.images(images), _checks.images(flow, "flow")
     check_flow(flow.shape, images.shape)
     borders.check(border)
-    sizes = [borders.dimensions(x)[:3] for x in (flow, images)]
+    sizes = [dimensions(x)[:3] for x in (flow, images)]
     (flow,) = batches.assert_equal(f"{_FLOW} Received: three sizes of the flow, then of the images,", [flow], *sizes)
     flow = tf.cast(flow, working_dtype(flow.dtype))
-    _, height, width, _ = borders.dimensions(flow)
-    places = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
-    points = tf.cast(tf.stack(places, -1), flow.dtype) + tf.reverse(flow, [-1])
+    _, height, width, _ = dimensions(flow)
+    grid = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
+    points = tf.cast(tf.stack(grid, -1), flow.dtype) + tf.reverse(flow, [-1])
     return read_points(images, points, border)
 
 

@@ -13,14 +13,17 @@ the taps alone would leave a ripple or a hole; it vanishes for the binomial and 
 both are convolutions. At any other, and up by a large one, each output has weights of its own.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Union
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid._sizes import divide, level_size, ratio
-from tfpyramid.ops import axes, borders, portable
+from tfpyramid.ops import axes, borders, portable, slicing
+from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
+from tfpyramid.ops.shapes import dimensions
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
@@ -59,42 +62,93 @@ def up(
 def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int]) -> tf.Tensor:
     """Return `down` by an integer factor, one axis and then the others.
 
-    Images that are large, or may be, are not extended, which would copy them: the outputs that hear nothing beyond the
-    border are one convolution of x as it is, and the few others are put beside them once all axes are done.
+    Small images are extended by the border rule. For large images that copy would cost more than the convolution. Their
+    inner outputs, whose taps lie inside the image, are one convolution of x itself. The few outputs at either border
+    are computed from two extended strips, and joined to the inner ones once all axes are done.
     """
     if not along:
         return x
     axis, *others = along
     (left, right), length = reach(taps), taps.shape[0]
-    size, near = borders.dimensions(x)[axis], max(length - 1, 2)
-    front = -(-left // step)  # The first output that hears nothing in front of x.
-    unheard = front * step - left
+    size, strip = dimensions(x)[axis], max(length - 1, 2)
+    leading = level_size(left, step)  # Outputs before the first inner one, which sits at `leading * step >= left`.
+    skipped = leading * step - left  # Inputs before the first that an inner output reads.
     unknown = tf.is_tensor(size)
-    if axes.in_slices() or (not unknown and size < max(_SHORT * near, unheard + length)):
-        return _decimate(_extended(x, taps, step, border, [axis]), taps, step, border, along=others)
-    count = -(-size // step)
-    behind = count - ((size - 1 - right) // step + 1)
-    if unknown:  # It may be so short that all of it is near its ends.
-        front = tf.minimum(front, count)
-        behind = tf.minimum(behind, count - front)
-    beside = length > 1 if unknown else front + behind > 0
-    if beside:
-        x, ends = borders.ends(x, axis, near, step)
-        sides = _extended(ends, taps, step, border, along)
-        before = borders.samples(sides, axis, 0, front)
-        after = borders.samples(sides, axis, borders.dimensions(sides)[axis] - behind, behind)
-    y = axes.convolve(borders.drop(x, axis, unheard), axis, taps, step)
+    if axes.in_slices() or (not unknown and size < max(_SHORT * strip, skipped + length)):
+        return _decimate(_extend_and_decimate(x, taps, step, border, [axis]), taps, step, border, along=others)
+    count = level_size(size, step)
+    trailing = count - ((size - 1 - right) // step + 1)
+    if unknown:  # A short axis may have no inner outputs.
+        leading = tf.minimum(leading, count)
+        trailing = tf.minimum(trailing, count - leading)
+    has_outer = length > 1 if unknown else leading + trailing > 0
+    if has_outer:
+        x, strips = border_strips(x, axis, strip, step)
+        outer = _extend_and_decimate(strips, taps, step, border, along)
+        before = slicing.samples(outer, axis, 0, leading)
+        after = slicing.samples(outer, axis, dimensions(outer)[axis] - trailing, trailing)
+    y = axes.convolve(slicing.skip(x, axis, skipped), axis, taps, step)
     y = _decimate(y, taps, step, border, along=others)
-    return tf.concat([before, y, after], axis) if beside else y
+    return tf.concat([before, y, after], axis) if has_outer else y
 
 
-def _extended(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, along: Sequence[int]) -> tf.Tensor:
+def _extend_and_decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, along: Sequence[int]) -> tf.Tensor:
     """Return `down` of some axes by an integer factor, of images that are extended."""
     left, right = reach(taps)
     for axis in along:
-        # The last output sits at most at size - 1, so `right` more samples are enough; fewer would do for some sizes.
+        # The last output sits at size - 1 or before, so `right` more samples are enough. Some sizes need fewer.
         x = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
     return x
+
+
+def border_strips(x: tf.Tensor, axis: int, count: int, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return x, and x without the middle of an axis: at least `count` samples remain at either end, or the whole axis.
+
+    The number of samples left out is a multiple of `step`, so a step of that factor computes the same outputs at the
+    borders of the strips as at those of x. Use the returned x instead of the argument: its gradient adds the gradient
+    of the strips in place, where the gradient of a slice would fill a tensor of zeros as large as x.
+    """
+
+    def parts(x: tf.Tensor) -> list[tuple[int | tf.Tensor, int | tf.Tensor]]:
+        size = dimensions(x)[axis]
+        least, most = (tf.minimum, tf.maximum) if tf.is_tensor(size) else (min, max)
+        first, omitted = least(count, size), most(size - 2 * count, 0) // step * step
+        return [(0, first), (first + omitted, size - first - omitted)]
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+        strips = tf.concat([slicing.samples(x, axis, *part) for part in parts(x)], axis)
+
+        def grad(to_x: tf.Tensor, to_strips: tf.Tensor) -> tf.Tensor:
+            # An upstream gradient may have lost its static shape.
+            to_x, to_strips = tf.ensure_shape(to_x, x.shape), tf.ensure_shape(to_strips, strips.shape)
+            return _add_to_parts(to_x, axis, parts(to_x), to_strips)
+
+        return (tf.identity(x), strips), grad
+
+    return run(x)
+
+
+def _add_to_parts(
+    x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, int | tf.Tensor]], y: tf.Tensor
+) -> tf.Tensor:
+    """Return x with y added to some parts of an axis, each (first sample, count), in place where TensorFlow can."""
+    shape = dimensions(x)
+    # As a matrix: the update takes longer for every sample the more axes it has.
+    lines, sample = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    x = tf.reshape(x, [lines, shape[axis] * sample])
+    for (first, count), part in zip(parts, tf.split(y, [count for _, count in parts], axis)):
+        begin, count = first * sample, count * sample
+        x = tf.raw_ops.TensorStridedSliceUpdate(
+            input=x,
+            begin=[0, begin],
+            end=[0, begin + count],
+            strides=[1, 1],
+            value=slicing.samples(x, 1, begin, count) + tf.reshape(part, [lines, count]),
+            begin_mask=1,
+            end_mask=1,
+        )
+    return tf.reshape(x, shape)
 
 
 def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
@@ -102,13 +156,13 @@ def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, 
     left, right = reach(taps)
     p, q = ratio(scale_factor)
     # Position i p / q is at most size - 1, as there are ceil(size q / p) outputs.
-    first, rest = divide(borders.indices(level_size(borders.dimensions(x)[axis], scale_factor)), p, q)
-    share = tf.cast(borders.real(rest) / q, x.dtype)[:, None]
+    first, remainder = divide(indices(level_size(dimensions(x)[axis], scale_factor)), p, q)
+    fraction = tf.cast(to_float(remainder) / q, x.dtype)[:, None]
     zero = tf.zeros([1], x.dtype)
-    weights = (1 - share) * tf.concat([taps, zero], 0) + share * tf.concat([zero, taps], 0)
-    places = first[:, None] + np.arange(taps.shape[0] + 1, dtype=np.int32)
+    weights = (1 - fraction) * tf.concat([taps, zero], 0) + fraction * tf.concat([zero, taps], 0)
+    positions = first[:, None] + np.arange(taps.shape[0] + 1, dtype=np.int32)
     # An output that sits on a sample does not read the one after its taps.
-    return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, places, weights, taps.shape[0])
+    return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, positions, weights, taps.shape[0])
 
 
 def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str, fixed: bool) -> tf.Tensor:
@@ -136,15 +190,15 @@ def _magnify_axis(
     """Return `up` of one axis by any factor, to `size` samples."""
     left, right = reach(taps)
     p, q = ratio(scale_factor)
-    # Output j hears the inputs i with j - scale_factor * i between -reach and reach, and its two neighbours.
+    # Output j depends on the inputs i with j - scale_factor * i between -reach and reach, and on its two neighbours.
     before, after = level_size(right + 1, scale_factor), level_size(left + 1, scale_factor) + 1
     x = borders.extend(x, axis, before, after, border, spacing=p / q, length=size)
-    first, rest = divide(borders.indices(size), q, p)
-    # p times the distance j / s - i of each output to the inputs that it hears, the first of them first - before + 1.
-    distance = rest[:, None] + p * np.arange(before - 1, -after - 1, -1, dtype=np.int32)
-    m = borders.mathematics(distance)
+    first, remainder = divide(indices(size), q, p)
+    # p times the distance j / s - i of each output to the inputs it depends on, which begin at first - before + 1.
+    distance = remainder[:, None] + p * np.arange(before - 1, -after - 1, -1, dtype=np.int32)
+    m = array_module(distance)
     spread = p / q * _interpolated_taps(taps, distance, q)
-    hat = tf.cast(m.maximum(1 - borders.real(m.abs(distance)) / p, 0), x.dtype)
+    hat = tf.cast(m.maximum(1 - to_float(m.abs(distance)) / p, 0), x.dtype)
     weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
     return weighted_reads(x, axis, first[:, None] + np.arange(1, weights.shape[1] + 1, dtype=np.int32), weights)
 
@@ -155,25 +209,25 @@ def reach(taps: tf.Tensor) -> tuple[int, int]:
     return left, taps.shape[0] - 1 - left
 
 
-def _interpolated_taps(taps: tf.Tensor, offsets: borders.Places, parts: int) -> tf.Tensor:
+def _interpolated_taps(taps: tf.Tensor, offsets: Positions, parts: int) -> tf.Tensor:
     """Return h at whole `offsets` from the centre of the taps, in parts of a sample."""
     left, right = reach(taps)
     padded = tf.pad(taps, [[1, 2]])
-    m = borders.mathematics(offsets)
-    places = m.minimum(m.maximum(offsets + (left + 1) * parts, 0), (left + right + 2) * parts)
-    low, rest = divide(places, 1, parts)
-    share = tf.cast(borders.real(rest) / parts, taps.dtype)
-    return (1 - share) * tf.gather(padded, low) + share * tf.gather(padded, low + 1)
+    m = array_module(offsets)
+    positions = m.minimum(m.maximum(offsets + (left + 1) * parts, 0), (left + right + 2) * parts)
+    low, remainder = divide(positions, 1, parts)
+    fraction = tf.cast(to_float(remainder) / parts, taps.dtype)
+    return (1 - fraction) * tf.gather(padded, low) + fraction * tf.gather(padded, low + 1)
 
 
 def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
-    """Return g of an integer factor, which depends on j - step * i alone, as taps, and the place of their centre."""
+    """Return g of an integer factor, which depends only on j - step * i, as taps, and the index of their centre."""
     left, right = reach(taps)
     widest = max(left, right, step - 1)
     spread = step * tf.pad(taps, [[widest - left, widest - right]])
     offsets = np.arange(-widest, widest + 1)
-    # The sum of the taps that are heard at each phase, that is by outputs whole steps apart.
-    steps = -(-offsets.size // step)
+    # The sum of the taps at each phase: outputs that lie whole steps apart use the same taps.
+    steps = math.ceil(offsets.size / step)
     phases = tf.reduce_sum(tf.reshape(tf.pad(spread, [[0, steps * step - offsets.size]]), [steps, step]), 0)
     sums = tf.tile(phases, [steps])[: offsets.size]
     hat = tf.constant(np.maximum(1 - np.abs(offsets) / step, 0), taps.dtype)
@@ -188,16 +242,16 @@ def _without_zero_ends(taps: tf.Tensor, centre: int) -> tuple[np.ndarray, int]:
     return values[first : last + 1], centre - first
 
 
-def weighted_reads(x: tf.Tensor, axis: int, places: borders.Places, weights: tf.Tensor, dense: int = 0) -> tf.Tensor:
-    """Return sum_t weights[:, t] x[places[:, t]] on `axis`: a sparse matrix, a row for each output.
+def weighted_reads(x: tf.Tensor, axis: int, positions: Positions, weights: tf.Tensor, dense: int = 0) -> tf.Tensor:
+    """Return sum_t weights[:, t] x[positions[:, t]] on `axis`: a product with a sparse matrix, a row for each output.
 
-    What is read with the weight 0 is left out, except by the first `dense` columns, which are faster without asking.
+    A sample of weight 0 is ignored, even if it is NaN, except in the first `dense` columns, which skip that check.
     """
     shape = [1] * x.shape.rank
     shape[axis] = -1
     parts = []
     # A read of all taps at once has fewer operations, and is slower on large images, to differentiate above all.
     for t in range(weights.shape[1]):
-        part, weight = borders.read(x, axis, places[:, t]), tf.reshape(weights[:, t], shape)
+        part, weight = slicing.read(x, axis, positions[:, t]), tf.reshape(weights[:, t], shape)
         parts.append(part * weight if t < dense else portable.multiply_no_nan(part, weight))
     return tf.add_n(parts)

@@ -16,12 +16,15 @@ from typing import Any, Union
 import tensorflow as tf
 
 from tfpyramid import _checks, _sizes
-from tfpyramid.ops import portable, resample, straight_through
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops import portable, straight_through
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import sides
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
 
+@operation
 def spectral_pool(
     images: tf.Tensor,
     strides: Strides,
@@ -89,7 +92,7 @@ def spectral_pool(
     smoothness = _checks.number("smoothness", smoothness, above=0, meaning="in cycles per image")
     hard = _checks.flag("hard", hard)
     work = working_dtype(images.dtype)
-    height, width = resample.sides(images)
+    height, width = sides(images)
     down = _axis_matrix(height, row_stride, rows, smoothness, hard, work)
     across = _axis_matrix(width, column_stride, columns, smoothness, hard, work)
     y = tf.tensordot(down, tf.cast(images, work), [[1], [1]])  # [rows, batch, width, channels]
@@ -117,7 +120,7 @@ def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:
     known = tf.get_static_value(tensor)
     for value in [] if known is None else known.tolist():
         check_stride("strides", value)
-    tensor = tf.cast(tensor, tf.float32) if tensor.dtype.size == 2 else tensor
+    tensor = tf.cast(tensor, working_dtype(tensor.dtype))
     return tensor[0], tensor[1]
 
 
@@ -131,7 +134,7 @@ def _axis_matrix(
 ) -> tf.Tensor:
     """Return A, [m, n], for an axis of `size` samples; m is `length`, or follows from the stride."""
     # The mask moves with the stride as it is, however little.
-    quotient = tf.cast(size, portable.place_dtype() if isinstance(stride, float) else stride.dtype) / stride
+    quotient = tf.cast(size, portable.position_dtype() if isinstance(stride, float) else stride.dtype) / stride
     kept = _kept_size(size, stride, hard)
     length = kept if length is None else length
     # How many frequencies, counted from -m/2, are in the output at most.
@@ -146,9 +149,9 @@ def _axis_matrix(
     # f and -f together; 0 is one frequency, and the highest of an even count is half of each.
     paired = tf.cast(2 * frequencies <= count, dtype) + tf.cast((frequencies > 0) & (2 * frequencies < count), dtype)
     gain = paired * tf.cast(mask, dtype) / tf.cast(size, dtype)
-    there = _waves(frequencies, outputs, length, dtype)
-    back = _waves(frequencies, tf.range(size), size, dtype)
-    return tf.matmul(there * tf.concat([gain, gain], 0)[:, None], back, transpose_a=True)
+    output_waves = _waves(frequencies, outputs, length, dtype)
+    input_waves = _waves(frequencies, tf.range(size), size, dtype)
+    return tf.matmul(output_waves * tf.concat([gain, gain], 0)[:, None], input_waves, transpose_a=True)
 
 
 def _kept_size(size: int | tf.Tensor, stride: float | tf.Tensor, hard: bool) -> int | tf.Tensor:
@@ -173,6 +176,6 @@ def _waves(frequencies: tf.Tensor, positions: tf.Tensor, period: int | tf.Tensor
     """Return the cosines, and below them the sines, of 2 pi f i / period: [2 frequencies, positions]."""
     # Whole turns are taken off in integers, where that is exact.
     turns = tf.math.floormod(frequencies[:, None] * positions, period)
-    real = portable.place_dtype()
-    angles = tf.cast(turns, real) * (2 * math.pi / tf.cast(period, real))
+    float_dtype = portable.position_dtype()
+    angles = tf.cast(turns, float_dtype) * (2 * math.pi / tf.cast(period, float_dtype))
     return tf.cast(tf.concat([tf.cos(angles), tf.sin(angles)], 0), dtype)

@@ -19,12 +19,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, borders, custom_gradients
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops import batches, custom_gradients
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions
 
 _TINY = float(np.finfo(np.float32).tiny)
 
 
+@operation
 def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
     """Take the value of one tensor and the gradient of another.
 
@@ -51,7 +54,7 @@ def surrogate_st(discrete: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
         )
     if None not in (discrete.shape.rank, surrogate.shape.rank):
         rule = "`discrete` and `surrogate` must agree in shape. Received: the sizes of each,"
-        (surrogate,) = batches.assert_equal(rule, [surrogate], *map(borders.dimensions, (discrete, surrogate)))
+        (surrogate,) = batches.assert_equal(rule, [surrogate], *map(dimensions, (discrete, surrogate)))
     return value_of(discrete, surrogate)
 
 
@@ -65,6 +68,7 @@ def value_of(discrete: tf.Tensor, surrogate: tf.Tensor) -> tuple:
     return custom_gradients.value_only(discrete, surrogate), grad
 
 
+@operation
 def round_st(x: tf.Tensor) -> tf.Tensor:
     """Round to the nearest integer, with the gradient of the identity.
 
@@ -87,6 +91,7 @@ def round_st(x: tf.Tensor) -> tf.Tensor:
     return value_of(tf.round(x), x)
 
 
+@operation
 def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
     """Open (1) where `x` is at least 0 and close (0) elsewhere, with the gradient of a sigmoid.
 
@@ -114,6 +119,7 @@ def heaviside_st(x: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tenso
     return value_of(hard, tf.cast(tf.sigmoid(tf.cast(x, work) / divisor(temperature, work)), x.dtype))
 
 
+@operation
 def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Tensor:
     """Choose the largest of the last axis, with the gradient of a softmax.
 
@@ -141,6 +147,7 @@ def one_hot_st(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tf.Te
     return value_of(hard, softmax(logits, temperature))
 
 
+@operation
 def gumbel_softmax(
     logits: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
@@ -192,6 +199,7 @@ def gumbel_softmax(
     return tf.cast(y, dtype)
 
 
+@operation
 def quantize_st(x: tf.Tensor, bits: int = 8, limit: float = 1.0) -> tf.Tensor:
     """Round to signed fixed point, with the gradient of the clipped identity.
 

@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _sizes
 from tfpyramid.ops import batches, custom_gradients, portable
-from tfpyramid.ops.convolution import check_kernel, working_dtype
-from tfpyramid.ops.resample import Size, sides, size_pair
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.convolution import check_kernel
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.resample import Size, size_pair
+from tfpyramid.ops.shapes import sides
 
 _FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
 
@@ -20,6 +23,7 @@ _TOO_SMALL = f"`strides` must be at least {_LEAST}, in pixels."
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
 
+@operation
 def strided_conv2d(
     images: tf.Tensor, kernel: tf.Tensor, strides: Strides, *, output_size: Size | None = None
 ) -> tf.Tensor:
@@ -126,30 +130,31 @@ def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | 
 
 
 class _Reads(NamedTuple):
-    """Where one axis of z, which ends with a zero at `last`, is read: at low + share, for each output."""
+    """Where one axis of z, which ends with a zero at `last`, is read: at low + fraction, for each output."""
 
     index: tf.Tensor
     low: tf.Tensor
     high: tf.Tensor
-    share: tf.Tensor
+    fraction: tf.Tensor
     last: tf.Tensor
 
     @classmethod
     def at(cls, stride: tf.Tensor, size: int | tf.Tensor, last: tf.Tensor, dtype: tf.DType) -> "_Reads":
-        index = tf.cast(tf.range(size), portable.place_dtype())
-        positions = tf.minimum(index * tf.cast(stride, portable.place_dtype()), tf.cast(last, portable.place_dtype()))
+        float_dtype = portable.position_dtype()
+        index = tf.cast(tf.range(size), float_dtype)
+        positions = tf.minimum(index * tf.cast(stride, float_dtype), tf.cast(last, float_dtype))
         low = tf.cast(tf.floor(positions), tf.int32)
-        share = positions - tf.cast(low, portable.place_dtype())
-        return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(share, dtype), last)
+        fraction = positions - tf.cast(low, float_dtype)
+        return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(fraction, dtype), last)
 
     def between(self, z: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Return z, interpolated on the axis, and its derivative by the position."""
         shape = [1] * z.shape.rank
         shape[axis] = -1
-        share = tf.reshape(self.share, shape)
+        fraction = tf.reshape(self.fraction, shape)
         low, high = tf.gather(z, self.low, axis=axis), tf.gather(z, self.high, axis=axis)
         # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
-        return (1 - share) * low + portable.multiply_no_nan(high, share), high - low
+        return (1 - fraction) * low + portable.multiply_no_nan(high, fraction), high - low
 
     def spread(self, dy: tf.Tensor, axis: int) -> tf.Tensor:
         """Return A^T dy on the axis, which gets last + 1 samples: dy added to the samples that it was made of.
@@ -157,8 +162,8 @@ class _Reads(NamedTuple):
         A product with A as a matrix would multiply every dy by zeros, and so spread NaN along the axis.
         """
         order = [axis, *(k for k in range(4) if k != axis)]
-        dy, share = tf.transpose(dy, order), tf.reshape(self.share, [-1, 1, 1, 1])
-        parts = ((self.low, 1 - share), (self.high, share))
+        dy, fraction = tf.transpose(dy, order), tf.reshape(self.fraction, [-1, 1, 1, 1])
+        parts = ((self.low, 1 - fraction), (self.high, fraction))
         sums = [
             tf.math.unsorted_segment_sum(portable.multiply_no_nan(dy, weight), index, self.last + 1)
             for index, weight in parts

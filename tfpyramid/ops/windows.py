@@ -3,12 +3,16 @@
 import tensorflow as tf
 
 from tfpyramid import _checks
+from tfpyramid._sizes import level_sizes
 from tfpyramid.ops import batches, borders, portable
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops._operation import operation
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions, sides
 
 _RULE = "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2]"
 
 
+@operation
 def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
     """Combine the samples of a window about each output, with weights that each output has of its own.
 
@@ -41,18 +45,18 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     strides = _checks.strides(strides)
     borders.check(border)
     window = round(weights.shape[3] ** 0.5)
-    sides = [None if n is None else (n - 1) // strides + 1 for n in images.shape[1:3]]
-    fits = weights.shape.is_compatible_with([images.shape[0], *sides, window**2])
+    sizes = level_sizes(images.shape[1:3], strides)
+    fits = weights.shape.is_compatible_with([images.shape[0], *sizes, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
             f"{_RULE}, for `strides` and `images`, with their dtype, {images.dtype.name}. "
             f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, "
             f"strides={strides}"
         )
-    batch, *size, _ = borders.dimensions(images)
-    needed = [batch, *((n - 1) // strides + 1 for n in size)]
+    batch, *size, _ = dimensions(images)
+    needed = [batch, *level_sizes(size, strides)]
     rule = f"{_RULE}. Received: three sizes of weights, then those needed,"
-    (weights,) = batches.assert_equal(rule, [weights], borders.dimensions(weights)[:3], needed)
+    (weights,) = batches.assert_equal(rule, [weights], dimensions(weights)[:3], needed)
     return combine(images, weights, strides, border)
 
 
@@ -61,18 +65,18 @@ def combine(images: tf.Tensor, weights: tf.Tensor, strides: int, border: str) ->
     window = round(weights.shape[3] ** 0.5)
     work = working_dtype(images.dtype)
     left = (window - 1) // 2
-    x, size = tf.cast(images, work), []
+    size = level_sizes(sides(images), strides)
+    x = tf.cast(images, work)
     for axis in (1, 2):
-        size.append((borders.dimensions(images)[axis] - 1) // strides + 1)
         x = borders.extend(x, axis, left, window - 1 - left, border)
     rows, columns = (strides * tf.range(m)[:, None] + tf.range(window) for m in size)
     # [batch, i, a, j, b, channels]. Strided views, one for each pixel of the window, need no such tensor going forward,
     # but as much for the gradient of the weights, and are twice as slow to differentiate.
     patches = tf.gather(tf.gather(x, rows, axis=1), columns, axis=3)
-    shares = tf.reshape(tf.cast(weights, work), [-1, *size, window, window])
+    kernels = tf.reshape(tf.cast(weights, work), [-1, *size, window, window])
     if portable.is_portable():  # TFLite's converter makes of the sum below a product of matrices that do not fit.
-        y = tf.reduce_sum(patches * tf.expand_dims(tf.transpose(shares, [0, 1, 3, 2, 4]), 5), [2, 4])
+        y = tf.reduce_sum(patches * tf.expand_dims(tf.transpose(kernels, [0, 1, 3, 2, 4]), 5), [2, 4])
     else:
-        y = tf.einsum("niajbc,nijab->nijc", patches, shares)
+        y = tf.einsum("niajbc,nijab->nijc", patches, kernels)
     y.set_shape([*weights.shape[:3], images.shape[3]])
     return tf.cast(y, images.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.ops import kernels
 from tfpyramid.ops.pyramid import level_count
 from tfpyramid.scale import _dtypes, _windows, tiles
@@ -143,8 +143,7 @@ def _shapes(shape: tuple[int, ...], num_levels: int | None, scale_factor: int) -
     """Return the shapes of the levels of an image, finest first."""
     shapes = [shape]
     for _ in range(level_count((1, *shape[:2], 1), num_levels, scale_factor) - 1):
-        height, width = (level_size(n, scale_factor) for n in shapes[-1][:2])
-        shapes.append((height, width, *shape[2:]))
+        shapes.append((*level_sizes(shapes[-1][:2], scale_factor), *shape[2:]))
     return shapes
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_size, level_sizes
 from tfpyramid.ops import borders, kernels, resample
 from tfpyramid.ops.separable import reach
 from tfpyramid.scale import _dtypes, _windows
@@ -158,13 +158,13 @@ def pyr_up_tiles(
 def down(image: Any, scale_factor: Any, kernel: kernels.Kernel, border: str, dtype: np.dtype) -> Parts:
     """Return `pyr_down` of an image, part by part, in a dtype."""
     step, taps, function = _step(_down, image, scale_factor, kernel, border, dtype)
-    sizes = [level_size(n, step) for n in image.shape[:2]]
+    sizes = level_sizes(image.shape[:2], step)
     if len(taps) == 1:  # Nothing is computed, so labels of 64 bits stay what they are.
         return Parts(sizes, lambda rows, columns: _dtypes.stored(_every(image, step, rows, columns), dtype))
     axes = tuple(_windows.Axis(n, border, 1, n) for n in image.shape[:2])
     left, right = reach(taps)
     # Outputs in front of the tile, so that its first one is made of taps inside the window.
-    front = -(-left // step)
+    front = level_size(left, step)
 
     def make(rows: range, columns: range) -> np.ndarray:
         tall, wide = (range(step * (n.start - front), step * (n.stop - 1) + right + 1) for n in (rows, columns))
@@ -187,7 +187,7 @@ def up(
     """Return `pyr_up` of an image, part by part, in a dtype."""
     step, taps, function = _step(_up, image, scale_factor, kernel, border, dtype)
     height, width = resample.size_pair(output_size, in_memory=False)
-    if [level_size(n, step) for n in (height, width)] != list(image.shape[:2]):
+    if level_sizes((height, width), step) != tuple(image.shape[:2]):
         raise ValueError(
             "`output_size` must satisfy ceil(output_size / scale_factor) = size of `image`, on both axes. "
             f"Received: output_size={(height, width)}, image of shape {tuple(image.shape)}, scale_factor={step}"

@@ -3,14 +3,13 @@
 import numpy as np
 
 from tfpyramid import _checks
-from tfpyramid.ops import kernels
+from tfpyramid.ops.kernels import prefilter_sigma
+from tfpyramid.ops.taps import binomial, gaussian
 
 
 def gaussian_plane(size: int, strides: int) -> np.ndarray:
     """Return [size, size], of sum 1: the binomial of the Gaussian pyramid at (5, 2), else a Gaussian for the stride."""
-    taps = (
-        kernels.binomial(5) if (size, strides) == (5, 2) else kernels.gaussian(kernels.prefilter_sigma(strides), size)
-    )
+    taps = binomial(5) if (size, strides) == (5, 2) else gaussian(prefilter_sigma(strides), size)
     return np.outer(taps, taps)
 
 

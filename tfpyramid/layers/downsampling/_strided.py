@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfpyramid import _checks
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, kernels
 
@@ -28,7 +28,7 @@ class StridedLayer(ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)
-        return (batch, *(level_size(side, self.strides) for side in (height, width)), self.filters or channels)
+        return (batch, *level_sizes((height, width), self.strides), self.filters or channels)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": self.strides, "border": self.border}

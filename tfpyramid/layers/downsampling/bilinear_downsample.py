@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import resize
 
@@ -68,7 +68,7 @@ class BilinearDownsample2D(ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)
-        return (batch, *(level_size(side, self.scale_factor) for side in (height, width)), channels)
+        return (batch, *level_sizes((height, width), self.scale_factor), channels)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale_factor": self.scale_factor, "antialias": self.antialias}

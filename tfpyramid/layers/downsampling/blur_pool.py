@@ -10,6 +10,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, resample
+from tfpyramid.ops.taps import binomial
 
 
 @register
@@ -69,7 +70,7 @@ class BlurPool2D(StridedLayer):
         return super().phase + kernels.symmetric_phase(self.pool_size)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        taps = kernels.binomial(self.kernel_size)
+        taps = binomial(self.kernel_size)
         maxima = convolution.max_filter(_checks.images(images), self.pool_size)
         return resample.pyr_down(maxima, scale_factor=self.strides, kernel=taps, border=self.border)
 

@@ -13,6 +13,7 @@ from tfpyramid.layers._base import as_called
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, straight_through
+from tfpyramid.ops.dtypes import working_dtype
 
 OPEN = 2.0  # The logit that gates start at: open, and not so far that the sigmoid no longer moves.
 
@@ -121,7 +122,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     def gates(self, images: tf.Tensor) -> tf.Tensor:
         """Return [batch, channels], what each channel of these images is multiplied with."""
         # In float32 at least: whether a gate opens must not depend on the rounding of halves.
-        work = convolution.working_dtype(images.dtype)
+        work = working_dtype(images.dtype)
         squeeze_kernel, squeeze_bias, excite_kernel, excite_bias = (
             tf.cast(w, work) for w in (self.squeeze_kernel, self.squeeze_bias, self.excite_kernel, self.excite_bias)
         )

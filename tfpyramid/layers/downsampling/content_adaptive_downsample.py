@@ -12,6 +12,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers.downsampling._start import gaussian_plane, logarithm
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, straight_through, windows
+from tfpyramid.ops.dtypes import working_dtype
 
 STARTS = ("gaussian", "box")
 
@@ -131,7 +132,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         # In halves, two pixels are often equal that are not, and features of large pixels are infinite.
-        work = convolution.working_dtype(images.dtype)
+        work = working_dtype(images.dtype)
         features_kernel, features_bias, logits_kernel = (
             tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
         )

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import NO_AUTOCAST, keras, register
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import sides
 
 
 @register
@@ -125,7 +127,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
     def points(self, images: tf.Tensor) -> tf.Tensor:
         """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
         # Positions need the digits: a half-precision 1000.4 is 1000.5. So the network that predicts them has them too.
-        work = convolution.working_dtype(images.dtype)
+        work = working_dtype(images.dtype)
         kernel, bias, map_kernel, map_bias = (
             tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.map_kernel, self.map_bias)
         )
@@ -135,7 +137,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         # The mean, not the sum: one step of training on hundreds of features would move the grid off the image, where
         # there is no gradient to bring it back.
         numbers = (summary / summary.shape[1]) @ map_kernel + map_bias
-        size, output_size = resample.sides(images), self._output_size(resample.sides(images))
+        size, output_size = sides(images), self._output_size(sides(images))
         matrices = tf.tile(tf.constant(np.eye(2, 3)[None], numbers.dtype), [tf.shape(images)[0], 1, 1])
         if self.affine:
             matrices = matrices + tf.reshape(numbers[:, :6], [-1, 2, 3])
@@ -147,7 +149,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         return points
 
     def _output_size(self, size: Any) -> tuple:
-        return self.output_size or tuple(level_size(side, self.scale_factor) for side in size)
+        return self.output_size or level_sizes(size, self.scale_factor)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)

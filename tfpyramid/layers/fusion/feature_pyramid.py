@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer, TakesLevels, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
 from tfpyramid.ops import fusion, kernels, resample
+from tfpyramid.ops.shapes import sides
 
 
 @register
@@ -145,7 +146,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
 
     def _magnified(self, coarser: tf.Tensor, finer: tf.Tensor) -> tf.Tensor:
         return resample.resize_by(
-            coarser, self.scale_factor, resample.sides(finer), interpolation=self.interpolation, phase=self.phase
+            coarser, self.scale_factor, sides(finer), interpolation=self.interpolation, phase=self.phase
         )
 
     def _decimated(self, level: tf.Tensor) -> tf.Tensor:
@@ -162,8 +163,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         outputs: list[tuple[int | None, ...]] = [(*shape[:3], self.filters) for shape in shapes]
         for _ in range(self.extra_levels):
             batch, height, width, _ = outputs[-1]
-            sides = (level_size(side, self._extra_factor) for side in (height, width))
-            outputs.append((batch, *sides, self.filters))
+            outputs.append((batch, *level_sizes((height, width), self._extra_factor), self.filters))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

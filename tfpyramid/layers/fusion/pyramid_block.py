@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register, track_list
-from tfpyramid._sizes import level_size
+from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer, check_activation, check_initializer, check_regularizer, fresh_initializer
 from tfpyramid.ops import borders, convolution, kernels, resample
+from tfpyramid.ops.shapes import sides
 
 
 @register
@@ -130,14 +131,12 @@ class PyramidBlock(ImageLayer):
         inside = self._conv(self.depth, inside, 1) if innermost else self._skip(k + 1, inside)
         # The innermost has two kernels: the second is half a coarse sample later, which is a sample here.
         rows, columns = (kernels.symmetric_phase(size) * (3 if innermost else 1) for size in self.kernel_size)
-        back = resample.resize_by(
-            inside, 2.0, resample.sides(x), interpolation=self.interpolation, phase=(rows, columns)
-        )
+        back = resample.resize_by(inside, 2.0, sides(x), interpolation=self.interpolation, phase=(rows, columns))
         return tf.concat([x, back], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, _ = _checks.image_shape("images", input_shape)
-        return (batch, level_size(height, self.strides), level_size(width, self.strides), self.filters)
+        return (batch, *level_sizes((height, width), self.strides), self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import NO_AUTOCAST, register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
 from tfpyramid.ops import fusion, portable
-from tfpyramid.ops.convolution import working_dtype
+from tfpyramid.ops.dtypes import working_dtype
 
 
 @register

@@ -55,7 +55,7 @@ class PyramidLayer(StepLayer):
         for size in pyramid.finer_sizes(shape[1:3], self.scale_factor, self.upsampled_levels):
             sizes.insert(0, size)
         while len(sizes) < count:
-            sizes.append(tuple(_sizes.level_size(side, self.scale_factor) for side in sizes[-1]))
+            sizes.append(_sizes.level_sizes(sizes[-1], self.scale_factor))
         return [(shape[0], *size, shape[3]) for size in sizes]
 
     def get_config(self) -> dict[str, Any]:

@@ -54,6 +54,6 @@ class LaplacianReconstruction(TakesLevels, StepLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         shapes = _level_checks.level_shapes(input_shape)
-        _level_checks.level_sizes(shapes, self.scale_factor, exact=True)
+        _level_checks.sizes_follow(shapes, self.scale_factor, exact=True)
         _level_checks.same_channels(shapes)
         return shapes[0]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, shape_tuple, track_list
 from tfpyramid.layers._base import TakesLevels, build_layer, call_layer, check_layer, output_dtype, output_shape
-from tfpyramid.ops import batches, routing
+from tfpyramid.ops import batches, dtypes, routing
 
 
 @register
@@ -121,7 +121,7 @@ class LevelRouter(TakesLevels):
 
     @property
     def _feature_dtype(self) -> tf.DType:
-        return routing.common_dtype([output_dtype(encoder) for encoder in self.encoders])
+        return dtypes.common_dtype([output_dtype(encoder) for encoder in self.encoders])
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         """Keras 3's symbolic call, whose default is this layer's dtype."""

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
-from tfpyramid.ops import batches, convolution, routing, straight_through
+from tfpyramid.ops import batches, routing, straight_through
+from tfpyramid.ops.dtypes import working_dtype
 
 OBJECTIVES = ("softmax", "gumbel", "value")
 
@@ -138,7 +139,7 @@ class QueryLevelSelector(BaseLayer):
         vectors = batches.check(dict(zip(_names(len(vectors)), vectors)))
         x = tf.concat(vectors, axis=1)
         # In halves, levels that differ in value would often be equal, and the first of them chosen.
-        work = convolution.working_dtype(x.dtype)
+        work = working_dtype(x.dtype)
         hidden_kernel, hidden_bias, logits_kernel, logits_bias = (
             tf.cast(w, work) for w in (self.hidden_kernel, self.hidden_bias, self.logits_kernel, self.logits_bias)
         )
