@@ -21,7 +21,7 @@ from tfpyramid._compat import keras  # noqa: E402
 
 
 def run_earlier_blocks_first(document: Document) -> tuple[()]:
-    """Let a block run alone, by `--lf`, or in a worker of its own: the blocks above it define the names that it uses."""
+    """Let a block run alone, or in a worker of its own: the blocks above it define the names that it uses."""
     evaluated: set[int] = set()
 
     def evaluate(example: Example) -> None:

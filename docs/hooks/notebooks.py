@@ -1,6 +1,6 @@
 """MkDocs hook: a page for each notebook, with the outputs that the notebook was saved with.
 
-The theme then renders a notebook like any other page. Plugins that embed Jupyter's own HTML load scripts from the network.
+The theme then renders a notebook like any other page. Plugins that embed Jupyter's HTML load scripts from the network.
 """
 
 from pathlib import PurePosixPath
