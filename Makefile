@@ -7,9 +7,14 @@ ADDONS_PYTHON ?= $(PYTHON)
 ADDONS_VENV ?= .venv-addons
 READERS_VENV ?= .venv-readers
 
+CHROMIUM ?= /usr/bin/chromium
+
+# Material advertises its successor at every build, unless it is told not to.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
-.PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-writers test-nightly test-dist dist lint bench clean
+.PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
+	test-nightly test-dist dist lint bench docs docs-serve clean
 
 help:  ## List the targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +53,11 @@ test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,add
 test-readers: $(READERS_VENV)/.installed-readers  ## Check exports in converters and servers: TFLite, ONNX, OpenVINO, TensorFlow Serving and more
 	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
 
+# The site, with Chromium from the distribution.
+test-docs: docs  ## Build the site, run its code blocks and notebooks, and open every page in Chromium
+	@test -x "$(CHROMIUM)" || { echo "test-docs opens the site in Chromium: apt-get install chromium, or CHROMIUM=path" >&2; exit 1; }
+	TFPYRAMID_BROWSER=1 CHROMIUM="$(CHROMIUM)" $(VENV)/bin/python -m pytest -q docs tests/browser
+
 # Processes that write are killed at random moments and race each other; then nothing is lost, and nothing is left behind.
 test-writers: $(VENV)/.installed-test  ## Kill and race processes that write, and check that nothing is lost
 	TFPYRAMID_WRITERS=1 $(VENV)/bin/python $(PYTEST) tests/writers
@@ -65,7 +75,7 @@ dist: $(VENV)/.installed-dev  ## Build the archives of a release into dist/
 	$(VENV)/bin/python -m build
 	$(VENV)/bin/python -m twine check --strict dist/*
 
-test-all: test lint test-legacy test-addons test-crossing test-readers test-writers test-dist test-nightly  ## Run all of these, and lint
+test-all: test lint test-legacy test-addons test-crossing test-readers test-docs test-writers test-dist test-nightly  ## Run all of these, and lint
 
 lint: $(VENV)/.installed-dev  ## Check style, format and types
 	$(VENV)/bin/python -m ruff check
@@ -77,6 +87,13 @@ bench: $(VENV)/.installed-bench  ## Measure time and memory against other librar
 	$(VENV)/bin/python benchmarks/bench_pyramids.py
 	$(VENV)/bin/python benchmarks/bench_sampling.py
 	$(VENV)/bin/python benchmarks/bench_growth.py
+
+# A warning, such as a link to a page that does not exist, is an error.
+docs: $(VENV)/.installed-docs  ## Build the documentation into site/
+	$(MKDOCS) build --strict --quiet
+
+docs-serve: $(VENV)/.installed-docs  ## Serve the documentation on http://127.0.0.1:8000, and rebuild it at every change
+	$(MKDOCS) serve
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -93,6 +110,6 @@ $(READERS_VENV)/.installed-%: setup.cfg pyproject.toml
 	$(READERS_VENV)/bin/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
-clean:  ## Remove virtual environments, archives and the output of examples
-	rm -rf .venv .venv-addons .venv-readers build dist quickstart_output scale_robustness_output visual_questions_output \
+clean:  ## Remove virtual environments, archives, the site and the output of examples
+	rm -rf .venv .venv-addons .venv-readers build dist site quickstart_output scale_robustness_output visual_questions_output \
 		distributed_output benchmarks_output

@@ -19,6 +19,8 @@ from hypothesis import settings  # noqa: E402
 collect_ignore = [] if tf.version.VERSION.startswith("2.15.") else ["test_addons.py"]
 # These need converters and servers, which `make test-readers` installs and asks for.
 collect_ignore += [] if "TFPYRAMID_READERS" in os.environ else ["readers"]
+# These open the built site in Chromium and run notebooks; `make test-docs` asks for them.
+collect_ignore += [] if "TFPYRAMID_BROWSER" in os.environ else ["browser"]
 # These kill and race processes for minutes; `make test-writers` asks for them.
 collect_ignore += [] if "TFPYRAMID_WRITERS" in os.environ else ["writers"]
 # These build the archives of a release and install them; `make test-dist` asks for them.

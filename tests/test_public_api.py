@@ -104,6 +104,7 @@ PUBLIC = {
     "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
+REFERENCE = pathlib.Path(__file__).parents[1] / "docs/api"
 EVERYTHING = [(module, name) for module in PUBLIC if module != "tfpyramid" for name in sorted(PUBLIC[module])]
 
 
@@ -142,6 +143,12 @@ def test_every_argument_is_documented_and_annotated(module, name):
             continue
         assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter.name} has no annotation"
         assert re.search(rf"`?\**{parameter.name}`?", docstring), f"{name}: {parameter.name} is not in the docstring"
+
+
+@pytest.mark.parametrize("module", [module for module in PUBLIC if module != "tfpyramid"])
+def test_reference_has_every_public_name(module):
+    page = (REFERENCE / f"{module.split('.')[1]}.md").read_text()
+    assert sorted(re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)) == sorted(PUBLIC[module])
 
 
 def test_options_are_keyword_only():
