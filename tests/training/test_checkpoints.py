@@ -134,7 +134,7 @@ def test_it_resumes_from_the_newest_whole_checkpoint_and_names_others(damage, ki
     folder = tmp_path / "folder"
     shutil.copytree(interrupted, folder)
     damage(folder / f"{LAST}.{kind}")
-    with pytest.warns(UserWarning, match=rf"resumes from .*{BEFORE}, .*damaged ones: {LAST} \(") as told:
+    with pytest.warns(UserWarning, match=rf"resumes from .*{BEFORE}, .*damaged .*is written: {LAST} \(") as told:
         assert_same(train(folder), expected)
     assert told[0].filename == __file__
     assert_whole(folder, "ckpt-7", "ckpt-8")
@@ -147,7 +147,9 @@ def test_a_folder_without_a_whole_checkpoint_is_refused_and_left_alone(damage, i
     damage(folder / f"{LAST}.index")
     damage(folder / f"{BEFORE}.data-00000-of-00001")
     before = contents(folder)
-    with pytest.raises(ValueError, match=rf"`checkpoint_folder` must be empty, or.*no whole one: {LAST} .*; {BEFORE} "):
+    with pytest.raises(
+        ValueError, match=rf"`checkpoint_folder` must be empty, or.*no complete checkpoint: {LAST} .*; {BEFORE} "
+    ):
         train(folder)
     assert contents(folder) == before
 
@@ -156,7 +158,7 @@ def test_a_folder_without_a_whole_checkpoint_is_refused_and_left_alone(damage, i
 def test_a_folder_of_other_checkpoints_is_refused(left, tmp_path):
     for name in left:
         (tmp_path / name).write_bytes(b"something")
-    with pytest.raises(ValueError, match="`checkpoint_folder` must be empty, or.*no whole one: checkpoint"):
+    with pytest.raises(ValueError, match="`checkpoint_folder` must be empty, or.*no complete checkpoint: checkpoint"):
         train(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(left)
 
@@ -275,7 +277,9 @@ def test_whatever_step_of_a_save_is_the_last_the_newest_value_is_whole(killed, m
 def test_a_second_training_in_the_folder_is_told(tmp_path):
     checkpoints, _ = saved(tmp_path, 1)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="`checkpoint_folder` must belong to one training.*another process is writing"):
+    with pytest.raises(
+        ValueError, match="`checkpoint_folder` must be used by one training.*another process is writing"
+    ):
         train(tmp_path)
     assert contents(tmp_path) == before
     checkpoints.close()
@@ -299,7 +303,7 @@ def test_a_working_folder_of_someone_else_is_refused_and_left_alone(tmp_path):
         else:
             shutil.copytree(precious, working)
             (working / "lock").symlink_to(precious / "file")
-        with pytest.raises(ValueError, match=f"`checkpoint_folder` must be a folder that can be.*{working.name}"):
+        with pytest.raises(ValueError, match=f"`checkpoint_folder` must be a writable folder.*{working.name}"):
             train(folder)
         assert os.path.lexists(working) and (precious / "file").read_text() == "mine"
         if working.is_dir():
