@@ -53,7 +53,8 @@ def draw(
     x = MARGIN + square + GAP
     draw_kernel(figure, x, 650, square, before, limit, "Kernel before training", "a Gaussian for each color separately")
     x += square + GAP
-    draw_kernel(figure, x, 650, square, after, limit, "Kernel after training", "same scale; red is positive, blue negative")
+    note = "same scale; red is positive, blue negative"
+    draw_kernel(figure, x, 650, square, after, limit, "Kernel after training", note)
     draw_response(figure, MARGIN + 2 * (THIRD + GAP), 650, THIRD, square, before, after)
     draw_answers(figure, 1105, *test, answers, classes)
     return figure

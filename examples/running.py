@@ -18,7 +18,7 @@ def parser(description: str, *, output: str = "", seed: int = 0, quick: str = ""
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     if output:
-        found.add_argument("--output", type=Path, default=Path(output), help="folder to write to (default: %(default)s)")
+        found.add_argument("--output", type=Path, default=Path(output), help="output folder (default: %(default)s)")
     found.add_argument("--seed", type=int, default=seed, help="seed of the random numbers (default: %(default)s)")
     if quick:
         found.add_argument("--quick", action="store_true", help=quick)
