@@ -32,8 +32,11 @@ import running
 
 with running.imports("predict_images", extra="examples,beam"):
     import apache_beam
+    import numpy as np
+    import pyarrow.parquet
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-    from predict_images_figure import draw, sample_of
+    from PIL import Image
+    from predictions_figure import Prediction, draw
     from tqdm import tqdm
 
     from tfpyramid.export import Pixels
@@ -87,8 +90,8 @@ def main() -> None:
     if options.format == "parquet" and os.path.isdir(options.output):
         path = Path(options.output).parent / f"{Path(options.output).name}_predictions.png"
         with running.written_aside(path) as partial:
-            rows = sample_of(Path(options.output), SHOWN, options.seed)
-            draw(rows, class_names(options)).savefig(partial, format="png")
+            predictions = sample_of(Path(options.output), options.seed)
+            draw("A sample of the predictions", predictions, class_names(options)).savefig(partial, format="png")
         print(f"A sample of the results: {path}")
 
 
@@ -104,6 +107,22 @@ def class_names(options: argparse.Namespace) -> list[str]:
     """Return the names of the classes, or an empty list if there is no file of them."""
     path = options.classes or Path(options.model).parent / "classes.txt"
     return path.read_text().splitlines() if options.classes or path.exists() else []
+
+
+def sample_of(output: Path, seed: int) -> list[Prediction]:
+    """Return random rows of the results, each with its first output that is a vector of numbers."""
+    table = pyarrow.parquet.read_table(output / "results")
+    chosen = np.random.default_rng(seed).permutation(len(table))[:SHOWN]
+    predictions = []
+    for row in table.take(chosen).to_pylist():
+        vectors = [np.asarray(row[name]) for name in row if len(row.get(f"{name}/shape", [])) == 1]
+        numbers = [vector for vector in vectors if vector.dtype.kind in "fiu"]
+        path = Path(row["file"])
+        # On a cluster, the images may be on another machine.
+        image = np.asarray(Image.open(path).convert("RGB")) if path.is_file() else None
+        title = f"{path.name}, {row['height']} × {row['width']}"
+        predictions.append(Prediction(title, image, numbers[0] if numbers else None))
+    return predictions
 
 
 @contextmanager
