@@ -1,13 +1,15 @@
-"""Train on two workers of this machine, lose one of them, start again, and end where one alone ends.
+"""Train on two workers, kill one of them, resume, and compare the weights with those of a single worker.
 
-    python examples/distributed.py [--quick] [--output FOLDER]
+1. Two worker processes of this machine train a network with a learnable pyramid, each on half of every batch. The
+   network classifies patches of 32 by 32 pixels by the photograph that they come from. The workers write checkpoints.
+2. In the second epoch, one worker is killed. TensorFlow notices within half a minute, and the other worker ends with an
+   error message.
+3. Both workers are started again and resume from the last checkpoint.
+4. A single worker trains without interruption. The example prints the largest difference between its weights and the
+   weights of the two workers, and draws `distributed.png`.
 
-Patches of four photographs, 32 pixels a side, are told apart by a network with a learnable pyramid in it. Two workers
-train together, each on its half of every batch, and keep checkpoints; in the second epoch one of them is killed.
-TensorFlow notices within half a minute, the other ends with a message, and both are started again. Another process
-trains alone and without a break, and the largest difference between its weights and theirs is printed.
-
-On machines of your own, start this file with `--train FOLDER` on each, with its TF_CONFIG, and one FOLDER that all see.
+On several machines, start this file on each with `--train FOLDER` and the TF_CONFIG of that machine. All machines must
+share FOLDER.
 """
 
 from __future__ import annotations
@@ -21,23 +23,38 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import running
 
 with running.imports("distributed"):
     import numpy as np
     import tensorflow as tf
+    from distributed_figure import draw
     from skimage import data as photographs
+    from tqdm import tqdm
 
     from tfpyramid import layers, training
     from tfpyramid._compat import keras
 
 SIDE, BATCH, EPOCHS, SAVE_EVERY = 32, 64, 3, 2
+RESULT = "loss of the finished epochs: "
 
 
-def patches(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return patches of photographs, and which photograph each is of."""
-    rng = np.random.default_rng(0)
+class Run(NamedTuple):
+    """What one or two workers did: times in seconds since the example began, and the last line of each output."""
+
+    name: str
+    start: float
+    ends: list[float]
+    checkpoints: list[tuple[float, int]]
+    killed: float | None
+    outputs: list[str]
+
+
+def patches(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return patches of photographs, and the index of the photograph of each patch."""
+    rng = np.random.default_rng(seed)
     images = [photographs.astronaut(), photographs.coffee(), photographs.rocket(), photographs.hubble_deep_field()]
     labels = rng.integers(0, len(images), count)
     corners = [rng.integers(0, np.array(images[k].shape[:2]) - SIDE) for k in labels]
@@ -45,57 +62,99 @@ def patches(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.float32(found) / 255, labels
 
 
-def network() -> keras.Model:
-    keras.utils.set_random_seed(0)
+def network(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
     image = keras.Input((SIDE, SIDE, 3))
     levels = layers.LearnablePyramid(3)(image)
     features = layers.UpsampleConcat()(layers.PyramidConv2D(8, activation="gelu")(levels))
     logits = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(features))
     model = keras.Model(image, logits)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Two workers sum in another order than one, and what is compared at the end should be that rounding alone: it grows
-    # at the bend of a ReLU, and where Adam divides by gradients that are nearly zero.
+    # Two workers add numbers in another order than one worker, which changes the rounding. GELU and SGD keep this
+    # difference small; ReLU amplifies it at 0, and Adam where it divides by nearly zero gradients.
     slow, fast = (keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=1.0) for rate in (0.001, 0.01))
     model.compile(training.discriminative_optimizer(model, pyramid=slow, task=fast), loss)
     return model
 
 
-def train(folder: Path, count: int) -> None:
-    """Train on this worker, of those that TF_CONFIG names; the first writes its weights."""
-    images, labels = patches(count)
+def train(folder: Path, count: int, seed: int) -> None:
+    """Train as the worker that TF_CONFIG describes, and write the weights to the folder."""
+    images, labels = patches(count, seed)
 
     def batches(epoch: int) -> tf.data.Dataset:
-        order = np.random.default_rng(epoch).permutation(count)
+        order = np.random.default_rng([seed, epoch]).permutation(count)
         return tf.data.Dataset.from_tensor_slices((images[order], labels[order])).batch(BATCH)
 
     strategy = training.multi_worker_strategy(timeout=600)
     with strategy.scope():
-        model = network()
-    ended = training.fit_distributed(model, batches, EPOCHS, checkpoint_folder=folder, save_every=SAVE_EVERY)
-    print("loss of the epochs that were ended:", ", ".join(f"{loss:.4f}" for loss in ended["loss"]))
+        model = network(seed)
+    history = training.fit_distributed(model, batches, EPOCHS, checkpoint_folder=folder, save_every=SAVE_EVERY)
+    print(RESULT + ", ".join(f"{loss:.4f}" for loss in history["loss"]))
     np.savez(folder / f"weights_{os.getpid()}.npz", *model.get_weights())
 
 
-def start(folder: Path, count: int, addresses: list[str]) -> list[subprocess.Popen]:
-    """Start a worker at each address; none is one worker that knows of no others."""
-    workers = []
-    for index in range(max(len(addresses), 1)):
+class Example:
+    """Starts workers, watches their checkpoints, and records when they started and ended."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.count = 700 if options.quick else options.count
+        self.seed, self.began = options.seed, time.monotonic()
+        self.saves_per_epoch = -(-self.count // BATCH) // SAVE_EVERY + 1
+
+    def run(self, name: str, folder: Path, addresses: list[str], kill_at: int = 0) -> Run:
+        """Run workers to their end; kill the last of them at checkpoint `kill_at`, if that is not 0."""
+        workers = [self._start(folder, addresses, index) for index in range(max(len(addresses), 1))]
+        started, killed = self._now(), None
+        ends: dict[int, float] = {}
+        checkpoints: list[tuple[float, int]] = []
+        last = newest(folder)
+        total = EPOCHS * self.saves_per_epoch
+        with tqdm(total=total, initial=last, desc=name, unit=" checkpoints", leave=False, file=sys.stdout) as bar:
+            while len(ends) < len(workers):
+                time.sleep(0.02)
+                if newest(folder) > last:
+                    last = newest(folder)
+                    checkpoints.append((self._now(), last))
+                    bar.update(last - bar.n)
+                if kill_at and last >= kill_at and killed is None:
+                    workers[-1].kill()
+                    killed = self._now()
+                    bar.set_description_str(f"{name}, until the other worker notices")
+                for index, worker in enumerate(workers):
+                    if worker.poll() is not None:
+                        ends.setdefault(index, self._now())
+        outputs = [last_line(worker) for worker in workers]
+        if not kill_at and any(worker.returncode for worker in workers):
+            sys.exit(f"distributed: a worker failed: {outputs}")
+        return Run(name, started, [ends[index] for index in sorted(ends)], checkpoints, killed, outputs)
+
+    def _start(self, folder: Path, addresses: list[str], index: int) -> subprocess.Popen:
+        """Start the worker at an address; without addresses, start a single worker."""
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config) if addresses else ""}
-        command = [sys.executable, __file__, "--train", str(folder), "--count", str(count)]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        workers.append(subprocess.Popen(command, env=environment, **streams))
-    return workers
+        options = {"--train": folder, "--count": self.count, "--seed": self.seed}
+        command = [sys.executable, __file__, *(str(part) for option in options.items() for part in option)]
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment, **streams)
+
+    def _now(self) -> float:
+        return time.monotonic() - self.began
 
 
-def ended(worker: subprocess.Popen) -> tuple[str, str]:
-    """Wait for a worker; return its output, and the last line of what went wrong."""
+def newest(folder: Path) -> int:
+    """Return the number of the newest checkpoint in a folder, 0 if there is none."""
+    return max((int(path.stem.split("-")[1]) for path in folder.glob("ckpt-*.index")), default=0)
+
+
+def last_line(worker: subprocess.Popen) -> str:
+    """Return the last line that a worker wrote: its losses, or its error message."""
     output, errors = worker.communicate()
-    return output.strip(), (errors.strip().splitlines() or [""])[-1]
+    text = errors if worker.returncode else output
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def free_addresses(count: int) -> list[str]:
-    """Return addresses of this machine that nobody listens at."""
+    """Return addresses of this machine with free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -104,52 +163,46 @@ def free_addresses(count: int) -> list[str]:
 
 
 def weights(folder: Path) -> list[list[np.ndarray]]:
-    """Return the weights that each worker ended with."""
+    """Return the weights of each worker after training."""
     archives = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("weights_*.npz"))]
     return [[archive[name] for name in archive.files] for archive in archives]
 
 
+def parse_options() -> argparse.Namespace:
+    parser = running.parser(__doc__, output="distributed_output", quick="train on fewer patches")
+    parser.add_argument("--count", type=int, default=4000, help="number of patches (default: %(default)s)")
+    parser.add_argument("--train", type=Path, metavar="FOLDER", help="run one worker, with checkpoints in FOLDER")
+    return parser.parse_args()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer patches")
-    parser.add_argument("--output", type=Path, default=Path("distributed_output"), help="folder of the checkpoints")
-    parser.add_argument("--train", type=Path, metavar="FOLDER", help="be a worker, with checkpoints in FOLDER")
-    parser.add_argument("--count", type=int, default=4000, help="patches that a worker trains on")
-    options = parser.parse_args()
+    options = parse_options()
     if options.train:
-        train(options.train, options.count)
+        train(options.train, options.count, options.seed)
         return
-    count = 700 if options.quick else options.count
     together, alone = options.output / "together", options.output / "alone"
     shutil.rmtree(options.output, ignore_errors=True)
     together.mkdir(parents=True)
     alone.mkdir()
+    example = Example(options)
 
-    print("Two workers begin.", flush=True)
-    first, second = start(together, count, free_addresses(2))
-    saves_in_an_epoch = -(-count // BATCH) // SAVE_EVERY + 1
-    while first.poll() is None and not (together / f"ckpt-{saves_in_an_epoch + 2}.index").exists():
-        time.sleep(0.01)
-    second.kill()
-    second.communicate()
-    print("The second is killed, in the second epoch. The first ends with:", flush=True)
-    print("   ", ended(first)[1], flush=True)
+    print("Two workers train. The second is killed in the second epoch.", flush=True)
+    runs = [example.run("two workers", together, free_addresses(2), kill_at=example.saves_per_epoch + 2)]
+    print(f"The first worker ended with:\n    {runs[0].outputs[0]}", flush=True)
+    print("Both workers are started again.", flush=True)
+    runs.append(example.run("two workers, resumed", together, free_addresses(2)))
+    print("\n".join(f"    {line}" for line in runs[1].outputs), flush=True)
+    print("A single worker trains without interruption.", flush=True)
+    runs.append(example.run("single worker", alone, []))
+    print(f"    {runs[2].outputs[0]}", flush=True)
 
-    print("Both are started again.", flush=True)
-    for worker in start(together, count, free_addresses(2)):
-        output, error = ended(worker)
-        if worker.returncode != 0:
-            sys.exit(f"distributed: a worker failed: {error}")
-        print("   ", output, flush=True)
-    print("One alone trains without a break.", flush=True)
-    (single,) = start(alone, count, [])
-    output, error = ended(single)
-    if single.returncode != 0:
-        sys.exit(f"distributed: the worker failed: {error}")
-    print("   ", output, flush=True)
     (expected,) = weights(alone)
     difference = max(np.abs(a - b).max() for each in weights(together) for a, b in zip(each, expected))
-    print(f"Largest difference between their weights and those of one alone: {difference:.1e}")
+    losses = {run.name: list(map(float, run.outputs[0].removeprefix(RESULT).split(", "))) for run in runs[1:]}
+    with running.written_aside(options.output / "distributed.png") as path:
+        draw([run._asdict() for run in runs], losses, EPOCHS, float(difference)).savefig(path, format="png")
+    print(f"Written to {options.output}: distributed.png")
+    print(f"Largest difference between the weights of two workers and of a single worker: {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What the examples share: how they start, write files, and end."""
+"""What the examples share: their options, quiet imports, complete files, and a clean end after an interrupt."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -11,17 +12,30 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def parser(description: str, *, output: str = "", seed: int = 0, quick: str = "") -> argparse.ArgumentParser:
+    """Return a parser with the options of all examples: `--seed`, and `--output` and `--quick` if they are given."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    if output:
+        found.add_argument("--output", type=Path, default=Path(output), help="output folder (default: %(default)s)")
+    found.add_argument("--seed", type=int, default=seed, help="seed of the random numbers (default: %(default)s)")
+    if quick:
+        found.add_argument("--quick", action="store_true", help=quick)
+    return found
+
+
 @contextlib.contextmanager
-def imports(script: str) -> Iterator[None]:
-    """Import quietly; end with what to install if a package is missing."""
+def imports(script: str, extra: str = "examples") -> Iterator[None]:
+    """Import packages without log messages. If one is missing, exit and name the extra that installs it."""
     stderr = os.dup(2)
     try:
-        # TensorFlow logs while it is imported, whatever its log level: only the descriptor itself can be turned off.
+        # TensorFlow logs to the file descriptor during its import, regardless of its log level.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         yield
     except ImportError as error:
         os.dup2(stderr, 2)
-        sys.exit(f"{script}: {error}. What the examples need is installed by: pip install 'tfpyramid[examples]'")
+        sys.exit(f"{script}: {error}. Install what this example needs: pip install 'tfpyramid[{extra}]'")
     except KeyboardInterrupt:
         os.write(stderr, f"{script}: interrupted\n".encode())
         sys.exit(130)
@@ -31,7 +45,7 @@ def imports(script: str) -> Iterator[None]:
 
 
 def run(script: str, main: Callable[[], None]) -> None:
-    """Run the script; an interrupt is no traceback."""
+    """Run `main`; end an interrupt with a message instead of a traceback."""
     try:
         main()
     except KeyboardInterrupt:
@@ -41,7 +55,7 @@ def run(script: str, main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a name in the same folder to write to, and rename what is there once it is whole."""
+    """Yield a temporary path in the same folder, and rename the file to `path` once it is complete."""
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial

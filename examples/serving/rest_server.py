@@ -1,13 +1,13 @@
-"""Serve a SavedModel by the REST interface of TensorFlow Serving, with KServe.
+"""Serve a SavedModel with the REST interface of TensorFlow Serving, using KServe.
 
     pip install 'tfpyramid[readers]'
     python examples/serving/rest_server.py served/pyramid/1 --name pyramid --port 8501
     curl localhost:8501/v1/models/pyramid:predict -H 'content-type: application/json' \\
         -d '{"instances": [[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]]]}'
 
-Requests and answers are those of TensorFlow Serving's `:predict`, by rows ("instances", "predictions"), with the bytes
-of files as {"b64": "..."}; the server is KServe's own, on a port that is reached from this machine alone. It stops when
-it is interrupted or terminated.
+Requests and responses have the row format of TensorFlow Serving's `:predict` ("instances", "predictions"). The bytes of
+files are encoded as {"b64": "..."}. The server is KServe's. It accepts connections from this machine only, and runs
+until it is interrupted or terminated.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from kserve.protocol.rest.server import RESTServer
 
 
 class SavedModel(Model):
-    """A model of KServe's that answers by rows.
+    """A KServe model that takes and returns rows.
 
     Args:
-        name: of the model in requests.
-        model: the function that answers.
+        name: name of the model in requests.
+        model: the loaded model.
     """
 
     def __init__(self, name: str, model: served.Served) -> None:
@@ -52,11 +52,11 @@ class SavedModel(Model):
         return {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
 
     def _columns(self, rows: list, signature: str) -> dict[str, np.ndarray]:
-        """Return the inputs by name; the rows of a model of one input may be its values."""
+        """Return the inputs by name. For a model with one input, a row may be the value itself."""
         if not isinstance(rows[0], dict) or _is_bytes(rows[0]):
             name = self._model.only_input(signature)
             if name is None:
-                raise ValueError("each of the instances must be an object, as the model has more than one input")
+                raise ValueError("Each of the instances must be an object, because the model has several inputs.")
             rows = [{name: row} for row in rows]
         return {name: np.array([_value(row[name]) for row in rows]) for name in rows[0]}
 
@@ -66,12 +66,12 @@ def _is_bytes(value: Any) -> bool:
 
 
 def _value(value: Any) -> Any:
-    # An array of `bytes` objects would lose zeros at their ends.
+    # A NumPy array of dtype `bytes` would strip trailing zeros.
     return np.array(base64.b64decode(value["b64"]), object) if _is_bytes(value) else value
 
 
 def main() -> None:
-    options = served.parse_options(__doc__.splitlines()[0], 8501)
+    options = served.parse_options(__doc__, 8501)
     repository = ModelRepository()
     repository.update(SavedModel(options.name, served.Served(options.saved_model)))
     listening = socket.socket()
@@ -80,9 +80,9 @@ def main() -> None:
         listening.bind((served.HOST, options.port))
         listening.listen(128)
     except OSError as error:
-        sys.exit(f"rest_server: port {options.port} cannot be bound: {error}")
+        sys.exit(f"rest_server: cannot listen on port {options.port}: {error}. Choose another port with --port.")
     port = listening.getsockname()[1]
-    # KServe's ModelServer would listen to every machine.
+    # KServe's ModelServer would accept connections from other machines.
     extension = ModelRepositoryExtension(model_registry=repository)
     server = RESTServer("kserve.model_server:app", DataPlane(model_registry=repository), extension, port)
     print(f"Serving {options.name} by REST on {served.HOST}:{port}", flush=True)

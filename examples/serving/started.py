@@ -1,4 +1,4 @@
-"""A server of this folder, started by another script and stopped with it."""
+"""Start a server of this folder from another script, and stop it at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def server(script: str, saved_model: Path, name: str) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Give the address of a server that listens, and its process, until it is left."""
+    """Start a server; yield its address and its process, and terminate it at the end of the context."""
     command = [sys.executable, str(Path(__file__).with_name(script)), str(saved_model), "--name", name, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -21,7 +21,7 @@ def server(script: str, saved_model: Path, name: str) -> Iterator[tuple[str, sub
                 break
         else:
             raise RuntimeError(f"{script} ended with status {process.wait(10)}")
-        # What it writes from here on is read by no one, and must not fill the pipe.
+        # Nobody reads the later output of the server, which would block if the pipe were full.
         process.stdout.close()
         yield line.split()[-1], process
     finally:

@@ -14,7 +14,7 @@ def test_everything_is_written_and_agrees(tmp_path):
     assert "Traceback" not in ended.stderr
     out = tmp_path / "out"
     assert sorted(os.listdir(tmp_path)) == ["out"]
-    assert sorted(os.listdir(out)) == ["metrics.json", "model.keras", "quickstart.png", "saved_model"]
+    assert sorted(os.listdir(out)) == ["classes.txt", "metrics.json", "model.keras", "quickstart.png", "saved_model"]
     assert (out / "saved_model/saved_model.pb").is_file()
     assert (out / "saved_model/variables/variables.index").is_file()
 

@@ -199,7 +199,7 @@ def test_a_compiled_model_is_saved_with_it(tmp_path):
 
 @pytest.mark.parametrize("sides", [(9, 13), (4, 7), (10, 14), (18, 28), (1, 2)])
 def test_a_prediction_of_a_size_that_no_level_has_is_refused(sides):
-    message = "`predictions` must have the sizes of levels .* need a target of their own size each. Received: a pred"
+    message = "`predictions` must have the sizes of levels .* pass a list with a target for each. Received: a pred"
     with pytest.raises(ValueError, match=message):
         losses.multi_scale_loss(TARGET, np.zeros([2, *sides, 3]))
     with pytest.raises(ValueError, match=message):
@@ -216,13 +216,13 @@ def test_targets_of_their_own_must_be_of_the_size_of_their_prediction():
     with pytest.raises(ValueError, match=r"Received: a prediction of sides \(5, 7\); the target has sides \(9, 14\)"):
         losses.multi_scale_loss([TARGET, TARGET], levels)
     with pytest.raises(
-        ValueError, match="`targets` must be one tensor, or a list of as many .*, 2. Received: 1 targets"
+        ValueError, match="`targets` must be one tensor, or a list of 2 targets, one .* Received: 1 targets"
     ):
         losses.multi_scale_loss([TARGET], levels)
 
 
 def test_classes_that_are_not_one_hot_are_refused():
-    with pytest.raises(ValueError, match="`targets` must have as many channels as .predictions.: classes are one-hot"):
+    with pytest.raises(ValueError, match="`targets` must have as many channels .* Encode classes as one-hot"):
         losses.multi_scale_loss(TARGET[..., :1], TARGET, "sparse_categorical_crossentropy")
 
 
@@ -234,8 +234,8 @@ def test_integer_targets_are_refused_by_the_function():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"loss": "nothing"}, "`loss` must be the name of a loss of Keras.* Received: loss='nothing'"),
-        ({"loss": 3}, "`loss` must be the name of a loss of Keras.* Received: loss=3"),
+        ({"loss": "nothing"}, "`loss` must be the name of a Keras loss.* Received: loss='nothing'"),
+        ({"loss": 3}, "`loss` must be the name of a Keras loss.* Received: loss=3"),
         ({"decay": 0}, "`decay` must be a finite number greater than 0.* Received: decay=0"),
         ({"scale_factor": 1}, "`scale_factor` must be .* Received: scale_factor=1"),
         ({"kernel": "lanczos"}, "`kernel` must be .* Received: kernel='lanczos'"),
@@ -253,8 +253,8 @@ def test_arguments_are_checked(arguments, message):
 @pytest.mark.parametrize(
     "weights, message",
     [
-        ([1.0], "`weights` must be as many as `predictions`, 2. Received"),
-        (2.0, "`weights` must be as many as `predictions`, 2. Received"),
+        ([1.0], "`weights` must be a list of 2 numbers, one for each of `predictions`. Received"),
+        (2.0, "`weights` must be a list of 2 numbers, one for each of `predictions`. Received"),
         ([1.0, -1.0], "`weights` must be a finite number of at least 0, one for each prediction. Received: weights=-1"),
     ],
 )
@@ -264,7 +264,7 @@ def test_weights_are_checked(weights, message):
 
 
 def test_weights_are_for_lists():
-    with pytest.raises(ValueError, match="`weights` must be None where .* is a single tensor. Received: weights="):
+    with pytest.raises(ValueError, match="`weights` must be None if .* is a single tensor. Received: weights="):
         losses.multi_scale_loss(TARGET, TARGET, weights=[1.0])
 
 

@@ -104,7 +104,7 @@ def test_no_weight_adds_nothing_and_an_empty_batch_adds_zero():
 @pytest.mark.parametrize(
     "levels, message",
     [
-        (levels_of(3), "`levels` must be at least two, to be compared. Received: 1 level"),
+        (levels_of(3), "`levels` must have at least two levels to compare. Received: 1 level"),
         (levels_of(3, 2), r"`levels` must have equal numbers of channels. Received: channels \[3, 2\]"),
         (levels_of(3, 3)[::-1], "`levels` must be finest first, each side n / scale_factor"),
         (levels_of(3, 3, factor=3.0), "`levels` must be finest first, each side n / scale_factor"),

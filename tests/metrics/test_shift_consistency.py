@@ -54,7 +54,7 @@ def test_the_configuration_makes_an_equal_metric():
         ([3], [3], r"`y_a` must be scores \[batch, classes\] of at least two classes. Received: y_a of shape"),
         ([3, 1], [3, 1], "`y_a` must be scores .* of at least two classes"),
         ([3, 2], [3, 2, 1], "`y_b` must be scores"),
-        ([3, 2], [3, 4], "`y_b` must have the shape of `y_a`, one prediction for each. Received: y_a of shape"),
+        ([3, 2], [3, 4], "`y_b` must have the shape of `y_a`, so that .* for each sample. Received: y_a of shape"),
         ([3, 2], [2, 2], "`y_b` must have the shape of `y_a`"),
     ],
 )

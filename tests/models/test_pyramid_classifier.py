@@ -146,10 +146,10 @@ def test_logits_are_float32_under_mixed_precision():
 @pytest.mark.parametrize(
     "arguments, rule",
     [
-        ({"num_classes": None}, "`num_classes` must be given unless a `network` is. Received: num_classes=None"),
+        ({"num_classes": None}, "`num_classes` is required if `network` is None. Received: num_classes=None"),
         ({"num_classes": 0}, "`num_classes` must be an integer of at least 1.* Received: num_classes=0"),
-        ({"filters": ()}, r"`filters` must be a list of at least one.* Received: filters=\(\)"),
-        ({"filters": 16}, "`filters` must be a list of at least one.* Received: filters=16"),
+        ({"filters": ()}, r"`filters` must be a list of .* at least one number. Received: filters=\(\)"),
+        ({"filters": 16}, "`filters` must be a list of .* at least one number. Received: filters=16"),
         ({"filters": (4, 0)}, r"`filters\[1\]` must be an integer of at least 1.* Received: filters\[1\]=0"),
         ({"input_shape": (8, 8)}, r"`input_shape` must be \(height, width, channels\).* Received: .*\(8, 8\)"),
         ({"input_shape": (8, 8, None)}, r"`input_shape` must be \(height, width, channels\).* Received: "),
@@ -169,14 +169,14 @@ def test_arguments_are_checked(arguments, rule):
 
 
 def test_a_network_of_one_size_is_refused():
-    with pytest.raises(ValueError, match=r"`network` must take images of any size.* Received: .*\(None, 8, 8, 2\)"):
+    with pytest.raises(ValueError, match=r"`network` must accept images of any size.* Received: .*\(None, 8, 8, 2\)"):
         models.pyramid_classifier(network=small_network(sides=(8, 8)))
 
 
 @pytest.mark.parametrize("num_classes, output", [(4, "(None, 3)"), (None, "(None, 9, 12, 4)")])
 def test_a_network_must_return_logits(num_classes, output):
     network = small_network() if num_classes else keras.layers.Conv2D(4, 3, padding="same")
-    with pytest.raises(ValueError, match="`network` must turn images into logits .* Received: network '"):
+    with pytest.raises(ValueError, match="`network` must return logits .* Received: network '"):
         models.pyramid_classifier(num_classes, network=network, input_shape=(None, None, 2))
 
 

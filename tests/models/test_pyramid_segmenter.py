@@ -111,7 +111,7 @@ def test_bad_arguments_are_errors(arguments, rule):
 
 @pytest.mark.parametrize("activation", ["softmax", keras.activations.softmax])
 def test_one_class_has_no_softmax(activation):
-    with pytest.raises(ValueError, match="`classifier_activation` must be 'sigmoid'.* Received: classifier_activation"):
+    with pytest.raises(ValueError, match="`classifier_activation` must not be 'softmax'.* Received: classifier_act"):
         models.pyramid_segmenter(1, classifier_activation=activation)
 
 

@@ -175,7 +175,7 @@ def test_one_sample_more_or_less_does_not_pair_questions_with_other_images():
             if images and not questions:
                 assert model(batch, training=training)["answer"].shape == (0, ANSWERS)
                 continue
-            with pytest.raises(ValueError, match="`question` must hold as many for every sample .* Received: "):
+            with pytest.raises(ValueError, match="`question` must hold the same number of questions .* Received: "):
                 model(batch, training=training)
 
 
@@ -190,10 +190,10 @@ def test_questions_that_are_not_as_many_for_each_image_are_refused(known, object
     batches = tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=signature)
     error = ValueError if known else tf.errors.InvalidArgumentError
     model = compiled(small(objective))
-    with pytest.raises(error, match="`question` must hold as many for every sample"):
+    with pytest.raises(error, match="`question` must hold the same number of questions"):
         model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
     # Keras may call a model that it predicts with on the first batch, whose sizes are known.
-    with pytest.raises((ValueError, error), match="`question` must hold as many for every sample"):
+    with pytest.raises((ValueError, error), match="`question` must hold the same number of questions"):
         model.predict(batches, steps=1, verbose=0)
 
 
@@ -246,7 +246,7 @@ def test_it_is_served_an_image_and_a_string(tmp_path, one_interpreter):
         asked({**inputs, "image": tf.repeat(three["image"], 3, axis=0)})["answer"],
         atol=1e-6,
     )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`question` must hold as many for every sample"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`question` must hold the same number of questions"):
         served.signatures["serving_default"](**{**inputs, "image": inputs["image"][:2]})
 
     asked.save(tmp_path / "asked.keras")
@@ -257,7 +257,7 @@ def test_it_is_served_an_image_and_a_string(tmp_path, one_interpreter):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"vocabulary_size": 1}, "`vocabulary_size` must be an integer of at least 2, token ids are below it"),
+        ({"vocabulary_size": 1}, "`vocabulary_size` must be an integer of at least 2, the number of token ids"),
         ({"num_answers": 0}, "`num_answers` must be an integer of at least 1"),
         ({"num_levels": 0}, "`num_levels` must be an integer of at least 1"),
         ({"filters": 0}, "`filters` must be an integer of at least 1"),
@@ -275,8 +275,8 @@ def test_arguments_are_checked(arguments, message):
 
 def test_text_is_put_in_front_only_of_what_takes_tokens_and_only_with_a_vocabulary():
     words = keras.layers.TextVectorization()
-    with pytest.raises(ValueError, match="`vectorization` must be a .*TextVectorization that has a vocabulary"):
+    with pytest.raises(ValueError, match="`vectorization` must be a .*TextVectorization with a vocabulary"):
         models.with_text_input(small(), words)
     words.adapt(["what is it?"])
-    with pytest.raises(ValueError, match=r"`name` must be an input of the model, one of \['image', 'question'\]"):
+    with pytest.raises(ValueError, match=r"`name` must be the name of an input .*, one of \['image', 'question'\]"):
         models.with_text_input(small(), words, name="text")

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tests.training import worker
 from tfpyramid import training
 from tfpyramid._compat import keras
-from tfpyramid.training import _workers
+from tfpyramid.training import _collectives
 from tfpyramid.training._distributed_training import _REFUSED
 
 EPOCHS = 2
@@ -100,7 +100,7 @@ def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, t
     (first, _, message), (second, _, _) = run_workers(folder, temporary, kill_at=6)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
-    assert "RuntimeError: A worker was lost in epoch 2 of 2. Start all workers again, with the same" in message
+    assert "RuntimeError: A worker was lost in epoch 2 of 2. Restart all workers with the same" in message
     assert f"resumes from the last checkpoint in {folder}" in message
     (left,) = temporary.glob("tfpyramid-worker-*")  # By the second, which could not remove it.
 
@@ -111,7 +111,7 @@ def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, t
     ended = run_workers(folder, temporary, kill_at=0)
     for process, _, message in ended:
         assert process.returncode == 0, message
-    assert re.search(rf"Training resumes from .*ckpt-[45], .* damaged ones: {damaged.stem} ", ended[0][2])
+    assert re.search(rf"Training resumes from .*ckpt-[45], .* damaged .* is written: {damaged.stem} ", ended[0][2])
     for index in range(2):
         assert_written_weights(folder / f"weights_{index}.npz", unbroken)
     assert not any(temporary.glob("tfpyramid-worker-*"))
@@ -123,12 +123,14 @@ def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, t
 @pytest.mark.parametrize("first", [_REFUSED, 0], ids=["the first refuses", "another cannot restore"])
 def test_no_worker_trains_if_one_cannot_resume(first, monkeypatch, tmp_path):
     told = []
-    monkeypatch.setattr(_workers, "is_first", lambda _: False)
-    monkeypatch.setattr(_workers, "of_first", lambda _, value: first)
-    monkeypatch.setattr(_workers, "any_of", lambda _, value: told.append(value) or True)
+    monkeypatch.setattr(_collectives, "is_first", lambda _: False)
+    monkeypatch.setattr(_collectives, "broadcast_from_first", lambda _, value: first)
+    monkeypatch.setattr(_collectives, "any_worker", lambda _, value: told.append(value) or True)
     model = worker.model()
     before = model.get_weights()
-    with pytest.raises(RuntimeError, match="Another worker could not resume this training. See its error message."):
+    with pytest.raises(
+        RuntimeError, match="Another worker could not resume this training. See the error message of that worker."
+    ):
         training.fit_distributed(model, worker.data, checkpoint_folder=tmp_path)
     assert told == [first == _REFUSED]
     for actual, expected in zip(model.get_weights(), before, strict=True):
@@ -137,7 +139,7 @@ def test_no_worker_trains_if_one_cannot_resume(first, monkeypatch, tmp_path):
 
 def test_the_first_worker_tells_the_others_before_it_refuses(monkeypatch, tmp_path):
     told = []
-    monkeypatch.setattr(_workers, "of_first", lambda _, value: told.append(value) or value)
+    monkeypatch.setattr(_collectives, "broadcast_from_first", lambda _, value: told.append(value) or value)
     (tmp_path / "checkpoint").write_text("garbage")
     with pytest.raises(ValueError, match="`checkpoint_folder` must be empty"):
         training.fit_distributed(worker.model(), worker.data, checkpoint_folder=tmp_path)
@@ -162,10 +164,10 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 def test_models_that_cannot_be_trained_so_are_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="`model` must be compiled, and built. Received: model="):
+    with pytest.raises(ValueError, match="`model` must be a compiled and built keras.Model. Received: model="):
         training.fit_distributed(model, worker.data)
     model.compile(keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD()), "mse")
-    with pytest.raises(ValueError, match="`model` must be trained without a loss scale.*LossScaleOptimizer"):
+    with pytest.raises(ValueError, match="`model` must have an optimizer without a loss scale.*LossScaleOptimizer"):
         training.fit_distributed(model, worker.data)
 
 

@@ -1,4 +1,4 @@
-"""Which workers the first counts as there, and what it ignores: no TensorFlow server is started here."""
+"""Which workers the first worker accepts and what it ignores; these tests start no TensorFlow server."""
 
 import concurrent.futures
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import training
-from tfpyramid.training import _cluster, _meeting
+from tfpyramid.training import _rendezvous, _tf_config
 
 LONG = 60  # Seconds; nothing here waits as long unless it fails.
 
@@ -25,7 +25,7 @@ def free_port(family=socket.AF_INET, host="127.0.0.1"):
 
 def addresses(count, host="127.0.0.1"):
     texts = [f"{host}:{free_port()}" for _ in range(count)]
-    return [_cluster._address(text) for text in texts]
+    return [_tf_config._address(text) for text in texts]
 
 
 def config(workers, index=0, **others):
@@ -53,7 +53,7 @@ def threads():
 
 
 def gathering(threads, workers, seconds=LONG):
-    return threads.submit(_meeting.gather, workers, time.monotonic() + seconds)
+    return threads.submit(_rendezvous.wait_for_workers, workers, time.monotonic() + seconds)
 
 
 LINES = [b"99\n", b"-5\n", b"0\n", b"3\n", b"x\n", b"\n", b"1.0\n", b"True\n", b"\xff\xfe\n", b"1" * 10**6]
@@ -71,7 +71,7 @@ def test_strangers_change_nothing(connected, threads):
     slow = connected(workers[0])
     slow.sendall(b"1")  # The rest of its line never comes.
     started = time.monotonic()
-    joined = [threads.submit(_meeting.join, workers, k, time.monotonic() + LONG) for k in (1, 2)]
+    joined = [threads.submit(_rendezvous.join_first_worker, workers, k, time.monotonic() + LONG) for k in (1, 2)]
     assert [each.result() for each in joined] == [[], []] and gathered.result() == []
     assert time.monotonic() - started < LONG / 10
 
@@ -87,7 +87,7 @@ def test_an_endless_line_is_not_remembered(connected, threads):
                     stranger.sendall(b"1" * 1000)
 
     talking = threads.submit(talk)
-    assert _meeting.join(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
+    assert _rendezvous.join_first_worker(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
     done.set()
     with socket.create_server(workers[0][1:]) as server:  # It may be waiting to connect.
         server.settimeout(1)
@@ -99,44 +99,44 @@ def test_an_endless_line_is_not_remembered(connected, threads):
 def test_an_index_counts_once_and_only_while_its_worker_is_there(connected):
     workers = addresses(3)
     with contextlib.ExitStack() as stack:
-        meeting = _meeting._Meeting(workers, stack)
+        connections = _rendezvous._Connections(workers, stack)
         server = stack.enter_context(socket.create_server(workers[0][1:]))
-        meeting.selector.register(server, selectors.EVENT_READ)
+        connections.selector.register(server, selectors.EVENT_READ)
 
         def wait_until(condition):
             while not condition():
-                meeting.wait(time.monotonic() + LONG)
+                connections.wait(time.monotonic() + LONG)
 
         first, again, restarted = (connected(workers[0]) for _ in range(3))
-        wait_until(lambda: len(meeting._received) == 3)
+        wait_until(lambda: len(connections._pending) == 3)
         first.sendall(b"1\n")
-        wait_until(lambda: 1 in meeting.there)
-        counted = meeting.there[1]
+        wait_until(lambda: 1 in connections.workers)
+        counted = connections.workers[1]
         again.sendall(b"1\n")
-        wait_until(lambda: len(meeting._received) == 1)
-        assert again.recv(10) == b"" and meeting.there == {1: counted}  # The second with this index is sent away.
+        wait_until(lambda: len(connections._pending) == 1)
+        assert again.recv(10) == b"" and connections.workers == {1: counted}  # The second with this index is sent away.
         first.close()
-        wait_until(lambda: not meeting.there)
+        wait_until(lambda: not connections.workers)
         restarted.sendall(b"1\n")
-        wait_until(lambda: 1 in meeting.there)
-        assert meeting.there[1] is not counted
+        wait_until(lambda: 1 in connections.workers)
+        assert connections.workers[1] is not counted
 
 
 def test_callers_that_send_nothing_are_sent_away(connected, threads, monkeypatch):
-    monkeypatch.setattr(_meeting, "_PATIENCE", 0.1)
-    monkeypatch.setattr(_meeting, "_MOST_CALLERS", 3)
+    monkeypatch.setattr(_rendezvous, "_LINE_TIMEOUT", 0.1)
+    monkeypatch.setattr(_rendezvous, "_MOST_PENDING", 3)
     workers = addresses(2)
     gathered = gathering(threads, workers)
     for _ in range(2):
         silent = [connected(workers[0]) for _ in range(5)]
         assert all(each.recv(10) == b"" for each in silent)
-    assert _meeting.join(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
+    assert _rendezvous.join_first_worker(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
 
 
 def test_a_worker_that_does_not_start_is_named_to_all_others(threads, monkeypatch):
     workers = addresses(3)
     monkeypatch.setenv("TF_CONFIG", config([worker.text for worker in workers]))
-    told = threads.submit(_meeting.join, workers, 1, time.monotonic() + LONG)
+    told = threads.submit(_rendezvous.join_first_worker, workers, 1, time.monotonic() + LONG)
     with pytest.raises(TimeoutError, match=f"1 of the 3 .* did not start within 2 s: .'{workers[2].text}'"):
         training.multi_worker_strategy(2)
     assert told.result() == [workers[2].text]
@@ -158,7 +158,7 @@ def test_only_missing_workers_are_believed(answer, threads):
     named = {"own address": 1, "first address": 0}.get(answer)
     answer = answer if named is None else json.dumps([workers[named].text]).encode() + b"\n"
     with socket.create_server(workers[0][1:]) as server:
-        joined = threads.submit(_meeting.join, workers, 1, time.monotonic() + LONG)
+        joined = threads.submit(_rendezvous.join_first_worker, workers, 1, time.monotonic() + LONG)
         for reply in (answer, b'["%s"]\n' % workers[2].text.encode()):
             connection = server.accept()[0]
             assert connection.recv(10) == b"1\n"
@@ -172,12 +172,12 @@ def test_an_answer_that_never_ends_is_not_waited_for():
     workers = addresses(2)
     with socket.create_server(workers[0][1:]), pytest.raises(TimeoutError):
         with socket.create_connection(workers[0][1:]) as connection:
-            _meeting._line(connection, 10, time.monotonic() + 0.1)
+            _rendezvous._line(connection, 10, time.monotonic() + 0.1)
 
 
 def test_the_first_worker_listens_at_its_address_only():
     workers = addresses(2, host="127.0.0.2")
-    (server,) = _meeting._listen(workers, time.monotonic() + LONG)
+    (server,) = _rendezvous._listen(workers, time.monotonic() + LONG)
     with server:
         assert server.getsockname() == workers[0][1:]
 
@@ -186,22 +186,25 @@ def test_names_and_ipv6_addresses_work(threads):
     for host in ("localhost", "[::1]"):
         workers = addresses(2, host)
         gathered = gathering(threads, workers)
-        assert _meeting.join(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
+        assert _rendezvous.join_first_worker(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
 
 
 def test_a_name_that_only_this_machine_resolves_to_itself_listens_for_others(monkeypatch):
     own = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 2222))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: own)
-    first = _cluster._address("debian:2222")
+    first = _tf_config._address("debian:2222")
     for other, expected in (("10.0.0.2:2222", ""), ("debian:2223", "127.0.1.1"), ("localhost:2223", "127.0.1.1")):
-        places = _meeting._places([first, _cluster._address(other)], time.monotonic())
+        places = _rendezvous._socket_addresses([first, _tf_config._address(other)], time.monotonic())
         assert places == [(socket.AF_INET, (expected, 2222))]
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_of_another_machine_is_refused(host, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config([f"{host}:2222", "127.0.0.1:2222"]))
-    with pytest.raises(ValueError, match=f"`TF_CONFIG` must give as the first.*Received: '{host}:2222': "):
+    with pytest.raises(
+        ValueError,
+        match=f"`TF_CONFIG` must list an address of this machine.*as the first worker.*Received: '{host}:2222': ",
+    ):
         training.multi_worker_strategy(0.1)
 
 
@@ -209,7 +212,9 @@ def test_a_port_in_use_is_named(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         text = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("TF_CONFIG", config([text, "127.0.0.1:1"]))
-        with pytest.raises(ValueError, match=f"`TF_CONFIG` must .* a port that is free. Received: '{text}'"):
+        with pytest.raises(
+            ValueError, match=f"`TF_CONFIG` must .* with a free port as the first worker. Received: '{text}'"
+        ):
             training.multi_worker_strategy(1)
 
 
@@ -232,7 +237,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:20])
 def test_a_tf_config_that_cannot_be_read_is_an_error(text, monkeypatch):
-    monkeypatch.setattr(_cluster.os, "environ", {"TF_CONFIG": text})
+    monkeypatch.setattr(_tf_config.os, "environ", {"TF_CONFIG": text})
     with pytest.raises(ValueError, match="`TF_CONFIG` must be JSON such as.*Received: TF_CONFIG="):
         training.multi_worker_strategy()
 
@@ -244,14 +249,14 @@ HOSTS += ["[::1]", "[::g]:2222", "[10.0.0.1]:2222", "grpc://10.0.0.1:2222", "a b
 @pytest.mark.parametrize("host", HOSTS, ids=str)
 def test_addresses_are_checked(host, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config(["10.0.0.9:2222", host]))
-    with pytest.raises(ValueError, match="`TF_CONFIG` must give workers as 'host:port'.*Received: "):
+    with pytest.raises(ValueError, match="`TF_CONFIG` must list workers as 'host:port'.*Received: "):
         training.multi_worker_strategy()
 
 
 @pytest.mark.parametrize("other", ["10.0.0.1:2222", "10.0.0.1:02222"])
 def test_addresses_are_named_once(other, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config(["10.0.0.1:2222", other]))
-    with pytest.raises(ValueError, match="`TF_CONFIG` must name each worker once. Received: '10.0.0.1:2222' and"):
+    with pytest.raises(ValueError, match="`TF_CONFIG` must list each worker once. Received: '10.0.0.1:2222' and"):
         training.multi_worker_strategy()
 
 

@@ -203,7 +203,7 @@ MISFITS = {"sides": (X[:, :7], Y), "channels": (X[..., :1], Y), "axes": (X[0], Y
 def test_a_sample_that_does_not_fit_the_model_is_refused_before_training(sample, tmp_path):
     model, folder = make_model(), tmp_path / "log"
     before = [weight.numpy() for weight in model.weights]
-    with pytest.raises(ValueError, match="`sample` must be a batch that the model can be .*Received: sample of"):
+    with pytest.raises(ValueError, match="`sample` must be a batch that the model can train .*Received: sample of"):
         fit(model, training.PyramidMonitor(folder, sample=sample))
     assert not folder.exists()
     for weight, value in zip(model.weights, before, strict=True):
@@ -225,7 +225,7 @@ def test_a_sample_that_does_not_fit_a_model_that_its_first_batch_builds_is_refus
     epochs = []
     ended = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
     monitor = training.PyramidMonitor(sample=MISFITS["channels"])
-    with pytest.raises(ValueError, match="`sample` must be a batch that the model can be trained on"):
+    with pytest.raises(ValueError, match="`sample` must be a batch that the model can train on"):
         model.fit(X, Y[:, ::2, ::2], epochs=2, verbose=0, callbacks=[ended, monitor])
     assert not epochs
 
@@ -243,7 +243,7 @@ def test_the_folder_is_checked(log_dir):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="`log_dir` must be the path of a folder. Received: .*which is a file"):
+    with pytest.raises(ValueError, match="`log_dir` must be the path of a folder. Received: .*, a file"):
         training.PyramidMonitor(tmp_path / "file")
 
 

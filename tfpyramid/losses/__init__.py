@@ -1,4 +1,4 @@
-"""What pyramids are trained by: losses at every level, and a loss that keeps levels apart."""
+"""Losses for pyramids: one that compares every level with a target, and one that makes levels diverse."""
 
 from tfpyramid.losses.multi_scale_loss import MultiScaleLoss, multi_scale_loss
 from tfpyramid.losses.pyramid_diversity import PyramidDiversity, pyramid_diversity_loss

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
-from tfpyramid.losses._brought import brought
+from tfpyramid.losses._target_levels import target_at_size
 from tfpyramid.ops import batches, borders, kernels
 from tfpyramid.ops.dtypes import working_dtype
 
-Loss = str | Callable | dict  # A name, a function or loss of Keras, or its configuration.
+Loss = str | Callable | dict  # The name of a Keras loss, a function, a Keras loss, or its configuration.
 
-_DECAY = "the ratio of the weights of two neighbouring levels"
+_DECAY = "the weight of a level divided by the weight of the level before it"
 
 
 def multi_scale_loss(
@@ -31,42 +31,46 @@ def multi_scale_loss(
     border: str = "reflect",
     phase: float | None = None,
 ) -> tf.Tensor:
-    """Compare predictions of several sizes with a target at full size, which the pyramid brings to each of them.
+    """Return the weighted sum of a loss over predictions of several sizes, from one target at full size.
+
+    The pyramid of the target provides a target for each prediction, so you need not resize targets yourself.
 
     Equation:
-        `y = sum_k weights[k] mean(loss(target[k], prediction[k]))`, the mean over all but the batch, and target[k] what
-        `pyr_down` makes of the target, repeated until it has the size of prediction k; `weights[k] = decay^k`.
+        `y = sum_k weights[k] mean(loss(target[k], prediction[k]))`, the mean over all axes but the batch. target[k] is
+        the target after repeated `pyr_down`, until it has the size of prediction k; `weights[k] = decay^k`.
 
     Convention:
-        Of a single prediction k is the number of `pyr_down` that bring the target to its size. Levels of one pixel
-        that follow a level of one pixel count as that level then; in a list each has its own place.
-        Target and prediction are compared sample by sample, so both must lie at the same points of the image. With the
-        phase of the pyramid that the predictions come from, `phase=pyramid.phase`, they do; the default is right for
-        pyramids whose phase is that of `kernel`.
+        For a single prediction, k is the number of `pyr_down` steps from the target to its size. All levels of one
+        pixel then have the k of the first of them; in a list each has its own k.
+        The loss compares target and prediction sample by sample, so the samples of both must lie at the same points of
+        the image. Pass the phase of the pyramid that made the predictions: `phase=pyramid.phase`. The default is right
+        for pyramids with the phase of `kernel`.
 
     Args:
-        targets: [batch, height, width, channels], floating point, with the batch size of the predictions: classes
-            one-hot, a mask as 0 and 1, which become the share of each cell. Or a list of as many targets as
-            predictions, each of its prediction's size, or a dict of the predictions' keys.
-        predictions: a list or dict of [batch, height, width, channels], finest first, the size of a level of the
-            targets each; sides known or not (XLA needs them known). Or one such tensor. float16 and bfloat16 are
+        targets: [batch, height, width, channels], floating point, with the batch size of the predictions. Classes must
+            be one-hot; a mask must be 0 and 1, and each sample of a level is then the fraction of ones around it. Or
+            a list or dict with a target for each prediction, of the size of that prediction.
+        predictions: a list or dict of [batch, height, width, channels], finest first, each with the size of a level of
+            the targets, or one such tensor. The sides may be unknown, except under XLA. float16 and bfloat16 are
             compared in float32.
-        loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
-            not used.
-        weights: a number from 0 to 1e30 for each of the predictions; None means 1, decay, decay^2, ...
-        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        loss: name of a Keras loss, a function (target, prediction), or a `keras.losses.Loss`; its own reduction is
+            ignored.
+        weights: a number from 0 to 1e30 for each prediction; None means 1, decay, decay^2, ...
+        decay: weight of a level divided by the weight of the level before it, at least 1e-30; its powers must be at
+            most 1e30.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
-            None means where the kernel puts it.
+        phase: position of sample 0 of a prediction, in samples of the level before it. The kernel is shifted to this
+            phase; None leaves it unshifted.
 
     Returns:
-        [batch], as the losses of Keras.
+        The loss of each sample, [batch], as Keras losses return it.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as a prediction whose size no level of the targets has.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
+        ValueError: if an argument breaks a rule above, for example if no level of the targets has the size of a
+            prediction.
+        tf.errors.InvalidArgumentError: if sizes that are unknown until the graph runs break a rule.
 
     Example:
         >>> target = tf.random.uniform([2, 9, 14, 1])
@@ -87,39 +91,39 @@ def multi_scale_loss(
     targets, predictions = tf.nest.pack_sequence_as((targets, predictions), batches.check(named))
     if not isinstance(predictions, (list, tuple)):
         if weights is not None:
-            rule = "`weights` must be None where `predictions` is a single tensor."
+            rule = "`weights` must be None if `predictions` is a single tensor."
             raise ValueError(f"{rule} {_checks.received('weights', weights)}")
         if isinstance(targets, (list, tuple)):
             raise ValueError(
-                "`targets` must be a single tensor where `predictions` is. "
+                "`targets` must be a single tensor if `predictions` is a single tensor. "
                 f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
             )
         target, prediction = _pair(targets, predictions)
-        target, steps = brought(target, prediction, step)
+        target, steps = target_at_size(target, prediction, step)
         return _power(decay, steps) * _per_sample(compare, target, prediction)
     predictions = _level_checks.level_list(predictions, "predictions")
     weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
     if own and len(targets) != len(predictions):
-        rule = "`targets` must be one tensor, or a list of as many as `predictions`"
-        raise ValueError(f"{rule}, {len(predictions)}. Received: {len(targets)} targets")
+        rule = f"`targets` must be one tensor, or a list of {len(predictions)} targets, one for each prediction"
+        raise ValueError(f"{rule}. Received: {len(targets)} targets")
     terms, target = [], targets
     for k, (prediction, weight) in enumerate(zip(predictions, weights)):
         target, prediction = _pair(targets[k] if own else target, prediction)
-        target, _ = brought(target, prediction, None if own else step)
+        target, _ = target_at_size(target, prediction, None if own else step)
         terms.append(weight * _per_sample(compare, target, prediction))
     if len({term.dtype for term in terms}) > 1:
         dtypes = [tf.convert_to_tensor(prediction).dtype.name for prediction in predictions]
-        raise ValueError(f"`predictions` must be of one dtype. Received: predictions of dtypes {dtypes}")
+        raise ValueError(f"`predictions` must have one dtype. Received: predictions of dtypes {dtypes}")
     return tf.add_n(terms)
 
 
 def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
-    """Return levels that are in a dict in a list, each target where the prediction of its key is."""
+    """Convert dicts of levels to lists, in the order of the keys of the predictions."""
     if isinstance(targets, Mapping):
         keys = list(predictions) if isinstance(predictions, Mapping) else []
         if set(targets) != set(keys):
-            rule = f"`targets` must have the keys of `predictions`, {keys}, if they are in a dict"
+            rule = f"`targets` in a dict must have the keys of `predictions`, {keys}"
             raise ValueError(f"{rule}. Received: keys {list(targets)}")
         targets = [targets[key] for key in keys]
     if isinstance(predictions, Mapping):
@@ -128,14 +132,14 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
 
 
 def _images(values: Any, name: str) -> Any:
-    """Return images, or a list of them, as tensors."""
+    """Return images, or a list of images, as tensors."""
     found = [_checks.images(value, each) for each, value in batches.named(name, values).items()]
     return found if isinstance(values, (list, tuple)) else found[0]
 
 
 def _loss_function(loss: Any) -> Callable:
     """Return the function (target, prediction) of a loss, without the reduction over the batch."""
-    rule = "`loss` must be the name of a loss of Keras, a function (target, prediction), or a keras.losses.Loss."
+    rule = "`loss` must be the name of a Keras loss, a function (target, prediction), or a keras.losses.Loss."
     try:
         found = keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError as error:
@@ -148,7 +152,7 @@ def _loss_function(loss: Any) -> Callable:
 
 
 def _step(scale_factor: Any, kernel: Any, border: Any, phase: Any) -> dict[str, Any]:
-    """Return the arguments of `pyr_down`, checked, with the kernel moved to a phase."""
+    """Return the checked arguments of `pyr_down`, with the kernel shifted to `phase`."""
     scale_factor = _checks.scale_factor(scale_factor)
     kernels.check(kernel)
     if phase is not None:
@@ -161,74 +165,76 @@ def _weights(weights: Any, decay: float, count: int) -> list[float]:
         return [_power(decay, k) for k in range(count)]
     given = _checks.plain(weights)
     if not isinstance(given, (list, tuple)) or len(given) != count:
-        rule = f"`weights` must be as many as `predictions`, {count}."
+        rule = f"`weights` must be a list of {count} numbers, one for each of `predictions`."
         raise ValueError(f"{rule} {_checks.received('weights', weights)}")
     return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in given]
 
 
 def _power(decay: float, steps: int | tf.Tensor) -> Any:
-    """Return decay^steps, the weight of a level, which must be at most `GREATEST` where it is known."""
+    """Return decay^steps, the weight of a level; raise if it exceeds `GREATEST` and `steps` is known."""
     if isinstance(steps, int) and steps * math.log(decay) > math.log(_checks.GREATEST):
         raise ValueError(
-            f"`decay` must give weights of at most {_checks.GREATEST}, decay^{steps} for {steps} steps. "
-            f"{_checks.received('decay', decay)}"
+            f"`decay` must be small enough that decay^{steps}, the weight of level {steps}, is at most "
+            f"{_checks.GREATEST}. {_checks.received('decay', decay)}"
         )
     return decay**steps
 
 
 def _pair(target: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a target and a prediction in one dtype, in which they can be compared."""
+    """Return a target and a prediction in the dtype of the comparison."""
     if target.shape[3] != prediction.shape[3]:
         raise ValueError(
-            "`targets` must have as many channels as `predictions`: classes are one-hot, since their numbers have no "
-            f"mean. Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
+            "`targets` must have as many channels as `predictions`. Encode classes as one-hot vectors, because class "
+            "indices cannot be averaged. "
+            f"Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
         )
     dtype = working_dtype(prediction.dtype)
     return tf.cast(target, dtype), tf.cast(prediction, dtype)
 
 
 def _per_sample(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
-    """Return [batch], the mean of a loss over all other axes."""
+    """Return the mean of a loss over all axes but the batch, [batch]."""
     values = compare(target, prediction)
     return tf.reduce_mean(values, list(range(1, values.shape.rank)))
 
 
 @register
 class MultiScaleLoss(keras.losses.Loss):
-    """A loss for each level that a model returns, against one target at full size; see `multi_scale_loss`.
+    """Compare each level that a model returns with one target at full size; see `multi_scale_loss`.
 
     Equation:
-        Of an output: `decay^k mean(loss(target[k], output))`, with k the number of `pyr_down` that bring the target to
-        its size, and the sum over the outputs, which Keras takes.
+        The loss of an output is `decay^k mean(loss(target[k], output))`, where k is the number of `pyr_down` steps from
+        the target to the size of the output. Keras sums it over the outputs.
 
     Convention:
-        Keras shows a loss one output at a time. So `model.compile(loss=MultiScaleLoss("mse"))` is enough for a model
-        that returns levels, and each output finds its weight by its size: every output is given the target at *full*
-        size, `model.fit(x, [y] * num_levels)`. (Keras 2 takes `model.fit(x, y)` too; Keras 3 wants one for each.)
-        Levels in a list have one name, that of their layer, and Keras 3 then keeps the loss of only one in `history`.
-        Return a dict to see each: `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`, with
+        Keras calls a loss for one output at a time, and the size of the output determines its weight. For a model that
+        returns levels, use `model.compile(loss=MultiScaleLoss("mse"))` and pass the target at *full* size for every
+        output: `model.fit(x, [y] * num_levels)`. (Keras 2 also accepts `model.fit(x, y)`; Keras 3 requires one target
+        for each output.)
+        Levels in a list all have the name of their layer, and Keras 3 then keeps the loss of only one in `history`. To
+        see each loss, return a dict: `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`, with
         `model.fit(x, dict.fromkeys(model.output, y))`.
-        Targets that are at the outputs' sizes already weigh 1 each: `compile(loss_weights=...)` weighs those.
-        Called by hand, it takes lists, as `multi_scale_loss` does. Targets are brought to the points where the samples
-        of an output lie by `phase`, as in `multi_scale_loss`.
+        If targets already have the sizes of the outputs, each weight is 1; weigh them by `compile(loss_weights=...)`.
+        If you call the loss yourself, it accepts lists, as `multi_scale_loss` does. `phase` determines the points of
+        the image where the targets are sampled, as in `multi_scale_loss`.
+        Targets are cast to the dtype of the outputs, as Keras losses do. Classes must be one-hot; a mask must be 0 and
+        1, and each sample of a level is then the fraction of ones around it.
 
     Args:
-        loss: name of a loss of Keras, a function (target, prediction), or a `keras.losses.Loss`, whose own reduction is
-            not used.
-        decay: ratio of the weights of two neighbouring levels, at least 1e-30; its powers are at most 1e30.
+        loss: name of a Keras loss, a function (target, prediction), or a `keras.losses.Loss`; its own reduction is
+            ignored.
+        decay: weight of a level divided by the weight of the level before it, at least 1e-30; its powers must be at
+            most 1e30.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        phase: where sample 0 of a prediction sits, in samples of the level before it, to which the kernel is moved;
-            None means where the kernel puts it.
-        name: as in `keras.losses.Loss`.
-        **kwargs: of `keras.losses.Loss`, such as `reduction`.
-
-    Targets are cast to the dtype of the outputs, as Keras's losses do: a mask of 0 and 1 becomes the share of each
-    cell; classes must be one-hot.
+        phase: position of sample 0 of a prediction, in samples of the level before it. The kernel is shifted to this
+            phase; None leaves it unshifted.
+        name: name of the loss.
+        **kwargs: arguments of `keras.losses.Loss`, such as `reduction`.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as an output whose size no level of the target has.
+        ValueError: if an argument breaks a rule above, for example if no level of the target has the size of an output.
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -256,7 +262,7 @@ class MultiScaleLoss(keras.losses.Loss):
         _loss_function(self.loss)
         self.decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
         kernel = kernels.check_constant(kernel)
-        # The kernel before it is moved to the phase: the configuration holds both.
+        # The configuration holds the kernel before the shift, and the phase.
         checked = {**_step(scale_factor, kernel, border, phase), "kernel": kernel}
         self.step = {**checked, "phase": None if phase is None else _checks.phase(phase)}
 

@@ -1,4 +1,4 @@
-"""What pyramids are measured by."""
+"""Metrics for networks with pyramids."""
 
 from tfpyramid.metrics.shift_consistency import ShiftConsistency, shifted_pair
 

@@ -1,4 +1,4 @@
-"""ShiftConsistency, and the pairs of images it is measured on."""
+"""ShiftConsistency, and `shifted_pair`, which makes the pairs of images that it compares."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from tfpyramid.ops.shapes import dimensions
 
 @register
 class ShiftConsistency(keras.metrics.Mean):
-    """The share of samples whose predicted class is the same for an image and for its shifted copy.
+    """Measure how often the predicted class is the same for an image and for a shifted copy of it.
 
-    Equation: `mean(argmax(y_a) == argmax(y_b))`, weighted if there are weights.
+    Equation:
+        `mean(argmax(y_a) == argmax(y_b))`, weighted if there are weights.
 
     Convention:
-        Of two equal scores the first counts. The metric does not ask whether the class is right. It compares two
-        predictions, and so is updated by hand rather than given to `compile`, which would pass targets. A sample with
-        a NaN score has no predicted class: the result is then NaN, as with the means of Keras.
+        If two scores are equal, the first is the predicted class. The metric does not measure whether the class is
+        right. It compares two predictions, so call `update_state` yourself: `compile` would pass targets. A sample with
+        a NaN score has no predicted class, and the result is then NaN, as in the means of Keras.
 
     Args:
-        name: as in `keras.metrics.Metric`.
-        **kwargs: of `keras.metrics.Metric`, such as `dtype`.
+        name: name of the metric.
+        **kwargs: arguments of `keras.metrics.Metric`, such as `dtype`.
 
     Raises:
-        ValueError: if the predictions are not scores [batch, classes], of two classes or more and equal shapes, or
-            weights are neither one number nor one for each sample.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes differ.
+        ValueError: if the predictions are not scores [batch, classes] of equal shapes, with at least two classes, or if
+            the weights are not one number, or one number for each sample.
+        tf.errors.InvalidArgumentError: if sizes that are unknown until the graph runs differ.
 
     Example:
         >>> metric = metrics.ShiftConsistency()
@@ -53,11 +54,11 @@ class ShiftConsistency(keras.metrics.Mean):
                 raise ValueError(f"`{name}` {rule}. Received: {name} of shape {y.shape}")
         if not y_a.shape.is_compatible_with(y_b.shape):
             raise ValueError(
-                "`y_b` must have the shape of `y_a`, one prediction for each. "
+                "`y_b` must have the shape of `y_a`, so that there is a pair of predictions for each sample. "
                 f"Received: y_a of shape {y_a.shape}, y_b of shape {y_b.shape}"
             )
-        rule = "`y_b` must have the shape of `y_a`, one prediction for each. Received: the sizes of y_a, then of y_b,"
-        (y_b,) = batches.assert_equal(rule, [y_b], dimensions(y_a), dimensions(y_b))
+        rule = "`y_b` must have the shape of `y_a`. Received: the sizes of y_a, then of y_b,"
+        (y_b,) = batches.assert_equal(rule, [y_b], dimensions(y_a), borders.dimensions(y_b))
         if sample_weight is not None:
             sample_weight = batches.check_weight(sample_weight, y_a, "y_a")
         same = tf.cast(tf.argmax(y_a, 1) == tf.argmax(y_b, 1), tf.float32)
@@ -68,12 +69,12 @@ class ShiftConsistency(keras.metrics.Mean):
 
 
 def shifted_pair(images: tf.Tensor, max_shift: int = 4, *, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cut two windows out of each image, each at a place of its own, at most `max_shift` pixels apart on each axis.
+    """Return two random crops of each image, at most `max_shift` pixels apart on each axis.
 
     Args:
         images: [batch, height, width, channels], floating point, sides larger than `max_shift`.
-        max_shift: the largest shift in pixels, at least 1; windows are by so much smaller than the images.
-        seed: of the draw; the same seed gives the same places.
+        max_shift: the largest shift in pixels, at least 1. Each side of a crop is `max_shift` smaller than the image.
+        seed: seed of the positions; the same seed gives the same crops.
 
     Returns:
         Two tensors [batch, height - max_shift, width - max_shift, channels].
@@ -96,11 +97,11 @@ def shifted_pair(images: tf.Tensor, max_shift: int = 4, *, seed: int = 0) -> tup
     first, second = tf.unstack(
         tf.random.stateless_uniform([2, 2, tf.shape(images)[0]], [seed, 0], 0, max_shift + 1, tf.int32)
     )
-    return _windows(images, first, max_shift), _windows(images, second, max_shift)
+    return _crops(images, first, max_shift), _crops(images, second, max_shift)
 
 
-def _windows(images: tf.Tensor, starts: tf.Tensor, max_shift: int) -> tf.Tensor:
+def _crops(images: tf.Tensor, starts: tf.Tensor, max_shift: int) -> tf.Tensor:
     for axis in (1, 2):
-        places = starts[axis - 1][:, None] + tf.range(tf.shape(images)[axis] - max_shift)
-        images = tf.gather(images, places, axis=axis, batch_dims=1)
+        indices = starts[axis - 1][:, None] + tf.range(tf.shape(images)[axis] - max_shift)
+        images = tf.gather(images, indices, axis=axis, batch_dims=1)
     return images

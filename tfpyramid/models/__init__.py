@@ -1,4 +1,4 @@
-"""Builders of whole models, each an ordinary `keras.Model`."""
+"""Functions that build whole models; each returns an ordinary `keras.Model`."""
 
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_segmenter import pyramid_segmenter

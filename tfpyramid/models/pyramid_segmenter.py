@@ -7,7 +7,7 @@ from typing import Any
 from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
 from tfpyramid.layers._base import check_activation
-from tfpyramid.models._batches import AsManyAsImages, AtLeastOneSample
+from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
 
 
 def pyramid_segmenter(
@@ -23,33 +23,33 @@ def pyramid_segmenter(
     classifier_activation: Any = "softmax",
     name: str = "pyramid_segmenter",
 ) -> keras.Model:
-    """Make a model that gives each pixel a class: down a learned pyramid, across every level, and up again.
+    """Return a U-shaped model that predicts a class for each pixel.
 
-    It is U-shaped: `LearnablePyramid` goes down; at each level `num_convolutions` times `PyramidConv2D`, batch
-    normalisation and a rectifier; `FeaturePyramid` brings down what coarser levels saw; `UpsampleConcat` puts all
-    levels side by side at the size of the images, and two convolutions make classes of them. Coarse levels see a large
-    part of the image, fine ones where its edges are, and every level is there at every pixel.
+    `LearnablePyramid` makes the levels. At each level, `PyramidConv2D`, batch normalization and ReLU follow each other
+    `num_convolutions` times. `FeaturePyramid` adds the features of coarser levels to finer ones. `UpsampleConcat`
+    resizes all levels to the size of the images and concatenates them, and two convolutions return the classes. Coarse
+    levels cover a large part of the image, fine levels locate its edges, and each pixel has the features of all levels.
 
     Convention:
-        Images of any size from 1 by 1, odd ones too, whatever `num_levels`: sides need not be divisible by anything.
-        Batch normalisation stands behind every convolution but the last, without which such a model hardly trains. Its
-        momentum is 0.9, so that a model of a hundred steps already predicts as it was trained.
-        The mask is float32 under mixed precision too.
+        Images may have any size from 1 by 1, for any `num_levels`; sides need not be divisible by a number.
+        Batch normalization follows every convolution except the last; without it such a model hardly trains. Its
+        momentum is 0.9, so that moving averages are accurate after a hundred steps.
+        The mask is float32, under mixed precision too.
 
     Args:
         num_classes: channels of the mask, from 1 to 65536.
-        input_shape: (height, width, channels) of the images; sides may be None, for any.
-        num_levels: levels of the pyramid, from 1 to 64; with each the model sees twice as far.
+        input_shape: (height, width, channels) of the images; height and width may be None, for any size.
+        num_levels: number of levels of the pyramid, from 1 to 64. Each level doubles the receptive field.
         filters: channels of the features at every level, from 1 to 65536.
-        num_convolutions: convolutions at each level on the way across, from 1 to 64.
-        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`.
-        scale_factor: of `downsample`, the ratio of a level's sides to those of the next; None for one whose sizes
+        num_convolutions: number of convolutions at each level, from 1 to 64.
+        downsample: the layer that makes the next level from a level, as in `LearnablePyramid`.
+        scale_factor: ratio of a level's sides to those of the next, made by `downsample`. None means that the sizes
             follow no factor.
-        phase: of `downsample`, where sample 0 of a level sits in samples of the level before it; None means what
-            `downsample` states (`LearnablePyramid.phase`), or 0 where `scale_factor` is None.
-        classifier_activation: Keras activation of the mask: "softmax" for one class a pixel, "sigmoid" for one class
-            against the rest and for classes that overlap, None for logits.
-        name: of the model.
+        phase: position of sample 0 of a level, in samples of the level before it. None means the phase that
+            `downsample` states (`LearnablePyramid.phase`), or 0 if `scale_factor` is None.
+        classifier_activation: Keras activation of the mask: "softmax" for one class per pixel, "sigmoid" for a single
+            class or overlapping classes, None for logits.
+        name: name of the model.
 
     Returns:
         A `keras.Model` from images [batch, height, width, channels] to a mask [batch, height, width, num_classes].
@@ -64,18 +64,19 @@ def pyramid_segmenter(
 
     References:
         Ronneberger, Fischer and Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015, section 2;
-        Kirillov, Girshick, He and Dollar, Panoptic Feature Pyramid Networks, 2019, section 3 (a feature pyramid brought
-        to one size for segmentation).
+        Kirillov, Girshick, He and Dollar, Panoptic Feature Pyramid Networks, 2019, section 3 (the levels of a feature
+        pyramid resized to one size for segmentation).
     """
     name = _checks.text("name", name)
     num_classes = _checks.channels("num_classes", num_classes, "the channels of the mask")
-    meaning = "those of each level"
+    meaning = "the number at each level"
     num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.MOST_LEVELS)
     activation = check_activation("classifier_activation", classifier_activation)
     if num_classes == 1 and activation is keras.activations.softmax:
         raise ValueError(
-            "`classifier_activation` must be 'sigmoid', or None for logits, where `num_classes` is 1: the softmax of "
-            f"one class is 1 everywhere. {_checks.received('classifier_activation', classifier_activation)}"
+            "`classifier_activation` must not be 'softmax' if `num_classes` is 1: the softmax of one class is 1 "
+            "everywhere. Use 'sigmoid', or None for logits. "
+            f"{_checks.received('classifier_activation', classifier_activation)}"
         )
     images = keras.Input(_checks.input_shape(input_shape), name="image")
     pyramid = layers.LearnablePyramid(num_levels, downsample, name="pyramid")

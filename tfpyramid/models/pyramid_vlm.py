@@ -9,9 +9,9 @@ from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsamp
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
-from tfpyramid.models._visual_questions import PyramidVLM
+from tfpyramid.models._vlm_model import PyramidVLM
 
-# Behind every convolution; Keras's 0.99 needs more steps than a small data set has.
+# Of batch normalization. Keras's 0.99 needs more steps than training on a small data set has.
 _MOMENTUM = 0.9
 
 
@@ -30,53 +30,57 @@ def pyramid_vlm(
     seed: int | None = None,
     name: str = "pyramid_vlm",
 ) -> keras.Model:
-    """Build a model that answers questions about images, and reads each at the level that its question needs.
+    """Return a model that answers questions about images and reads each image at the level that the question needs.
 
-    A `LearnablePyramid`; a `QueryLevelSelector`, by the question alone; a `LevelRouter` with an encoder for each level,
-    of which each sample runs the chosen one at inference, and the pyramid down to it; a decoder shared by all levels.
+    A `QueryLevelSelector` chooses a level of a `LearnablePyramid` from the question alone. A `LevelRouter` has one
+    encoder for each level. At inference, each sample runs only the encoder of its level, and the pyramid down to that
+    level. All levels share the decoder.
 
     Equation:
         `answer = softmax(dense(relu(dense(f * q))))`, with `q = tanh(...)` of the question and `f = tanh(...)` of the
-        image at the chosen level, both of `units` numbers, multiplied one by one.
-        With the objective "value", training minimises the compiled loss of the answer, as the mean over every level's
-        answer, plus the binary cross-entropy between the selector's P(right | question, level) and whether that level's
-        answer was right. At inference the level is `argmax_k(P[k] - cost_weight pixels[k])`.
-        With "softmax" or "gumbel", training minimises the compiled loss of the answer to the features summed over the
-        levels by the selector's weights, plus `cost_weight` times the expected pixels.
+        image at the chosen level, both of `units` numbers, multiplied elementwise.
+        With the objective "value", training minimizes two terms: the compiled loss of the answer, averaged over the
+        answers from all levels, and the binary cross-entropy between the selector's P(right | question, level) and
+        whether the answer from that level was right. At inference the level is
+        `argmax_k(P[k] - cost_weight pixels[k])`.
+        With "softmax" or "gumbel", training minimizes the compiled loss of the answer plus `cost_weight` times the
+        expected pixels. The features are the sum over the levels, weighted by the selector.
 
     Convention:
-        What is learned of a level does not depend on how often it is chosen with "value"; a softmax tends to settle on
-        the level that is best on average, and Gumbel draws starve the levels that they leave out.
-        The model takes n questions an image, [batch * n, any] with as many labels, those of one image in a row:
-        question i is about image i // n, in training and at inference. A `tf.data.Dataset` can give such batches.
-        Training with "value" then encodes an image once for all of its questions; otherwise each question gets a copy
-        of its image. Another number of questions is a ValueError if sizes are known, and stops the graph if not.
-        `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training, with "value".
-        The metric selector_cost is the mean share of pixels read, of the chosen level relative to the finest.
+        With "value", each level learns from every sample, however often it is chosen. A softmax tends to converge to
+        the level that is best on average, and with Gumbel draws the levels that are rarely drawn learn little.
+        The model takes n questions for each image: [batch * n, any], with one label for each, the questions of one
+        image in a row. Question i is about image i // n, in training and at inference. A `tf.data.Dataset` can yield
+        such batches. Training with "value" then encodes an image once for all its questions; otherwise the image is
+        repeated for each question. If the number of questions is not a multiple of the number of images, the model
+        raises ValueError if both are known, else `tf.errors.InvalidArgumentError` when the graph runs.
+        With "value", `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training.
+        The metric selector_cost is the mean fraction of pixels read: the pixels of the chosen level divided by those of
+        the finest level.
 
     Args:
-        vocabulary_size: token ids are below it; 0 stands for no token. From 2 to 2^20.
-        num_answers: how many answers there are, from 1 to 2^20.
-        input_shape: (height, width, channels) of the images; sides may be None.
-        num_levels: levels to choose from, from 1 to 64.
-        downsample: the layer that goes from a level to the next, as in `LearnablePyramid`; None means
+        vocabulary_size: number of token ids, from 2 to 2^20; ids are below it, and id 0 means no token.
+        num_answers: number of possible answers, from 1 to 2^20.
+        input_shape: (height, width, channels) of the images; height and width may be None.
+        num_levels: number of levels to choose from, from 1 to 64.
+        downsample: the layer that makes the next level from a level, as in `LearnablePyramid`. None means
             `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
-        cost_weight: what the pixels of the finest level weigh against the probability of a right answer, or against the
-            loss, from 0 to 1e30.
-        filters: channels behind the first convolution of an encoder, from 1 to 65536; the next have two and four times
-            that.
+        cost_weight: weight of the pixels of the finest level against the probability of a right answer ("value"), or
+            against the loss ("softmax", "gumbel"); from 0 to 1e30.
+        filters: output channels of the first convolution of an encoder, from 1 to 65536. Later convolutions have two
+            and four times as many.
         units: size of the features, from 1 to 65536.
-        question_encoder: layer of token ids [batch, any] to vectors [batch, units]; None for the words regardless of
-            their order.
-        seed: of the noise of "gumbel".
-        name: of the model.
+        question_encoder: layer from token ids [batch, any] to vectors [batch, units]. None means a bag of words, which
+            ignores their order.
+        seed: seed of the noise of "gumbel".
+        name: name of the model.
 
     Returns:
-        A model of {"image": [batch, height, width, channels], "question": token ids [batch * n, any]} to {"answer":
-        probabilities [batch * n, num_answers], "level_weights": [batch * n, num_levels], one-hot}. Compile it with the
-        loss of "answer" alone and fit it to labels; it has the attributes `router`, `selector`, `question_encoder`,
-        `decoder`.
+        A model from {"image": [batch, height, width, channels], "question": token ids [batch * n, any]} to {"answer":
+        probabilities [batch * n, num_answers], "level_weights": [batch * n, num_levels], one-hot}. Compile it with a
+        single loss, which is that of "answer", and fit it to the labels. It has the attributes `router`, `selector`,
+        `question_encoder` and `decoder`.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -89,22 +93,23 @@ def pyramid_vlm(
         {'answer': (2, 13), 'level_weights': (2, 4)}
 
     References:
-        Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh on both
+        Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh of both
         factors).
     """
     name = _checks.text("name", name)
     most = _checks.MOST_CLASSES
-    vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, "token ids are below it", maximum=most)
+    meaning = "the number of token ids"
+    vocabulary_size = _checks.integer("vocabulary_size", vocabulary_size, 2, meaning, maximum=most)
     num_answers = _checks.integer("num_answers", num_answers, 1, maximum=most)
     num_levels = _checks.num_levels(num_levels)
-    filters = _checks.channels("filters", filters, "the channels behind the first convolution")
+    filters = _checks.channels("filters", filters, "the output channels of the first convolution")
     units = _checks.channels("units", units, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
     if question_encoder is not None:
         question_encoder = check_layer("question_encoder", question_encoder)
     if downsample is None:
-        # The pyramid must cost little beside the encoders that it saves: each pixel is read once, and zeros are the
-        # cheapest border.
+        # The pyramid must cost little compared with the encoders that it saves. A two-tap kernel reads each pixel once,
+        # and zeros are the cheapest border.
         downsample = LearnableDownsample2D(kernel_size=2, border="constant", name="downsample")
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
@@ -121,11 +126,11 @@ def pyramid_vlm(
 
 
 def _image_encoder(k: int, num_levels: int, channels: int, filters: int, units: int) -> keras.Sequential:
-    """Return the encoder of level k: as many halvings as bring all levels to about one size, and two at least."""
+    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice."""
     layers = keras.layers
     stack = [keras.Input((None, None, channels))]
     for step in range(max(num_levels - k, 2)):
-        # Where there are many pixels, the first convolution sees more of them: it makes up for skipping every other.
+        # A larger first kernel on fine levels compensates for the samples that the stride skips.
         size = 5 if step == 0 and num_levels - k > 2 else 3
         stack += [
             layers.Conv2D(filters * 2 ** min(step, 2), size, strides=2, padding="same", use_bias=False),
@@ -137,7 +142,7 @@ def _image_encoder(k: int, num_levels: int, channels: int, filters: int, units: 
 
 
 def _bag_of_words(vocabulary_size: int, units: int) -> keras.Sequential:
-    """Return a layer of token ids to vectors, in which the order of the words has no part."""
+    """Return a layer from token ids to vectors that ignores the order of the words."""
     stack = [
         keras.Input((None,), dtype="int32"),
         keras.layers.CategoryEncoding(vocabulary_size, output_mode="multi_hot"),
@@ -150,6 +155,6 @@ def _bag_of_words(vocabulary_size: int, units: int) -> keras.Sequential:
 def _decoder(num_answers: int, units: int) -> keras.Model:
     features, question = keras.Input((units,), name="features"), keras.Input((units,), name="vector")
     hidden = keras.layers.Dense(units, activation="relu")(keras.layers.Multiply()([features, question]))
-    # In float32 under mixed precision too, as losses need it.
+    # Losses need float32, under mixed precision too.
     answer = keras.layers.Dense(num_answers, activation="softmax", dtype="float32", name="answer")(hidden)
     return keras.Model([features, question], answer, name="decoder")

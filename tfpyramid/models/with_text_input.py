@@ -11,17 +11,17 @@ from tfpyramid._compat import keras
 
 
 def with_text_input(model: keras.Model, vectorization: Any, name: str = "question") -> keras.Model:
-    """Put a text vectorization in front of a model, so that it takes strings where it took token ids.
+    """Return a model that takes strings instead of token ids.
 
-    The result shares the model's layers. It is what to export: the vocabulary is part of the SavedModel.
+    The result shares its layers with `model`. Export the result, so that the SavedModel contains the vocabulary.
 
     Args:
-        model: functional, with inputs by name, one of which takes token ids [batch, any].
-        vectorization: an adapted `keras.layers.TextVectorization` of integers.
-        name: of the input of token ids, and of the input of strings in its place.
+        model: a functional model with a dict of inputs, one of which takes token ids [batch, any].
+        vectorization: an adapted `keras.layers.TextVectorization` that returns integers.
+        name: name of the input of token ids, and of the input of strings that replaces it.
 
     Returns:
-        A model of the same inputs and outputs, but that `name` takes strings [batch].
+        A model with the inputs and outputs of `model`, except that input `name` takes strings [batch].
 
     Raises:
         ValueError: if `model` has no input `name`, or `vectorization` is not adapted.
@@ -30,27 +30,28 @@ def with_text_input(model: keras.Model, vectorization: Any, name: str = "questio
         >>> words = keras.layers.TextVectorization()
         >>> words.adapt(["what color is the shape?", "is there a circle?"])
         >>> model = models.pyramid_vlm(words.vocabulary_size(), num_answers=13)
-        >>> asked = models.with_text_input(model, words)
-        >>> answer = asked({"image": tf.ones([1, 64, 64, 3]), "question": tf.constant(["is there a circle?"])})
+        >>> text_model = models.with_text_input(model, words)
+        >>> answer = text_model({"image": tf.ones([1, 64, 64, 3]), "question": tf.constant(["is there a circle?"])})
         >>> tuple(answer["answer"].shape)
         (1, 13)
     """
     if not isinstance(model, keras.Model) or not isinstance(getattr(model, "input", None), dict):
-        rule = "`model` must be a functional keras.Model that takes its inputs in a dict."
+        rule = "`model` must be a functional keras.Model with a dict of inputs."
         raise ValueError(f"{rule} {_checks.received('model', model)}")
     inputs = model.input
     if not isinstance(name, str) or name not in inputs:
-        rule = f"`name` must be an input of the model, one of {sorted(inputs)}."
+        rule = f"`name` must be the name of an input of the model, one of {sorted(inputs)}."
         raise ValueError(f"{rule} {_checks.received('name', name)}")
-    # Before it is adapted there are but the tokens for padding and for words that are not known.
+    # Before `adapt` the vocabulary holds only the tokens for padding and for unknown words.
     if not isinstance(vectorization, keras.layers.TextVectorization) or len(vectorization.get_vocabulary()) <= 2:
         raise ValueError(
-            "`vectorization` must be a keras.layers.TextVectorization that has a vocabulary: call its `adapt` first. "
+            "`vectorization` must be a keras.layers.TextVectorization with a vocabulary. Call its `adapt` first. "
             f"{_checks.received('vectorization', vectorization)}"
         )
     text = keras.Input((), dtype=tf.string.name, name=name)
-    asked = {
+    inputs_with_text = {
         key: text if key == name else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=key)
         for key, tensor in inputs.items()
     }
-    return keras.Model(asked, model({**asked, name: vectorization(text)}), name=f"{model.name}_of_text")
+    outputs = model({**inputs_with_text, name: vectorization(text)})
+    return keras.Model(inputs_with_text, outputs, name=f"{model.name}_of_text")

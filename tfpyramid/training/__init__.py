@@ -1,4 +1,4 @@
-"""How models with pyramids in them are trained: an optimizer of groups, callbacks, and several workers."""
+"""Tools to train models with pyramids: an optimizer with groups, callbacks, and training on several workers."""
 
 from tfpyramid.training.discriminative_optimizer import discriminative_optimizer
 from tfpyramid.training.fit_distributed import fit_distributed

@@ -1,4 +1,4 @@
-"""The checkpoints of `fit_distributed`."""
+"""Writing and reading the checkpoints of `fit_distributed`."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from tfpyramid._working_folder import working_folder
 _LOCK = "tfpyramid.training.fit_distributed writes here\n"
 _WORKING = ".fit_distributed"
 _TEMPORARY = "tfpyramid-worker-"
-# TensorFlow's names of the files of a checkpoint. The number is ours.
+# TensorFlow chooses these names for the files of a checkpoint; the checkpoint's name "ckpt-NUMBER" is chosen here.
 _FILE = re.compile(r"(?P<name>.+)\.(index|data-\d{5}-of-\d{5})", re.DOTALL)
-_OURS = re.compile(r"ckpt-([1-9][0-9]{0,17})", re.ASCII)
-_OTHER = re.compile(r"checkpoint|ckpt.*\.index|.+\.data-\d{5}-of-\d{5}", re.DOTALL)  # Of any program's checkpoints.
-_STATE = "checkpoint"  # TensorFlow's list of checkpoints. It is written for other programs and never read here.
+_NAME = re.compile(r"ckpt-([1-9][0-9]{0,17})", re.ASCII)
+_ANY_CHECKPOINT = re.compile(r"checkpoint|ckpt.*\.index|.+\.data-\d{5}-of-\d{5}", re.DOTALL)  # Of any program.
+_STATE = "checkpoint"  # TensorFlow's list of checkpoints, written for other programs and never read here.
 
 Variables = dict[str, list[tf.Variable]]
 
 
 class Checkpoints:
-    """What every worker does with checkpoints: it restores the one it is told to restore, and takes part in writing."""
+    """The checkpoints of a worker: it restores the checkpoint that the first worker chooses, and helps to write."""
 
     def __init__(self, folder: Path, variables: Variables) -> None:
         self.folder, self._variables = folder, variables
         self._state = tf.train.Checkpoint(**variables)
-        self._counter = self._state.save_counter  # TensorFlow creates it here, so that each checkpoint has it.
-        self._working = Path()  # Where it writes; it is there from `open` to `close`.
+        self._counter = self._state.save_counter  # TensorFlow creates the counter when it is first read.
+        self._working = Path()  # The working folder, which exists from `open` to `close`.
         self._resources = contextlib.ExitStack()
         _files.clear_folders(Path(tempfile.gettempdir()), _TEMPORARY, _LOCK)
 
     def open(self) -> int:
-        """Prepare to write; return the number of the checkpoint to resume from, 0 for none.
+        """Prepare to write; return the number of the checkpoint to resume from, or 0 if there is none.
 
-        All workers but the first take part in writing, because variables may be spread over workers. Only the first
-        may write to the folder, so the others write to a temporary folder.
+        Every worker must write, because variables may be distributed over the workers. Only the first worker may write
+        to the shared folder, so the others write to a temporary folder.
         """
         temporary = _files.own_folder(Path(tempfile.gettempdir()), _TEMPORARY, _LOCK)
         self._working = self._resources.enter_context(temporary)
         return 0
 
     def restore(self, number: int) -> None:
-        """Set the variables to those of a checkpoint; raise `ValueError` if this worker cannot read it."""
+        """Restore the variables from a checkpoint; raise `ValueError` if this worker cannot read it."""
         path = _path(self.folder, number)
         try:
             _check_fit(path, self._variables)
@@ -56,46 +56,47 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             raise ValueError(
                 "`checkpoint_folder` must be one folder that all workers share. Received: checkpoint_folder="
-                f"{str(self.folder)!r}, where this worker cannot read {path.name}: {_first_line(error)}"
+                f"{str(self.folder)!r}, from which this worker cannot read {path.name}: {_first_line(error)}"
             ) from error
 
     def save(self) -> None:
-        """Write the variables."""
+        """Write the variables to the temporary folder, and delete the files, which nobody reads."""
         self._state.write(str(self._working / "ckpt"))
         for path in self._working.glob("ckpt.*"):
             path.unlink()
 
     def close(self) -> None:
-        """Remove what is temporary."""
+        """Remove the temporary files and folders."""
         self._resources.close()
 
 
 class FirstWorkersCheckpoints(Checkpoints):
-    """What the first worker does: it chooses the checkpoint to resume from, and writes new ones.
+    """The checkpoints of the first worker: it chooses the checkpoint to resume from, and writes new checkpoints.
 
-    A new checkpoint is written to a working folder, flushed to the disk and moved to the folder, the index last. The
-    last two whole checkpoints are kept. Older and damaged ones are removed only after a new one is on the disk.
+    It writes a new checkpoint to a working folder, flushes it to the disk and moves it to the shared folder, the index
+    last. It keeps the last two complete checkpoints. It removes older and damaged checkpoints only after a new one is
+    on the disk.
     """
 
     def __init__(self, folder: Path, variables: Variables) -> None:
         super().__init__(folder, variables)
         self._kept: list[int] = []
-        self._made_folder = False
+        self._created_folder = False
 
     def open(self) -> int:
-        self._made_folder = not self.folder.exists()
+        self._created_folder = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._working = self._resources.enter_context(working_folder(self.folder / _WORKING, _LOCK))
         except BlockingIOError as error:
             raise ValueError(
-                "`checkpoint_folder` must belong to one training at a time, and another process is writing there. Wait "
-                "until all processes of that training have ended, or choose another folder. "
+                "`checkpoint_folder` must be used by one training at a time, and another process is writing there. "
+                "Wait until all processes of that training have ended, or choose another folder. "
                 f"Received: checkpoint_folder={str(self.folder)!r}"
             ) from error
         except OSError as error:
             raise ValueError(
-                "`checkpoint_folder` must be a folder that can be written. "
+                "`checkpoint_folder` must be a writable folder. "
                 f"Received: checkpoint_folder={str(self.folder)!r}: {error}"
             ) from error
         self._resources.callback(self._undo_unfinished)
@@ -115,7 +116,7 @@ class FirstWorkersCheckpoints(Checkpoints):
         self._state.write(str(_path(self._working, number)))
         for name in os.listdir(self._working):
             _files.sync(self._working / name)
-        self._remove(number)  # A damaged one of this number: its index must not be taken for that of the new data.
+        self._remove(number)  # The index of a damaged checkpoint with this number must not be read with the new data.
         for path in _files_of(self._working, number):
             os.replace(path, self.folder / path.name)
         _files.sync(self.folder)
@@ -126,8 +127,8 @@ class FirstWorkersCheckpoints(Checkpoints):
 
     def close(self) -> None:
         super().close()
-        if self._made_folder:
-            with contextlib.suppress(OSError):  # It holds checkpoints.
+        if self._created_folder:
+            with contextlib.suppress(OSError):  # `rmdir` fails if the folder holds checkpoints, which must be kept.
                 self.folder.rmdir()
 
     def _undo_unfinished(self) -> None:
@@ -139,7 +140,7 @@ class FirstWorkersCheckpoints(Checkpoints):
         _files.empty(self._working)
 
     def _choose(self) -> int:
-        """Return the number of the newest whole checkpoint; 0 if the folder holds no file of a checkpoint."""
+        """Return the number of the newest complete checkpoint, or 0 if the folder has no files of checkpoints."""
         damaged: list[str] = []
         for number in reversed(self._numbers()):
             path = _path(self.folder, number)
@@ -148,19 +149,19 @@ class FirstWorkersCheckpoints(Checkpoints):
                 _check_fit(path, self._variables)
                 if damaged:
                     warnings.warn(
-                        f"Training resumes from {path}, the newest whole checkpoint. The next checkpoint replaces the "
-                        f"damaged ones: {'; '.join(damaged)}",
+                        f"Training resumes from {path}, the newest complete checkpoint. Newer checkpoints are damaged "
+                        f"and will be removed after the next checkpoint is written: {'; '.join(damaged)}",
                         stacklevel=5,
                     )
                 return number
             damaged.append(f"{path.name} ({problem})")
-        others = [name for name in os.listdir(self.folder) if _OTHER.fullmatch(name)]
-        if others:
-            what = "; ".join(damaged) or ", ".join(sorted(others)[:5])
+        unusable = [name for name in os.listdir(self.folder) if _ANY_CHECKPOINT.fullmatch(name)]
+        if unusable:
+            listed = "; ".join(damaged) or ", ".join(sorted(unusable)[:5])
             raise ValueError(
-                "`checkpoint_folder` must be empty, or hold a whole checkpoint ckpt-1, ckpt-2, ... of the same "
+                "`checkpoint_folder` must be empty, or hold a complete checkpoint ckpt-1, ckpt-2, ... of the same "
                 "training. Remove the files of its checkpoints to train from the beginning, or choose another folder. "
-                f"Received: checkpoint_folder={str(self.folder)!r}, which holds no whole one: {what}"
+                f"Received: checkpoint_folder={str(self.folder)!r}, which holds no complete checkpoint: {listed}"
             )
         return 0
 
@@ -181,32 +182,32 @@ class FirstWorkersCheckpoints(Checkpoints):
 
 
 def _path(folder: Path, number: int) -> Path:
-    """Return what TensorFlow calls the path of a checkpoint: that of its files, without their suffixes."""
+    """Return TensorFlow's path of a checkpoint: the path of its files without their suffixes."""
     return folder / f"ckpt-{number}"
 
 
 def _numbers(folder: Path) -> list[int]:
-    """Return the numbers of the checkpoints of which a folder holds any file, in order."""
-    names = filter(None, map(_FILE.fullmatch, os.listdir(folder)))
-    return sorted({int(ours[1]) for ours in (_OURS.fullmatch(name["name"]) for name in names) if ours})
+    """Return the sorted numbers of all checkpoints that have at least one file in a folder."""
+    files = filter(None, map(_FILE.fullmatch, os.listdir(folder)))
+    return sorted({int(name[1]) for name in (_NAME.fullmatch(file["name"]) for file in files) if name})
 
 
 def _files_of(folder: Path, number: int) -> list[Path]:
     """Return the files of a checkpoint, the index last."""
-    names = filter(None, map(_FILE.fullmatch, os.listdir(folder)))
-    return sorted(folder / name[0] for name in names if name["name"] == f"ckpt-{number}")
+    files = filter(None, map(_FILE.fullmatch, os.listdir(folder)))
+    return sorted(folder / file[0] for file in files if file["name"] == f"ckpt-{number}")
 
 
 def _problem(folder: Path, number: int) -> str | None:
-    """Read all of a checkpoint; return what is wrong with it, None if it is whole."""
+    """Read a checkpoint completely; return what is wrong with it, or None if it is complete."""
     special = [path.name for path in _files_of(folder, number) if not path.is_file()]
     if special:
         return f"{special[0]} is not a file"
     try:
         reader = tf.train.load_checkpoint(str(_path(folder, number)))
         for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)  # TensorFlow compares its checksum.
-    except Exception as error:  # TensorFlow raises errors of many kinds for files that are damaged.
+            reader.get_tensor(name)  # TensorFlow verifies the checksum.
+    except Exception as error:  # TensorFlow raises many kinds of errors for damaged files.
         return _first_line(error)
     return None
 
@@ -216,20 +217,20 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_fit(path: Path, variables: Variables) -> None:
-    """Raise `ValueError` unless a checkpoint holds variables of these shapes and dtypes."""
+    """Raise `ValueError` unless the variables of a checkpoint have the shapes and dtypes of `variables`."""
     reader = tf.train.load_checkpoint(str(path))
     dtypes = reader.get_variable_to_dtype_map()
-    # TensorFlow's own names are weights/0/.ATTRIBUTES/VARIABLE_VALUE, and so on.
+    # TensorFlow names the variables weights/0/.ATTRIBUTES/VARIABLE_VALUE, and so on.
     held = {
         "/".join(name.split("/")[:2]): (shape, dtypes[name])
         for name, shape in reader.get_variable_to_shape_map().items()
         if name.split("/")[0] in variables
     }
     named = {f"{name}/{k}": variable for name, part in variables.items() for k, variable in enumerate(part)}
-    wanted = {name: (variable.shape.as_list(), variable.dtype) for name, variable in named.items()}
-    if held != wanted:
-        differing = sorted(name for name in {**held, **wanted} if held.get(name) != wanted.get(name))
+    required = {name: (variable.shape.as_list(), variable.dtype) for name, variable in named.items()}
+    if held != required:
+        differing = sorted(name for name in {**held, **required} if held.get(name) != required.get(name))
         raise ValueError(
-            "`checkpoint_folder` must be empty, or that of the same model and optimizer. Received: "
-            f"{path}, which differs in {len(differing)} variables, {differing[0]} among them"
+            "`checkpoint_folder` must be empty, or hold checkpoints of the same model and optimizer. Received: "
+            f"{path}, which differs in {len(differing)} variables, for example {differing[0]}"
         )

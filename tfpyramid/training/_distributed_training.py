@@ -1,4 +1,4 @@
-"""The training of `fit_distributed`: its step, and what it resumes from."""
+"""The training loop of `fit_distributed`, and how it resumes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid._compat import keras, raw, training_loss
-from tfpyramid.training import _batches, _workers
+from tfpyramid.training import _collectives, _data_checks
 from tfpyramid.training._checkpoints import Checkpoints, FirstWorkersCheckpoints
 
 _REFUSED = -1
 
 
 class DistributedTraining:
-    """A model in training; as a context, it prepares checkpoints, and removes what is temporary at the end."""
+    """The state of a training. Use it as a context manager, which removes temporary files at the end."""
 
     def __init__(self, model: keras.Model, folder: Path | None, save_every: int | None) -> None:
         self.model, self.strategy, self.save_every = model, model.distribute_strategy, save_every
         with self.strategy.scope():
             model.optimizer.build(model.trainable_variables)
         self._step = tf.function(self._train, autograph=False, reduce_retracing=True)
-        # Finished epochs, the finished steps of the epoch, and the sums of its losses and of its samples.
+        # The finished epochs; the finished steps of the current epoch, its summed loss and its number of samples.
         self._epoch, self._steps = (tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2))
         self._loss, self._samples = (tf.Variable(0, dtype=tf.float64, trainable=False) for _ in range(2))
         self.checkpoints: Checkpoints | None = None
@@ -32,12 +32,12 @@ class DistributedTraining:
             parts = {"weights": model.weights, "optimizer": model.optimizer.variables}
             variables = {name: [raw(variable) for variable in part] for name, part in parts.items()}
             variables["place"] = [self._epoch, self._steps, self._loss, self._samples]
-            kind = FirstWorkersCheckpoints if _workers.is_first(self.strategy) else Checkpoints
+            kind = FirstWorkersCheckpoints if _collectives.is_first(self.strategy) else Checkpoints
             self.checkpoints = kind(folder, variables)
 
     @property
     def epoch(self) -> int:
-        """The number of epochs that are finished."""
+        """The number of finished epochs."""
         return int(self._epoch)
 
     def __enter__(self) -> DistributedTraining:
@@ -48,30 +48,30 @@ class DistributedTraining:
             self.checkpoints.close()
 
     def resume(self) -> None:
-        """Restore the checkpoint that the first worker chooses, on all workers or on none."""
+        """Restore the checkpoint that the first worker chooses, or raise an error on all workers."""
         if self.checkpoints is None:
             return
         number = _REFUSED
         errors: list[Exception] = []
         with _collected(errors):
             number = self.checkpoints.open()
-        number = _workers.of_first(self.strategy, _REFUSED if errors else number)
+        number = _collectives.broadcast_from_first(self.strategy, _REFUSED if errors else number)
         with _collected(errors):
             if number > 0 and not errors:
                 self.checkpoints.restore(number)
-        # Nobody trains, and so nothing is written or removed, before all have restored the checkpoint.
-        failed = _workers.any_of(self.strategy, number == _REFUSED or bool(errors))
+        # Wait for all workers before any of them trains: a training step may write or remove checkpoints.
+        failed = _collectives.any_worker(self.strategy, number == _REFUSED or bool(errors))
         if errors:
             raise errors[0]
         if failed:
-            raise RuntimeError("Another worker could not resume this training. See its error message.")
+            raise RuntimeError("Another worker could not resume this training. See the error message of that worker.")
 
     def run_epoch(self, dataset: tf.data.Dataset, verbose: bool) -> float:
-        """Train to the end of the epoch, from where it is; return its mean loss."""
+        """Train until the end of the current epoch; return its mean loss."""
         options = tf.data.Options()
-        # Each worker reads all and takes its share of each batch, whatever files there are.
+        # Each worker reads all data and takes its part of each batch, however the data is split into files.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        shown = verbose and _workers.is_first(self.strategy)
+        shown = verbose and _collectives.is_first(self.strategy)
         steps = int(dataset.cardinality())
         bar = keras.utils.Progbar(steps if steps > 0 else None, verbose=int(shown), unit_name="step")
         rest = dataset.skip(int(self._steps)).with_options(options)
@@ -84,7 +84,7 @@ class DistributedTraining:
             if self.save_every and int(self._steps) % self.save_every == 0:
                 self._save()
         if not int(self._steps):
-            raise _batches.no_batch(self.epoch)
+            raise _data_checks.no_batch_error(self.epoch)
         mean = float(self._loss / self._samples)
         self._epoch.assign_add(1)
         for counter in (self._steps, self._loss, self._samples):
@@ -95,24 +95,24 @@ class DistributedTraining:
     def _train(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
         variables = self.model.trainable_variables
         results = self.strategy.run(self._gradients, args=(batch,))
-        # All replicas have the same sums: here, outside of them, they are clipped and applied as those of one device.
+        # The sums are equal on all replicas. Outside `strategy.run`, the optimizer clips them as on a single device.
         loss, samples, *gradients = (self.strategy.experimental_local_results(each)[0] for each in results)
         self.model.optimizer.apply_gradients(zip(gradients, variables))
         return loss, samples
 
     def _gradients(self, batch: Any) -> list[tf.Tensor]:
-        """Return loss, samples and gradients of a batch, from a replica that sees its share of it."""
+        """Return loss, samples and gradients of the whole batch, summed over the replicas."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         replicas = tf.distribute.get_replica_context()
         own = tf.shape(tf.nest.flatten(x)[0])[0]
         samples = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(own, tf.float32))
         variables = [raw(variable) for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            # Keras divides the loss by the number of replicas.
+            # Undo Keras's division of the loss by the number of replicas.
             loss = training_loss(self.model, x, y, weights) * self.strategy.num_replicas_in_sync
             loss *= tf.cast(tf.cast(own, tf.float32) / samples, loss.dtype)
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        # The mean over no sample is NaN.
+        # The mean loss of a replica without samples is NaN.
         parts = [tf.where(own > 0, part, tf.zeros_like(part)) for part in (loss, *gradients)]
         loss, *gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, parts)
         return [tf.cast(loss, tf.float32), samples, *gradients]
@@ -124,8 +124,8 @@ class DistributedTraining:
 
 @contextlib.contextmanager
 def _collected(errors: list[Exception]) -> Iterator[None]:
-    """Keep an error, to be raised when the other workers know of it."""
+    """Append an error to a list, so that it is raised only after the other workers know that this worker failed."""
     try:
         yield
-    except Exception as error:  # Whatever it is, the others must not wait for this worker.
+    except Exception as error:  # After any error, the other workers must not wait for this worker.
         errors.append(error)

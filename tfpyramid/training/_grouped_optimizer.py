@@ -1,4 +1,4 @@
-"""The optimizer that `discriminative_optimizer` makes."""
+"""GroupedOptimizer, which `discriminative_optimizer` returns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tfpyramid._compat import NO_LEARNING_RATE, keras, register, variable_name
 
 
 class _Members:
-    """The variables of each group; an object of its own, so that no Keras tracks them as the optimizer's state."""
+    """The variables of each group. Keras does not look inside this object, so it does not track them as state."""
 
     def __init__(self, variables: Sequence[Any], groups: Sequence[Sequence[int]]) -> None:
-        self.variables = list(variables)  # Kept, so that no other can get the identity of one of them.
+        self.variables = list(variables)  # A reference keeps each `id` from being reused for another variable.
         self.groups = [list(group) for group in groups]
         self.shapes = [tuple(variable.shape) for variable in variables]
         self.group_of = {id(variables[k]): g for g, group in enumerate(groups) for k in group}
@@ -23,16 +23,16 @@ class _Members:
 
 @register
 class GroupedOptimizer(keras.optimizers.Optimizer):
-    """An optimizer for each group of variables, each with the learning rate, the clipping and the state of its own.
+    """Apply a separate optimizer, with its own learning rate, clipping and state, to each group of variables.
 
-    A group is told by the identity of its variables; in a configuration by their places among the variables that the
-    optimizer is built on, as Keras itself finds the state of an optimizer again, and their shapes are compared.
+    A group is a list of variables, compared by identity. A configuration stores their positions among all variables
+    that the optimizer is built on, as Keras does for the state of an optimizer, and `build` compares their shapes.
 
     Args:
-        optimizers: an optimizer for each group, by its name.
-        places: for each group the places of its variables.
-        shapes: of all variables, to be compared when they are known.
-        name: of the optimizer.
+        optimizers: the optimizer of each group, by the name of the group.
+        places: the positions of the variables of each group, by the name of the group.
+        shapes: the shapes of all variables, to compare them in `build`.
+        name: name of the optimizer.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     @property
     def groups(self) -> dict[str, keras.optimizers.Optimizer]:
-        """The optimizer of each group, by its name."""
+        """The optimizer of each group, by the name of the group."""
         return dict(zip(self.group_names, self.group_optimizers))
 
     def assign_members(self, variables: Sequence[Any]) -> None:
-        """Say which variables the places are those of."""
+        """Set the variables that the positions refer to."""
         shapes = tuple(tuple(variable.shape) for variable in variables)
         if shapes != self._shapes:
             raise ValueError(
-                "An optimizer that was saved must be built on the variables it was saved with, in their order; load "
-                "the model with compile=False and make the optimizer anew where others are trainable now. "
-                f"Received: {len(shapes)} variables of shapes {list(shapes)}, saved with {list(self._shapes)}"
+                "A saved optimizer must be built on the variables that it was saved with, in the same order. If other "
+                "variables are trainable now, load the model with compile=False and create a new optimizer. "
+                f"Received: {len(shapes)} variables of shapes {list(shapes)}, but saved with {list(self._shapes)}"
             )
         self._members = _Members(variables, self._places)
 
@@ -77,24 +77,24 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         for optimizer, own in zip(self.group_optimizers, split):
             optimizer.build([variable for _, variable in own])
         self._is_ready = True
-        # What is trained is what was built: places count from here.
-        places = {id(variable): k for k, variable in enumerate(var_list)}
+        # The order of these variables is the order that a configuration refers to.
+        positions = {id(variable): k for k, variable in enumerate(var_list)}
         assert self._members is not None
-        groups = [[places[id(v)] for _, v in own] for own in split]
+        groups = [[positions[id(v)] for _, v in own] for own in split]
         self._members = _Members(var_list, groups)
 
     def _split(self, pairs: Iterable[tuple[Any, Any]]) -> list[list[tuple[Any, Any]]]:
-        """Return (anything, variable) pairs by group."""
+        """Return pairs (value, variable) as one list for each group."""
         split: list[list[tuple[Any, Any]]] = [[] for _ in self.group_names]
         assert self._members is not None
-        for thing, variable in pairs:
+        for value, variable in pairs:
             group = self._members.group_of.get(id(variable))
             if group is None:
                 raise ValueError(
-                    "Every variable must be in a group of the optimizer; make it anew where a model has changed. "
-                    f"Received: {variable_name(variable)} of shape {tuple(variable.shape)}, which is in none"
+                    "Every variable must be in a group of the optimizer. If the model has changed, create a new "
+                    f"optimizer. Received: {variable_name(variable)} of shape {tuple(variable.shape)}, in no group"
                 )
-            split[group].append((thing, variable))
+            split[group].append((value, variable))
         return split
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         return self._iterations
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Keras 3's way to apply gradients, which a loss scale takes."""
+        """Apply gradients; Keras 3's loss scale calls this method instead of `apply_gradients`."""
         if trainable_variables is None:
             assert self._members is not None
             trainable_variables = self._members.variables
@@ -121,7 +121,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> Any:
-        """That of the group "task", or of the last; setting it multiplies those of all groups by the same number."""
+        """The learning rate of "task", or else of the last group. Setting it scales all groups by the same factor."""
         return self._reference.learning_rate
 
     @learning_rate.setter
@@ -130,8 +130,9 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         current = float(tf.convert_to_tensor(self.learning_rate))
         if scheduled or not current > 0:
             raise ValueError(
-                "`learning_rate` must be numbers greater than 0 in all groups to be multiplied. "
-                f"Received: learning_rate={value!r}, schedules in {scheduled}, {current:g} before"
+                "`learning_rate` can only be set if the learning rate of every group is a number greater than 0, not a "
+                "schedule, because all groups are scaled by the same factor. "
+                f"Received: learning_rate={value!r}, schedules in {scheduled}, current learning rate {current:g}"
             )
         rate = _checks.at_least("learning_rate", value, 0)
         for each in self.group_optimizers:
@@ -149,7 +150,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         for variable, weight in zip(self.variables, weights, strict=True):
             variable.assign(weight)
 
-    # The groups' optimizers are parts that Keras saves by themselves.
+    # Keras saves the optimizers of the groups separately, so only the counter is saved here.
     def save_own_variables(self, store: Any) -> None:
         store["iterations"] = self._iterations.numpy()
 
@@ -158,11 +159,11 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         members = self._members
-        places = self._places if members is None else members.groups
+        positions = self._places if members is None else members.groups
         return {
             "name": self.name,
             "optimizers": {name: keras.saving.serialize_keras_object(each) for name, each in self.groups.items()},
-            "places": {name: list(group) for name, group in zip(self.group_names, places)},
+            "places": {name: list(group) for name, group in zip(self.group_names, positions)},
             "shapes": [list(shape) for shape in (self._shapes if members is None else members.shapes)],
         }
 
@@ -174,5 +175,6 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         }
         for name, each in optimizers.items():
             if not isinstance(each, keras.optimizers.Optimizer):
-                raise ValueError(f"`optimizers` must be keras.optimizers.Optimizer. {_checks.received(name, each)}")
+                rule = "`optimizers` must map names to instances of keras.optimizers.Optimizer."
+                raise ValueError(f"{rule} {_checks.received(name, each)}")
         return cls(**{**config, "optimizers": optimizers})

@@ -10,8 +10,8 @@ from tfpyramid._compat import keras, nested_layers, variable_name
 from tfpyramid.layers import downsampling, pyramids
 from tfpyramid.training._grouped_optimizer import GroupedOptimizer
 
-# Layers that make levels, and so are the pyramid of a model where nothing else is said.
-PYRAMID_LAYERS = tuple(getattr(room, name) for room in (downsampling, pyramids) for name in room.__all__)
+# The layers that make levels. They form the group "pyramid" by default.
+PYRAMID_LAYERS = tuple(getattr(module, name) for module in (downsampling, pyramids) for name in module.__all__)
 
 
 def discriminative_optimizer(
@@ -23,34 +23,35 @@ def discriminative_optimizer(
     task_layers: Sequence[Any] | None = None,
     groups: Mapping[str, tuple[Sequence[Any], keras.optimizers.Optimizer]] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Make one optimizer that trains the pyramid of a model more slowly than the network behind it.
+    """Return one optimizer that trains the pyramid of a model more slowly than the rest of the network.
 
-    Each group of variables has an optimizer of its own, so learning rates, schedules, clipping and weight decay are
-    those of the group: `clipnorm` clips each variable, `global_clipnorm` the group as a whole. It is an ordinary
-    optimizer for `compile`: it is saved with the model and goes on where it was, in mixed precision too.
+    Each group of variables has its own optimizer, and therefore its own learning rate, schedule, clipping and weight
+    decay: `clipnorm` clips each variable, `global_clipnorm` the group as a whole. Pass the result to `compile`. It is
+    saved with the model, resumes from its saved state, and supports mixed precision.
 
     Convention:
-        Variables are told by identity, never by name, and each must be in exactly one group. `pyramid_layers` and
-        `task_layers` are taken as they are given; the defaults give way: the pyramid is what the groups leave of the
-        model's pyramids and downsamplers, the task what is left of the model.
-        `optimizer.learning_rate` is the task's; setting it, as the callbacks of Keras 3 do, multiplies those of all
-        groups. (Those of Keras 2 set the variable they are given, the task's alone.)
+        Variables are compared by identity, not by name, and each must be in exactly one group. `pyramid_layers` and
+        `task_layers` are used exactly as given. By default, the pyramid is every variable of the model's pyramids and
+        downsamplers that is in no group of `groups`, and the task is every variable that is in no other group.
+        `optimizer.learning_rate` is the learning rate of the task. Setting it, as the callbacks of Keras 3 do, scales
+        the learning rates of all groups by the same factor. (Callbacks of Keras 2 set only that of the task, because
+        they assign the variable itself.)
 
     Args:
-        model: the model, built.
+        model: a model that is built.
         pyramid: optimizer of the pyramid; None means `Adam(1e-4, global_clipnorm=1.0)`.
         task: optimizer of the rest; None means `Adam(1e-3, global_clipnorm=5.0)`.
-        pyramid_layers: layers, models and variables that are the pyramid; None finds the layers of the package that
-            make levels, nested ones too.
-        task_layers: layers, models and variables that are the task; None means all that no other group has.
-        groups: more groups, by name: `{"strides": ([layer.log_strides], keras.optimizers.Adam(1e-2))}`.
+        pyramid_layers: layers, models and variables of the pyramid. None finds the layers of tfpyramid that make
+            levels, also in nested models.
+        task_layers: layers, models and variables of the task. None means every variable that is in no other group.
+        groups: further groups, by name: `{"strides": ([layer.log_strides], keras.optimizers.Adam(1e-2))}`.
 
     Returns:
-        The optimizer; its `groups` is a dict of those of the groups.
+        A `keras.optimizers.Optimizer`. Its attribute `groups` is a dict of the optimizers of the groups.
 
     Raises:
-        ValueError: if an argument breaks a rule above: a group without a variable, a variable in no group, in two, or
-            not in the model. Later, if it is used on a variable that it does not know.
+        ValueError: if an argument breaks a rule above; if a group has no variable; if a variable is in no group, in two
+            groups, or not in the model. Also later, if the optimizer gets a variable that is in no group.
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -65,17 +66,18 @@ def discriminative_optimizer(
         (discriminative fine-tuning).
     """
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"`model` must be a keras.Model that is built. {_checks.received('model', model)}")
+        rule = "`model` must be a keras.Model that is built. Call it on a batch first."
+        raise ValueError(f"{rule} {_checks.received('model', model)}")
     variables = list(model.trainable_variables)
     extra = _checked_groups(groups)
     members = {name: _members(f"groups[{name!r}]", given, variables) for name, (given, _) in extra.items()}
     if pyramid_layers is None:
         found = [layer for layer in nested_layers(model) if isinstance(layer, PYRAMID_LAYERS)]
-        members["pyramid"] = _less(_members("pyramid_layers", found, variables), members)
+        members["pyramid"] = _without(_members("pyramid_layers", found, variables), members)
     else:
         members["pyramid"] = _members("pyramid_layers", pyramid_layers, variables)
     if task_layers is None:
-        members["task"] = _less(variables, members)
+        members["task"] = _without(variables, members)
     else:
         members["task"] = _members("task_layers", task_layers, variables)
     optimizers = {name: optimizer for name, (_, optimizer) in extra.items()}
@@ -83,15 +85,15 @@ def discriminative_optimizer(
     optimizers["task"] = keras.optimizers.Adam(1e-3, global_clipnorm=5.0) if task is None else task
     _check_optimizers(optimizers)
     _check_partition(members, variables)
-    place = {id(variable): k for k, variable in enumerate(variables)}
-    places = {name: tuple(place[id(variable)] for variable in group) for name, group in members.items()}
-    made = GroupedOptimizer(optimizers, places, [tuple(variable.shape) for variable in variables])
-    made.assign_members(variables)
-    return made
+    index = {id(variable): k for k, variable in enumerate(variables)}
+    positions = {name: tuple(index[id(variable)] for variable in group) for name, group in members.items()}
+    optimizer = GroupedOptimizer(optimizers, positions, [tuple(variable.shape) for variable in variables])
+    optimizer.assign_members(variables)
+    return optimizer
 
 
 def _checked_groups(groups: Any) -> dict[str, tuple[Sequence[Any], Any]]:
-    rule = "`groups` must be a dict of (layers and variables, optimizer) by names other than 'pyramid' and 'task'."
+    rule = "`groups` must map names other than 'pyramid' and 'task' to pairs (list of layers and variables, optimizer)."
     if groups is None:
         return {}
     if not isinstance(groups, Mapping) or {"pyramid", "task"} & set(groups):
@@ -103,7 +105,7 @@ def _checked_groups(groups: Any) -> dict[str, tuple[Sequence[Any], Any]]:
 
 
 def _members(name: str, given: Any, variables: list) -> list:
-    """Return the variables of what is given, each once; raise unless all are the model's."""
+    """Return the variables of layers, models and variables, each once; raise if one is not in the model."""
     rule = f"`{name}` must be a list of layers and trainable variables of the model."
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"{rule} {_checks.received(name, given)}")
@@ -114,15 +116,15 @@ def _members(name: str, given: Any, variables: list) -> list:
             raise ValueError(f"{rule} {_checks.received(name, given)}")
         for variable in each.trainable_variables if isinstance(each, keras.layers.Layer) else [each]:
             if id(variable) not in known:
-                raise ValueError(f"{rule} Received: {variable_name(variable)}, which is none of the model's")
+                raise ValueError(f"{rule} Received: {variable_name(variable)}, which is not in the model")
             members[id(variable)] = variable
     return list(members.values())
 
 
-def _less(variables: list, members: dict[str, list]) -> list:
-    """Return the variables that no group has yet."""
-    taken = {id(variable) for group in members.values() for variable in group}
-    return [variable for variable in variables if id(variable) not in taken]
+def _without(variables: list, members: dict[str, list]) -> list:
+    """Return the variables that are in no group yet."""
+    grouped = {id(variable) for group in members.values() for variable in group}
+    return [variable for variable in variables if id(variable) not in grouped]
 
 
 def _check_optimizers(optimizers: dict[str, Any]) -> None:
@@ -131,33 +133,33 @@ def _check_optimizers(optimizers: dict[str, Any]) -> None:
             optimizer, keras.mixed_precision.LossScaleOptimizer
         ):
             raise ValueError(
-                f"`{_argument(name)}` must be a keras.optimizers.Optimizer without a loss scale, which goes around all "
-                f"groups. {_checks.received(name, optimizer)}"
+                f"`{_argument(name)}` must be a keras.optimizers.Optimizer without a loss scale. Wrap the result of "
+                f"discriminative_optimizer in the loss scale instead. {_checks.received(name, optimizer)}"
             )
         if getattr(optimizer, "loss_scale_factor", None) is not None:
             raise ValueError(
-                f"`{_argument(name)}` must not have a `loss_scale_factor`: the loss is that of all groups. "
+                f"`{_argument(name)}` must not have a `loss_scale_factor`, because all groups have the same loss. "
                 f"Received: loss_scale_factor={optimizer.loss_scale_factor!r}"
             )
     if len({id(optimizer) for optimizer in optimizers.values()}) < len(optimizers):
         raise ValueError(
-            "`pyramid`, `task` and `groups` must have an optimizer of its own for each group. "
-            f"Received: one for two of {list(optimizers)}"
+            "`pyramid`, `task` and `groups` must have a separate optimizer for each group. "
+            f"Received: the same optimizer for two of the groups {list(optimizers)}"
         )
 
 
 def _argument(group: str) -> str:
-    """Return the argument that holds the optimizer of a group."""
+    """Return the name of the argument with the optimizer of a group."""
     return group if group in ("pyramid", "task") else f"groups[{group!r}]"
 
 
 def _check_partition(members: dict[str, list], variables: list) -> None:
-    """Raise unless every variable is in exactly one group and every group has one."""
+    """Raise `ValueError` unless every variable is in exactly one group and every group has a variable."""
     for name, group in members.items():
         if not group:
             argument = f"{name}_layers" if name in ("pyramid", "task") else f"groups[{name!r}]"
             raise ValueError(
-                f"`{argument}` must match at least one trainable variable of the model. Received: none "
+                f"`{argument}` must contain at least one trainable variable of the model. Received: none "
                 f"of {[variable_name(variable) for variable in variables]}"
             )
     for variable in variables:
@@ -165,5 +167,5 @@ def _check_partition(members: dict[str, list], variables: list) -> None:
         if len(names) != 1:
             raise ValueError(
                 "`pyramid_layers`, `task_layers` and `groups` must put every trainable variable of the model in "
-                f"exactly one group. Received: {variable_name(variable)} in {names or 'none'}"
+                f"exactly one group. Received: {variable_name(variable)} in {names or 'no group'}"
             )

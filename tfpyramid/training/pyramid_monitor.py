@@ -19,26 +19,27 @@ MOST_KERNELS = 16
 
 
 class PyramidMonitor(keras.callbacks.Callback):
-    """Watch what a pyramid does while it trains, after each epoch: in `history`, and in TensorBoard.
+    """Record the temperatures, gradient norms, level usage and kernels of a pyramid after each epoch of training.
 
-    What it writes, under the name of the layer:
+    It adds scalars to `history` and writes scalars and images for TensorBoard. LAYER is the name of a layer:
 
-    * `temperature/LAYER`, of each layer that has one;
-    * `gradient_norm/LAYER/level_k`, of the weights that lead to level k: the downsamplers of a pyramid, the layers of
-      a `PerLevel` or `PyramidConv2D` that shares none; weights that a pyramid's levels share are `.../shared`;
-    * `level_usage/LAYER/level_k`, the mean over the sample of what a layer's method `level_usage(outputs)` returns,
-      [batch, levels]: the weights of a selector, the gates of a depth;
-    * `kernel/LAYER`, pictures for TensorBoard only: the kernels of downsamplers, from their least value, black, to
-      their largest, white.
+    * `temperature/LAYER`: the temperature of each layer that has one;
+    * `gradient_norm/LAYER/level_k`: the gradient norm of the weights of level k, which are the downsampler before it in
+      a pyramid, or its layer in a `PerLevel` or `PyramidConv2D` without shared weights. Weights that the levels of a
+      pyramid share are recorded as `gradient_norm/LAYER/shared`;
+    * `level_usage/LAYER/level_k`: the mean over the sample of the result of the layer's method `level_usage(outputs)`,
+      [batch, levels]. These are the weights of a selector or the gates of an adaptive depth;
+    * `kernel/LAYER`, in TensorBoard only: images of the kernels of downsamplers, from the smallest value in black to
+      the largest in white.
 
     Convention:
-        Gradients are those of the loss of the sample, in training mode, as the optimizer gets them, before clipping;
-        what the pass moves (moving averages; in Keras 3 the states of random draws) is put back. Levels' usage is that
-        of inference, and is watched where the layer is in the model itself, which must be functional.
+        Gradients are computed from the loss of `sample` in training mode, and recorded before clipping. The callback
+        then restores the variables that this pass changes (moving averages, and in Keras 3 the states of random
+        generators). Level usage is computed at inference, for layers directly in the model, which must be functional.
 
     Args:
         log_dir: path of a folder for TensorBoard, which need not be installed; None writes no files.
-        sample: (x, y), or (x, y, sample_weight), a small batch as for `fit`; None leaves out gradients and usage.
+        sample: a small batch (x, y) or (x, y, sample_weight), as for `fit`; None records no gradients and no usage.
 
     Raises:
         ValueError: if an argument breaks a rule above; when training begins, if `sample` does not fit the model.
@@ -68,7 +69,7 @@ class PyramidMonitor(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._check_sample()  # Of a model that its first batch has built.
+        self._check_sample()  # The first batch may have built the model.
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         scalars = {**self._temperatures(), **self._gradient_norms(), **self._level_usage()}
@@ -89,17 +90,17 @@ class PyramidMonitor(keras.callbacks.Callback):
             self._writer = None
 
     def _check_sample(self) -> None:
-        """Raise `ValueError` unless the model can be trained on the sample."""
+        """Raise `ValueError` if the model cannot train on the sample."""
         if self._is_checked or self.sample is None:
             return
         self._is_checked = True
         try:
-            with _put_back(self.model):
+            with _restored(self.model):
                 training_loss(self.model, *self.sample)
-        except Exception as error:  # What Keras and TensorFlow raise depends on what does not fit.
+        except Exception as error:  # Keras and TensorFlow raise different errors for different mistakes.
             shapes = tf.nest.map_structure(lambda part: tuple(part.shape), self.sample)
             raise ValueError(
-                f"`sample` must be a batch that the model can be trained on, as for `fit`. Received: sample of shapes "
+                f"`sample` must be a batch that the model can train on, as for `fit`. Received: sample of shapes "
                 f"{shapes}: {str(error)[:500]}"
             ) from error
 
@@ -112,7 +113,7 @@ class PyramidMonitor(keras.callbacks.Callback):
         if self.sample is None or not groups:
             return {}
         variables = {id(v): raw(v) for group in groups.values() for v in group}
-        with _put_back(self.model), tf.GradientTape() as tape:
+        with _restored(self.model), tf.GradientTape() as tape:
             loss = training_loss(self.model, *self.sample)
         gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return {
@@ -121,7 +122,7 @@ class PyramidMonitor(keras.callbacks.Callback):
         }
 
     def _variables_of_levels(self) -> Iterator[tuple[str, list]]:
-        """Yield the trainable variables of each level of each layer that has layers of its own for levels."""
+        """Yield the trainable variables of each level, for each layer that contains a layer for each level."""
         for layer in nested_layers(self.model):
             for attribute, first in (("downsamplers", 1), ("level_layers", 0)):
                 steps = getattr(layer, attribute, None) or []
@@ -144,15 +145,15 @@ class PyramidMonitor(keras.callbacks.Callback):
         return usage
 
     def _kernels(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the kernels of each downsampler as pictures [kernels, rows, columns, 1] of 0 to 1."""
+        """Yield the kernels of each downsampler as images [kernels, rows, columns, 1] with values from 0 to 1."""
         for layer in nested_layers(self.model):
             kernel = getattr(layer, "blur", getattr(layer, "kernel", None))
             if not isinstance(layer, KERNEL_LAYERS) or kernel is None or len(kernel.shape) != 4:
                 continue
             values = np.transpose(np.asarray(raw(kernel), np.float32), (2, 3, 0, 1))
             values = np.reshape(values, (-1, *values.shape[2:], 1))[:MOST_KERNELS]
-            least, most = values.min(), values.max()
-            yield f"kernel/{layer.name}", (values - least) / max(most - least, np.finfo(np.float32).tiny)
+            lowest, highest = values.min(), values.max()
+            yield f"kernel/{layer.name}", (values - lowest) / max(highest - lowest, np.finfo(np.float32).tiny)
 
 
 def _checked_folder(value: Any) -> str | None:
@@ -162,14 +163,14 @@ def _checked_folder(value: Any) -> str | None:
     if path is None:
         raise ValueError(f"`log_dir` must be None or the path of a folder. {_checks.received('log_dir', value)}")
     if os.path.exists(path) and not os.path.isdir(path):
-        raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={value!r}, which is a file")
+        raise ValueError(f"`log_dir` must be the path of a folder. Received: log_dir={value!r}, a file")
     return path
 
 
 def _checked_sample(value: Any) -> tuple:
-    """Return (x, y, sample_weight) as tensors; raise `ValueError` unless they have as many samples, and at least one.
+    """Return (x, y, sample_weight) as tensors; raise `ValueError` unless all have the same number of samples, above 0.
 
-    Whether they fit a model is known when there is one.
+    Whether they fit the model is checked when training begins.
     """
     rule = "`sample` must be None, (x, y) or (x, y, sample_weight)"
     if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
@@ -180,33 +181,33 @@ def _checked_sample(value: Any) -> tuple:
         sample = tuple(tf.nest.map_structure(tf.convert_to_tensor, part) for part in value)
     except (TypeError, ValueError) as error:
         kinds = [type(part).__name__ for part in value]
-        raise ValueError(f"{rule}, of numbers. Received: sample of types {kinds}: {str(error)[:200]}") from error
+        raise ValueError(f"{rule}, with numbers. Received: sample of types {kinds}: {str(error)[:200]}") from error
     shapes = [tuple(part.shape) for part in tf.nest.flatten(sample)]
     if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
-        raise ValueError(f"{rule}, with as many samples in each, at least one. Received: sample of shapes {shapes}")
+        raise ValueError(f"{rule}, each with the same number of samples, above 0. Received: sample of shapes {shapes}")
     return sample
 
 
 @contextlib.contextmanager
-def _put_back(model: keras.Model) -> Iterator[None]:
-    """Set to what they were the variables that a pass in training mode changes."""
-    kept = [(v, raw(v).numpy()) for v in model.non_trainable_variables]
+def _restored(model: keras.Model) -> Iterator[None]:
+    """Restore the variables that a pass in training mode changes."""
+    saved = [(v, raw(v).numpy()) for v in model.non_trainable_variables]
     try:
         yield
     finally:
-        for variable, value in kept:
+        for variable, value in saved:
             variable.assign(value)
 
 
 def _write(name: str, value: tf.Tensor, step: int, *, plugin: str, data_class: int) -> None:
-    """Write for a plugin of TensorBoard; `tf.summary.scalar` and `tf.summary.image` would need it installed."""
+    """Write a value for a plugin of TensorBoard; `tf.summary.scalar` and `tf.summary.image` require TensorBoard."""
     metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
     metadata.plugin_data.plugin_name = plugin
     tf.summary.write(name, value, step=step, metadata=metadata)
 
 
 def _encoded(pictures: np.ndarray) -> tf.Tensor:
-    """Return pictures [n, rows, columns, 1] of 0 to 1 as TensorBoard has them: width, height and n PNGs, as strings."""
+    """Encode images [n, rows, columns, 1] from 0 to 1 for TensorBoard: width, height and n PNG files, as strings."""
     rows, columns = pictures.shape[1:3]
     encoded = [tf.io.encode_png(np.uint8(np.round(255 * picture))) for picture in pictures]
     return tf.stack([tf.constant(str(columns)), tf.constant(str(rows)), *encoded])

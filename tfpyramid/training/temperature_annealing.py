@@ -13,27 +13,28 @@ SCHEDULES = ("exponential", "linear", "cosine")
 
 
 class TemperatureAnnealing(keras.callbacks.Callback):
-    """Bring the temperature of every layer that has one from soft to hard while the model trains.
+    """Anneal the temperature of every layer that has one while the model trains, from soft to hard.
 
     Equation:
-        With `t = min(step / steps, 1)`, of the optimizer's steps so far: "exponential":
+        With `t = min(step / steps, 1)`, where step counts the steps of the optimizer so far: "exponential":
         `T = start (end / start)^t`; "linear": `T = start + (end - start) t`; "cosine":
         `T = end + (start - end) (1 + cos(pi t)) / 2`.
 
     Convention:
-        Steps are counted by `optimizer.iterations`, over all epochs, so that training that is taken up again goes on
-        where it was. The first step trains at `start`, and `end` is reached after `steps`; then it stays. What is set
-        is a weight, so a compiled step need not be compiled anew, and a saved model keeps the temperature it has.
+        The callback reads `optimizer.iterations`, which counts over all epochs, so a resumed training continues the
+        schedule. The first step trains at `start`. The temperature reaches `end` after `steps` steps and does not
+        change after that. It is a weight, so the train step is not retraced, and a saved model contains its current
+        value.
 
     Args:
         start: temperature before the first step, from 1e-30 to 1e30.
         end: temperature after `steps`, from 1e-30 to 1e30.
-        steps: steps of the optimizer from one to the other, at least 1.
+        steps: number of optimizer steps from `start` to `end`, at least 1.
         schedule: "exponential", "linear" or "cosine".
-        layers: whose temperature is set, with the layers inside them; None means those of the model.
+        layers: set the temperature of these layers and of the layers inside them; None means all layers of the model.
 
     Raises:
-        ValueError: if an argument breaks a rule above, and when training begins, if no layer has a temperature.
+        ValueError: if an argument breaks a rule above; when training begins, if no layer has a temperature.
 
     Example:
         >>> callback = training.TemperatureAnnealing(1.0, 0.1, steps=2000)
@@ -56,7 +57,7 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         super().__init__()
         self.start = _checks.number("start", start, above=0, meaning="a temperature")
         self.end = _checks.number("end", end, above=0, meaning="a temperature")
-        self.steps = _checks.integer("steps", steps, 1, "of the optimizer, from start to end")
+        self.steps = _checks.integer("steps", steps, 1, "the number of optimizer steps from `start` to `end`")
         self.schedule = _checks.one_of("schedule", schedule, SCHEDULES)
         if layers is not None:
             if not isinstance(layers, (list, tuple)) or not all(isinstance(x, keras.layers.Layer) for x in layers):
@@ -66,19 +67,19 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         self._temperatures: list[Any] = []
 
     def temperature_at(self, step: int) -> float:
-        """Return the temperature after so many steps."""
+        """Return the temperature after `step` steps of the optimizer."""
         t = min(step / self.steps, 1.0)
         if self.schedule == "exponential":
             return self.start * (self.end / self.start) ** t
-        share = 1 - t if self.schedule == "linear" else (1 + math.cos(math.pi * t)) / 2
-        return self.end + (self.start - self.end) * share
+        fraction = 1 - t if self.schedule == "linear" else (1 + math.cos(math.pi * t)) / 2
+        return self.end + (self.start - self.end) * fraction
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._temperatures = []
         self._set()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._set()  # Another callback may have restored the optimizer since.
+        self._set()  # Another callback may have restored the optimizer, which changes its iterations.
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._set()
@@ -93,13 +94,13 @@ class TemperatureAnnealing(keras.callbacks.Callback):
     def _find(self) -> None:
         roots = [self.model] if self.layers is None else self.layers
         if not all(root.built for root in roots):
-            return  # A model that its first batch builds.
+            return  # The first batch builds the model.
         found = {id(each): each for root in roots for each in nested_layers(root)}
         weights = [getattr(each, "temperature", None) for each in found.values()]
         self._temperatures = [weight for weight in weights if hasattr(weight, "assign")]
         if not self._temperatures:
             names = [type(each).__name__ for each in found.values()]
             raise ValueError(
-                "`layers` must hold a layer with a temperature, or the model where it is None. "
+                "`layers`, or the model if `layers` is None, must contain a layer with a temperature. "
                 f"Received: layers of types {sorted(set(names))}"
             )

@@ -1,4 +1,4 @@
-"""Layers that change how many samples there are, and neither their values nor their dtype."""
+"""Layers that change the number of samples in a batch, but not their values or dtype."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tfpyramid.ops.shapes import dimensions
 
 
 class BatchLayer(BaseLayer):
-    """A layer with an output for each of its first inputs, in the dtype of this input."""
+    """A layer whose outputs have the dtypes of its first inputs, one output for each."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})
 
     def compute_output_spec(self, inputs: Any) -> Any:
-        """Keras 3's symbolic call, whose default is this layer's dtype."""
+        """Return symbolic outputs in the dtypes of the inputs; Keras 3 would use the dtype of this layer."""
         if not isinstance(inputs, (list, tuple)):
             return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
         shapes = self.compute_output_shape([x.shape for x in inputs])
@@ -30,10 +30,10 @@ class BatchLayer(BaseLayer):
 
 @register
 class AtLeastOneSample(BatchLayer):
-    """Images [batch, ...] as they are, or one sample of zeros for an empty batch.
+    """Return images [batch, ...] unchanged, or one sample of zeros if the batch is empty.
 
-    TensorFlow's convolutions on a CPU return the wrong shape for an empty batch. A model of Keras's layers computes the
-    sample of zeros instead, and `AsManyAsImages` drops its result. A batch normalisation that is training counts it.
+    TensorFlow's convolutions on a CPU return the wrong shape for an empty batch. A model of Keras layers computes the
+    sample of zeros instead, and `AsManyAsImages` drops its result. Batch normalization in training mode counts it.
     """
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -46,36 +46,39 @@ class AtLeastOneSample(BatchLayer):
 
 @register
 class AsManyAsImages(BatchLayer):
-    """From [y, ..., images] to each y, made from `AtLeastOneSample()(images)`: as many samples as there are images."""
+    """Map [y, ..., images] to the y with one sample for each image; each y was made from `AtLeastOneSample()(images)`.
+
+    It drops the sample that `AtLeastOneSample` adds to an empty batch.
+    """
 
     def call(self, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
-        *made, images = inputs
+        *outputs, images = inputs
         count = dimensions(images)[0]
-        return [batches.as_many_as(y, images, count) for y in made]
+        return [batches.as_many_as(y, images, count) for y in outputs]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        *made, images = map(shape_tuple, input_shape)
-        return [(images[0], *y[1:]) for y in made]
+        *outputs, images = map(shape_tuple, input_shape)
+        return [(images[0], *y[1:]) for y in outputs]
 
 
 @register
 class ImageOfEachQuestion(BatchLayer):
-    """From [images, questions] to the image of each question: n questions about an image repeat it n times.
+    """Map [images, questions] to the image of each question: each image is repeated for its n questions.
 
     Equation:
-        `y[i] = images[i // n]`, with n the number of questions divided by that of images.
+        `y[i] = images[i // n]`, with n the number of questions divided by the number of images.
     """
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         images, questions = inputs
-        return of_each_question(images, questions)
+        return repeat_for_questions(images, questions)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         images, questions = map(shape_tuple, input_shape)
         return (questions[0], *images[1:])
 
 
-def of_each_question(samples: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
-    """Return what belongs to the images once for each question about them."""
-    rule = "`question` must hold as many for every sample of `image`, those of one image in a row."
+def repeat_for_questions(samples: tf.Tensor, questions: tf.Tensor) -> tf.Tensor:
+    """Repeat the sample of each image once for each question about that image."""
+    rule = "`question` must hold the same number of questions for each image, and the questions of one image in a row."
     return routing.repeated(samples, dimensions(questions)[0], rule)

@@ -1,4 +1,4 @@
-"""Targets at the size of a prediction."""
+"""The level of a target's pyramid that has the size of a prediction."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import tensorflow as tf
 from tfpyramid._sizes import level_size, level_sizes
 from tfpyramid.ops import resample
 
-_RULE = "`predictions` must have the sizes of levels of `targets`, each side ceil(n / scale_factor) of the one before."
+_RULE = "`predictions` must have the sizes of levels of `targets`; the side after n is ceil(n / scale_factor)."
 
 
-def brought(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | None) -> tuple[tf.Tensor, Any]:
-    """Return a target at the size of a prediction, and the number of steps down that bring it there.
+def target_at_size(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | None) -> tuple[tf.Tensor, Any]:
+    """Return a target at the size of a prediction, and how many times `pyr_down` was applied.
 
-    The number is an int where the sides are known, else a scalar of the target's dtype. Without a `step` none is taken.
+    The number is an int if the sides are known, else a scalar of the target's dtype. If `step` is None, the target must
+    have the size of the prediction.
     """
     size = (target.shape[1], target.shape[2])
     wanted = (prediction.shape[1], prediction.shape[2])
@@ -40,12 +41,12 @@ def brought(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | Non
 
 
 def _shrinks(x: tf.Tensor, factor: float) -> tf.Tensor:
-    """Tell whether the next level is smaller: at factors below 2 a side above 1 can stay what it is."""
+    """Return whether the next level is smaller; at factors below 2, ceil(n / factor) can equal n for n above 1."""
     return tf.reduce_any(level_size(tf.shape(x)[1:3], factor) < tf.shape(x)[1:3])
 
 
 def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[str, Any] | None) -> int:
-    """Return how many levels below `size` a level of `wanted` is; raise if there is none."""
+    """Return the number of levels from `size` to `wanted`; raise `ValueError` if no level has that size."""
     sizes = [size]
     while step is not None and sizes[-1] != wanted:
         coarser = level_sizes(sizes[-1], step["scale_factor"])
@@ -54,7 +55,7 @@ def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[st
         sizes.append(coarser)
     if sizes[-1] != wanted:
         has = "the target has" if len(sizes) == 1 else "levels of the targets have"
-        cure = "" if step is None else " Predictions of other sizes need a target of their own size each."
+        advice = "" if step is None else " For predictions of other sizes, pass a list with a target for each."
         received = f"a prediction of sides {wanted}; {has} sides {', '.join(map(str, sizes))}"
-        raise ValueError(f"{_RULE}{cure} Received: {received}")
+        raise ValueError(f"{_RULE}{advice} Received: {received}")
     return len(sizes) - 1

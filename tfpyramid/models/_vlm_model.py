@@ -11,28 +11,28 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_layer, saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
-from tfpyramid.models._batches import ImageOfEachQuestion, of_each_question
+from tfpyramid.models._batch_layers import ImageOfEachQuestion, repeat_for_questions
 
 
 @register
 class PyramidVLM(keras.Model):
-    """Image and question to answer, by the level that the question asks for; see `tfpyramid.models.pyramid_vlm`.
+    """Answer a question about an image from the level that the question needs; see `tfpyramid.models.pyramid_vlm`.
 
-    A functional model of {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value" it
-    is trained on the answers of every level: in training it then returns {"answer": [questions, levels, answers],
-    "level_logits": [questions, levels]}, which `compute_loss` and `compute_metrics` know. Questions are as many as
-    images, or n times as many: in training and at inference question i is about image i // n.
+    A functional model from {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value",
+    training uses the answers from all levels. The model then returns {"answer": [questions, levels, answers],
+    "level_logits": [questions, levels]} in training mode, and `compute_loss` and `compute_metrics` read both. A batch
+    holds n questions for each image; question i is about image i // n, in training and at inference.
 
     Args:
         router: encoders of the levels, with the pyramid.
-        selector: chooses the level by the question.
-        question_encoder: layer of token ids [batch, any] to vectors [batch, n].
-        decoder: layer of [features, vectors] to answers [batch, answers].
-        input_shape: (height, width, channels) of the images; sides may be None.
-        **kwargs: of `keras.Model`.
+        selector: chooses the level from the question.
+        question_encoder: layer from token ids [batch, any] to vectors [batch, n].
+        decoder: layer from [features, vectors] to answers [batch, answers].
+        input_shape: (height, width, channels) of the images; height and width may be None.
+        **kwargs: arguments of `keras.Model`.
     """
 
-    # Keras saves them among the `layers`.
+    # Keras already saves these layers as members of `layers`.
     second_names = ("router", "selector", "question_encoder", "decoder")
 
     def __init__(
@@ -69,35 +69,35 @@ class PyramidVLM(keras.Model):
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
-        # Each image is encoded once, and its features are paired with its questions as images are at inference.
-        features = [of_each_question(level, question) for level in self.router.encode_all(inputs["image"])]
+        # Encode each image once and repeat its features, which costs less than to repeat the image.
+        features = [repeat_for_questions(level, question) for level in self.router.encode_all(inputs["image"])]
         return {
             "answer": tf.stack([self.decoder([level, question]) for level in features], axis=1),
-            # The question is encoded for the answers; how good a level is is read off it, and does not change it.
+            # The question encoder learns from the loss of the answers only, not from the loss of the level logits.
             "level_logits": self.selector.level_logits(tf.stop_gradient(question)),
         }
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> tf.Tensor:
-        """Return the compiled loss of the answer; in training for "value", that of all levels' and of their values."""
+        """Return the compiled loss of the answer; training with "value" adds the loss of the level logits."""
         answers = y_pred["answer"]
         if "level_logits" not in y_pred:
             return super().compute_loss(x, y, answers, sample_weight, **kwargs)
         num_levels = len(self.router.encoders)
-        right = tf.cast(tf.argmax(answers, axis=-1) == _labels(y, answers)[:, None], tf.float32)
-        # One sample for each level, so that the compiled loss is their mean.
+        correct = tf.cast(tf.argmax(answers, axis=-1) == _labels(y, answers)[:, None], tf.float32)
+        # Repeat each sample for each level, so that the compiled loss is the mean over the levels.
         y = tf.repeat(tf.convert_to_tensor(y), num_levels, axis=0)
         if sample_weight is not None:
             sample_weight = tf.repeat(tf.convert_to_tensor(sample_weight), num_levels, axis=0)
         answers = tf.reshape(answers, [-1, answers.shape[-1]])
         logits = tf.reshape(tf.cast(y_pred["level_logits"], tf.float32), [-1, 1])
         entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-        value_loss = entropy(tf.reshape(right, [-1, 1]), logits, sample_weight=sample_weight)
+        value_loss = entropy(tf.reshape(correct, [-1, 1]), logits, sample_weight=sample_weight)
         return super().compute_loss(x, y, answers, sample_weight, **kwargs) + value_loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the compiled metrics of the answer of the chosen level, and what the choice costs."""
+        """Return the compiled metrics of the answer from the chosen level, and report the cost of that level."""
         answers = y_pred["answer"]
         if "level_logits" in y_pred:
             weights = self.selector.choose(y_pred["level_logits"])
@@ -124,7 +124,7 @@ class PyramidVLM(keras.Model):
 
 
 def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:
-    """Return class indices [batch], of indices or of one-hot vectors."""
+    """Return class indices [batch] from indices or one-hot vectors."""
     y = tf.convert_to_tensor(y)
     if y.shape.rank == 2 and y.shape[1] == answers.shape[-1] > 1:
         return tf.argmax(y, axis=1)
