@@ -58,7 +58,7 @@ class ShiftConsistency(keras.metrics.Mean):
                 f"Received: y_a of shape {y_a.shape}, y_b of shape {y_b.shape}"
             )
         rule = "`y_b` must have the shape of `y_a`. Received: the sizes of y_a, then of y_b,"
-        (y_b,) = batches.assert_equal(rule, [y_b], dimensions(y_a), borders.dimensions(y_b))
+        (y_b,) = batches.assert_equal(rule, [y_b], dimensions(y_a), dimensions(y_b))
         if sample_weight is not None:
             sample_weight = batches.check_weight(sample_weight, y_a, "y_a")
         same = tf.cast(tf.argmax(y_a, 1) == tf.argmax(y_b, 1), tf.float32)
