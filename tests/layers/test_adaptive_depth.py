@@ -133,7 +133,7 @@ def test_a_model_predicts_gates_for_every_image_and_is_saved(tmp_path):
         ({"max_levels": 0}, "`max_levels` must be an integer of at least 1, the length of the list"),
         ({"max_levels": 2.0}, "`max_levels` must be an integer of at least 1, the length of the list"),
         ({"temperature": 0}, "`temperature` must be a finite number greater than 0"),
-        ({"depth_penalty": -1}, "`depth_penalty` must be a finite number of at least 0, what an open level costs"),
+        ({"depth_penalty": -1}, "`depth_penalty` must be a finite number of at least 0, the cost of an open level"),
         ({"hard": "no"}, "`hard` must be True or False"),
         ({"share_weights": 1}, "`share_weights` must be True or False"),
         ({"downsample": "conv"}, "`downsample` must be an instance of keras.layers.Layer"),
@@ -146,9 +146,11 @@ def test_arguments_are_checked_when_the_layer_is_made(arguments, rule):
 
 def test_what_was_learned_is_not_there_before_the_layer_is_built():
     layer = layers.AdaptiveDepthPyramid(3)
-    with pytest.raises(ValueError, match="`depth` is there when the layer is built.* Received: built=False"):
+    with pytest.raises(ValueError, match="`depth` is available only after the layer is built.* Received: built=False"):
         layer.depth
-    with pytest.raises(ValueError, match=r"`pruned\(\)` is there when the layer is built.* Received: built=False"):
+    with pytest.raises(
+        ValueError, match=r"`pruned\(\)` is available only after the layer is built.* Received: built=False"
+    ):
         layer.pruned()
 
 

@@ -165,5 +165,7 @@ def test_an_image_smaller_than_the_kernel_is_refused_where_windows_must_lie_insi
 
 
 def test_the_blur_of_a_layer_that_is_not_built_is_refused():
-    with pytest.raises(ValueError, match="`blur` is there when the layer is built: call it on images first"):
+    with pytest.raises(
+        ValueError, match="`blur` is available only after the layer is built. Call the layer on its inputs first"
+    ):
         layers.AntiAliasedDownsample2D().blur

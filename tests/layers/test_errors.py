@@ -237,7 +237,7 @@ def test_shared_weights_need_equal_channels():
 def test_separate_weights_fix_the_number_of_levels():
     layer = layers.PyramidConv2D(4)
     layer(zeros(8, 4))
-    with pytest.raises(ValueError, match="`levels` must be as many as at the first call, 2.* Received: 3 levels"):
+    with pytest.raises(ValueError, match="`levels` must be 2 levels, as at the first call,.* Received: 3 levels"):
         layer(zeros(8, 4, 2))
 
 

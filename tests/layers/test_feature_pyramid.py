@@ -221,7 +221,7 @@ def test_filters_are_checked_when_the_layer_is_made(layer, filters):
 @pytest.mark.parametrize(
     "arguments, rule",
     [
-        ({"extra_levels": -1}, "`extra_levels` must be an integer of at least 0, the coarse levels to add"),
+        ({"extra_levels": -1}, "`extra_levels` must be an integer of at least 0, the number of coarser levels to add"),
         ({"scale_factor": 1}, "`scale_factor` must be a finite number greater than 1"),
         ({"interpolation": "cubic"}, "`interpolation` must be one of 'bilinear', 'nearest'"),
         ({"batch_norm": "yes"}, "`batch_norm` must be True or False"),
@@ -235,7 +235,7 @@ def test_arguments_of_a_feature_pyramid_are_checked_when_it_is_made(arguments, r
 @pytest.mark.parametrize(
     "arguments, rule",
     [
-        ({"depth": 0}, "`depth` must be an integer of at least 1, how many times the block strides down"),
+        ({"depth": 0}, "`depth` must be an integer of at least 1, the number of downsampling steps"),
         ({"kernel_size": 0}, "`kernel_size` must be an integer of at least 1"),
         ({"strides": 0}, "`strides` must be an integer of at least 1"),
         ({"border": "mirror"}, "`border` must be one of 'reflect'"),
@@ -274,7 +274,7 @@ def test_levels_of_no_factor_must_be_finest_first_too():
 def test_a_feature_pyramid_keeps_its_number_of_levels():
     layer = layers.FeaturePyramid(4)
     layer(levels_of((8, 8), (4, 4)))
-    with pytest.raises(ValueError, match="`levels` must be as many as at the first call, 2.* Received: 3 levels"):
+    with pytest.raises(ValueError, match="`levels` must be 2 levels, as at the first call,.* Received: 3 levels"):
         layer(levels_of((8, 8), (4, 4), (2, 2)))
 
 

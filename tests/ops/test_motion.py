@@ -136,8 +136,11 @@ X, FLOW = normal([2, 5, 4, 3]), normal([2, 5, 4, 2])
         (lambda: ops.cost_volume(X, X, step=0), "`step` must be an integer of at least 1.* Received: step=0"),
         (lambda: ops.cost_volume(X, X, kernel_size=2), "`kernel_size` must be odd.* Received: kernel_size=2"),
         (lambda: layers.Warp2D(border="zeros"), "`border` must be one of .* Received: border='zeros'"),
-        (lambda: layers.Warp2D()(X), r"`inputs` must be a list of two, \[images, flow\].* Received: one "),
-        (lambda: layers.CostVolume()([X] * 3), r"`inputs` must be a list of two, \[first, second\].* a list of 3"),
+        (lambda: layers.Warp2D()(X), r"`inputs` must be a list of two tensors, \[images, flow\].* Received: one "),
+        (
+            lambda: layers.CostVolume()([X] * 3),
+            r"`inputs` must be a list of two tensors, \[first, second\].* a list of 3",
+        ),
         (lambda: layers.Warp2D()([X, X]), r"`flow` must be \[batch, height, width, 2\].* of shape \(2, 5, 4, 3\)"),
         (lambda: layers.CostVolume()([X, FLOW]), "`second` must have the shape of `first`"),
         (

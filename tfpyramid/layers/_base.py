@@ -1,4 +1,4 @@
-"""What every layer of the package shares: the order of axes, the dtype of images, how it is cloned."""
+"""Base classes of the layers, checks of arguments that Keras defines, and calling and cloning of other layers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer that checks its inputs, leaves masks alone and can hold weights that mixed precision leaves alone.
+    """A layer that checks its inputs, passes masks through and can hold weights that mixed precision does not cast.
 
     Args:
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -41,13 +41,13 @@ class BaseLayer(keras.layers.Layer):
         try:
             return super().from_config(config)
         except TypeError as error:
-            # Keras 3 wraps what the constructor says of an argument in a page about the whole configuration.
+            # Keras 3 wraps the constructor's error in a long text about the whole configuration.
             if isinstance(error.__context__, ValueError):
                 raise error.__context__ from None
             raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # Before Keras converts the inputs, because its errors name no argument and it drops the mask of an array.
+        # Check before Keras converts the inputs: its errors name no argument, and it drops the mask of an array.
         name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
         if args or name in kwargs:
             _check_inputs(name, args[0] if args else kwargs[name])
@@ -62,7 +62,7 @@ class BaseLayer(keras.layers.Layer):
         return super().add_weight(*args, **kwargs)
 
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
-        """Add a small weight that mixed precision leaves alone: a stride of 2.2 would be 2.1992 in float16."""
+        """Add a small weight that mixed precision does not cast: in float16 a stride of 2.2 would be 2.1992."""
         start = np.asarray(start, np.float64)
         return self.add_weight(
             name=name,
@@ -75,7 +75,7 @@ class BaseLayer(keras.layers.Layer):
 
 @functools.cache
 def _first_argument(layer: type) -> str:
-    """Return the name of what the layers of a class are called with."""
+    """Return the name of the first argument of a layer's `call`."""
     return list(inspect.signature(layer.call).parameters)[1]  # type: ignore[attr-defined]
 
 
@@ -85,8 +85,9 @@ def _check_inputs(name: str, inputs: Any) -> None:
     for part in parts:
         _plain.no_mask(name, part)
         is_tensor = hasattr(part, "shape") and hasattr(part, "dtype")
-        of_no_numbers = is_tensor and getattr(part.dtype, "kind", None) in ("O", "S", "U", "M", "m")  # NumPy's.
-        if not is_tensor or of_no_numbers or isinstance(part, (tf.RaggedTensor, tf.SparseTensor)):
+        # NumPy's kinds of objects, texts, dates and durations.
+        is_not_numeric = is_tensor and getattr(part.dtype, "kind", None) in ("O", "S", "U", "M", "m")
+        if not is_tensor or is_not_numeric or isinstance(part, (tf.RaggedTensor, tf.SparseTensor)):
             raise ValueError(
                 f"`{name}` must be a tensor of numbers, or a list of such tensors. "
                 f"Received: {name} of type {type(part if part is inputs else inputs).__name__}"
@@ -99,13 +100,13 @@ class ImageLayer(BaseLayer):
     """A layer of floating point images [batch, height, width, channels], or of a list of them.
 
     Convention:
-        A layer cannot know the range of its images. Called on integers it raises an error, but `predict` and `fit` of a
-        model cast uint8 before any layer gets it, and then compute with 0 to 255: convert images as in training first,
-        for example by `tf.image.convert_image_dtype(images, tf.float32)`.
+        A layer cannot check the range of its images. It raises an error if it is called on integers. But `predict` and
+        `fit` cast uint8 images before any layer gets them, and the model then computes with 0 to 255. Convert images as
+        in training first, for example with `tf.image.convert_image_dtype(images, tf.float32)`.
 
     Args:
-        data_format: "channels_last", or None for Keras's global setting, which must be that.
-        **kwargs: of `keras.layers.Layer`.
+        data_format: "channels_last", or None for Keras's global setting, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, *, data_format: str | None = None, **kwargs: Any) -> None:
@@ -114,7 +115,7 @@ class ImageLayer(BaseLayer):
         self.data_format = _checks.data_format(given)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
-        """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
+        """Check the dtype in Keras 3's symbolic call, which does not run `call`."""
         for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             _checks.floating("images", keras.backend.standardize_dtype(tensor.dtype))
         return super().compute_output_spec(inputs, **kwargs)
@@ -123,17 +124,22 @@ class ImageLayer(BaseLayer):
         return {**super().get_config(), "data_format": self.data_format}
 
 
+def check_built(layer: keras.layers.Layer, name: str) -> None:
+    """Raise unless the layer is built; `name` is the attribute or method that requires it."""
+    if not layer.built:
+        raise ValueError(
+            f"`{name}` is available only after the layer is built. Call the layer on its inputs first. "
+            "Received: built=False"
+        )
+
+
 def as_called(method: Callable) -> Callable:
-    """Let a method beside `call` take arrays, and cast what it is given as Keras casts the inputs of `call`."""
+    """Decorate a method of a layer to accept arrays, and to cast its inputs as Keras casts those of `call`."""
     name = list(inspect.signature(method).parameters)[1]
 
     @functools.wraps(method)
-    def of_tensors(self: keras.layers.Layer, inputs: Any) -> Any:
-        if not self.built:
-            raise ValueError(
-                f"`{method.__name__}` is available only after the layer is built: call the layer once before. "
-                "Received: built=False"
-            )
+    def with_tensors(self: keras.layers.Layer, inputs: Any) -> Any:
+        check_built(self, method.__name__)
 
         def cast(value: Any) -> tf.Tensor:
             tensor = _checks.floating_tensor(name, value)
@@ -141,14 +147,14 @@ def as_called(method: Callable) -> Callable:
 
         return method(self, tf.nest.map_structure(cast, inputs))
 
-    return of_tensors
+    return with_tensors
 
 
 class TakesLevels(BaseLayer):
-    """Lets a layer of a list of levels take a dict of them too, in the dict's order, finest first."""
+    """A layer that takes a list of levels, or a dict of them in the dict's order, finest first."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # Before Keras takes it, which would sort the keys wherever it flattens the dict.
+        # Convert the dict before Keras flattens it, because flattening sorts the keys.
         name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
         if not args and name in kwargs:
             args = (kwargs.pop(name),)
@@ -158,7 +164,7 @@ class TakesLevels(BaseLayer):
 
 
 def check_layer(name: str, layer: Any) -> keras.layers.Layer:
-    """Return `layer`, an argument that must be a Keras layer or the configuration of one."""
+    """Return the layer that an argument is, or that it is the configuration of."""
     found = layer
     if isinstance(layer, dict) and "class_name" in layer:
         found = keras.saving.deserialize_keras_object(layer)
@@ -168,57 +174,58 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
 
 
 def check_activation(name: str, value: Any) -> Callable:
-    """Return the function that a name, a configuration, a function or None stands for."""
+    """Return the activation function for a name, a configuration, a function or None."""
     rule = "the name of an activation of Keras, a function of one tensor, or None"
-    found: Any = None if isinstance(value, type) else _found(keras.activations.get, name, value, rule)
+    found: Any = None if isinstance(value, type) else _get(keras.activations.get, name, value, rule)
     if not _plain.can_be_called(found, "x"):
-        raise _not(rule, name, value)
+        raise _rule_error(rule, name, value)
     return found
 
 
 def check_initializer(name: str, value: Any) -> Callable:
-    """Return the initializer that a name, a configuration or an object stands for."""
-    rule = "the name of an initializer of Keras, or one, or a function (shape, dtype)"
+    """Return the initializer for a name, a configuration or an object."""
+    rule = "the name of an initializer of Keras, an initializer, or a function of (shape, dtype)"
     known = isinstance(value, (str, dict)) or callable(value)
-    found: Any = _found(keras.initializers.get, name, value, rule) if known else None
+    found: Any = _get(keras.initializers.get, name, value, rule) if known else None
     if isinstance(found, type) or not _plain.can_be_called(found, "shape", dtype=None):
-        raise _not(rule, name, value)
+        raise _rule_error(rule, name, value)
     return found
 
 
 def check_regularizer(name: str, value: Any) -> Callable | None:
-    """Return the regularizer that a name, a configuration or an object stands for, None for None."""
-    rule = "the name of a regularizer of Keras, or one, or a function of one tensor, or None"
-    found = _found(keras.regularizers.get, name, value, rule)
+    """Return the regularizer for a name, a configuration or an object; None for None."""
+    rule = "the name of a regularizer of Keras, a regularizer, a function of one tensor, or None"
+    found = _get(keras.regularizers.get, name, value, rule)
     if value is not None and (isinstance(found, type) or not _plain.can_be_called(found, "weights")):
-        raise _not(rule, name, value)
+        raise _rule_error(rule, name, value)
     return found
 
 
 def fresh_initializer(initializer: Callable) -> Callable:
-    """Return another initializer of the same configuration: one that is used twice draws equal numbers."""
+    """Return a copy of an initializer, because one that is used twice draws the same numbers."""
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     return type(initializer).from_config(initializer.get_config())
 
 
-def _found(get: Callable, name: str, value: Any, rule: str) -> Any:
-    """Return what a `get` of Keras returns for a value."""
+def _get(get: Callable, name: str, value: Any, rule: str) -> Any:
+    """Return `get(value)`, for one of Keras's `get` functions, and name the argument in its error."""
     try:
         return get(value)
-    except Exception as error:  # Depending on the version and the value, errors of many kinds, which name no argument.
+    except Exception as error:  # The type of the error depends on the version of Keras and on the value.
         why, *_ = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{_not(rule, name, value)}. Keras says: {why}") from error
+        raise ValueError(f"{_rule_error(rule, name, value)}. Keras says: {why}") from error
 
 
-def _not(rule: str, name: str, value: Any) -> ValueError:
+def _rule_error(rule: str, name: str, value: Any) -> ValueError:
     return ValueError(f"`{name}` must be {rule}. {_checks.received(name, value)}")
 
 
 def build_layer(layer: keras.layers.Layer, shape: Sequence[int | None]) -> None:
-    """Build a layer that is not built, for images of any size if it can be: `shape` is that of the first ones.
+    """Build a layer, unless it is built, for images of any size if possible, else for images of `shape`.
 
-    Keras fixes the sides that a Sequential or a wrapper is built for, and then refuses others, some only after loading.
+    Keras fixes the sides that a Sequential or a wrapper is built for and later rejects other sides, in some cases only
+    after loading.
     """
     unknown = (None, None, None, shape[3])
     if layer.built:
@@ -229,19 +236,19 @@ def build_layer(layer: keras.layers.Layer, shape: Sequence[int | None]) -> None:
 
 
 def _can_be_built(layer: keras.layers.Layer, shape: Sequence[int | None]) -> bool:
-    """Tell whether a shape is enough for a layer: weights may need the sides, such as those of a Dense on a Flatten.
+    """Tell whether a layer can be built for a shape without sides; the weights of a Dense after a Flatten need them.
 
-    A copy is built, because a layer whose `build` fails is left half built.
+    This builds a copy, because a failed `build` leaves a layer half built.
     """
     try:
         type(layer).from_config(layer.get_config()).build(shape)
-    except Exception:  # Of any kind: what is wrong with the layer itself is raised when that is built.
+    except Exception:  # An error of the layer itself is raised again when the layer is built.
         return False
     return True
 
 
 def call_layer(layer: keras.layers.Layer, x: tf.Tensor, dtype: Any) -> tf.Tensor:
-    """Return `layer(x)`, cast to `dtype` if it is floating, for a layer with one input and one output.
+    """Return `layer(x)` for a layer with one input and one output; a floating result is cast to `dtype`.
 
     `x` may be an empty batch.
     """
@@ -250,7 +257,7 @@ def call_layer(layer: keras.layers.Layer, x: tf.Tensor, dtype: Any) -> tf.Tensor
 
 
 def output_dtype(layer: keras.layers.Layer) -> tf.DType:
-    """Return the dtype that Keras gives for what `layer` returns: that of the last layer in a model of layers."""
+    """Return the dtype of a layer's output according to Keras: that of the last layer if it is a model of layers."""
     if isinstance(layer, keras.Sequential):
         return output_dtype(layer.layers[-1])
     outputs = getattr(layer, "outputs", None)
@@ -258,19 +265,22 @@ def output_dtype(layer: keras.layers.Layer) -> tf.DType:
 
 
 def output_shape(layer: keras.layers.Layer, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-    """Return what `layer` makes of a shape; Keras 3 answers for a Sequential only for the sides it was built on."""
+    """Return the output shape of a layer, also for a Sequential and other sides than it was built for.
+
+    Keras 3 computes the output shape of a Sequential only for those sides, so this goes through its layers.
+    """
     if isinstance(layer, keras.Sequential):
-        return functools.reduce(lambda known, part: output_shape(part, known), layer.layers, tuple(shape))
+        return functools.reduce(lambda each, part: output_shape(part, each), layer.layers, tuple(shape))
     return shape_tuple(layer.compute_output_shape(shape))
 
 
 def clone(layer: keras.layers.Layer, index: int) -> keras.layers.Layer:
-    """Return a layer of the same configuration, with weights of its own and a name of its own."""
+    """Return a layer with the same configuration, its own weights, and the index after its name."""
     with warnings.catch_warnings():
-        # Keras 2 warns that it cannot save some functions, and nothing is saved here.
+        # Keras 2 warns that it cannot save some functions. This configuration is not saved.
         warnings.filterwarnings("ignore", "The `keras.*serialize", UserWarning)
         config = layer.get_config()
     config["name"] = f"{layer.name}_{index}"
-    # Keras finds only registered functions by the names that a configuration holds.
+    # A configuration holds functions by name, and Keras finds only registered functions by their names.
     config.update({key: value for key in config if inspect.isfunction(value := getattr(layer, key, None))})
     return type(layer).from_config(config)

@@ -1,4 +1,4 @@
-"""A level to the next, coarser one."""
+"""Layers that map a level to the next coarser one."""
 
 from tfpyramid.layers.downsampling.anti_aliased_downsample import AntiAliasedDownsample2D
 from tfpyramid.layers.downsampling.bilinear_downsample import BilinearDownsample2D

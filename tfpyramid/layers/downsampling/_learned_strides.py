@@ -1,4 +1,4 @@
-"""What the layers whose strides are learned share."""
+"""Base class of the layers with learned strides."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfpyramid.ops import straight_through, strided_convolution
 
 
 class LearnedStrides(ImageLayer):
-    """Holds `initial_strides`, `output_size`, `cost_weight`, `hard`, and the strides: exact at first, then positive.
+    """A layer with learned strides, which start at `initial_strides` exactly and remain positive.
 
     Equation:
-        `s = initial_strides exp(v)`, with the learned v, `log_strides`, from 0.
+        `s = initial_strides exp(v)`, where the learned v, `log_strides`, starts at 0.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class LearnedStrides(ImageLayer):
         self.output_size = None if output_size is None else _checks.output_size(output_size)
         self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
         self.hard = _checks.flag("hard", hard)
-        self.log_strides = None  # Made by `build`.
-        # XLA must know sizes when it compiles. Keras 3 asks this where `compile(jit_compile="auto")`, its default.
+        self.log_strides = None  # `build` creates it.
+        # XLA needs sizes when it compiles. Keras 3 reads this attribute for `compile(jit_compile="auto")`, its default.
         self.supports_jit = self.output_size is not None
 
     def _check_stride(self, value: object) -> float:
@@ -47,7 +47,7 @@ class LearnedStrides(ImageLayer):
 
     @property
     def strides(self) -> tf.Tensor:
-        """The strides (s_y, s_x) as they are now, [2]; whole numbers of at least 1 if `hard`."""
+        """The current strides (s_y, s_x), [2]; integers of at least 1 if `hard`."""
         strides = self._soft_strides()
         if not self.hard:
             return strides

@@ -1,4 +1,4 @@
-"""What the layers that go down by whole strides share."""
+"""Base class of the downsampling layers with integer strides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tfpyramid.ops import borders, kernels
 
 
 class StridedLayer(ImageLayer):
-    """Holds `strides` and `border`; a side of n becomes ceil(n / strides)."""
+    """A layer with `strides` and `border`, which maps a side of n to ceil(n / strides)."""
 
-    filters: int | None = None  # Channels of the output; None means as many as the input has.
-    kernel_size: int = 3  # Rows and columns of the window that an output is made of.
+    filters: int | None = None  # Channels of the output; None means those of the input.
+    kernel_size: int = 3  # Rows and columns of the window that an output reads.
 
     def __init__(self, strides: int = 2, *, border: str = "reflect", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -23,7 +23,7 @@ class StridedLayer(ImageLayer):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples: in the middle of its window, 0 or 1/2."""
+        """Position of output sample 0 in the input, in samples: the middle of its window, 0 or 1/2."""
         return kernels.symmetric_phase(self.kernel_size)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
+from tfpyramid.layers._base import check_built
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane, logarithm
 from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, kernels, straight_through
@@ -16,44 +17,48 @@ from tfpyramid.ops import convolution, kernels, straight_through
 
 @register
 class AntiAliasedDownsample2D(StridedLayer):
-    """A blur of DC gain 1 that is learned for each channel, then decimation or a strided convolution.
+    """The next level by a learned blur of DC gain 1 for each channel, then decimation or a strided convolution.
+
+    The normalisation of the taps decides what the blur can become. Use "sum" with 6 or 8 taps to keep detail in the
+    small image, and "softmax" if the output must change little when the image shifts.
 
     Equation:
-        `y = depthwise_down(x, w, strides)`, `w = normalize_kernel(v, normalization)` for learned values v; with
+        `y = depthwise_down(x, w, strides)`, `w = normalize_kernel(v, normalization)` for learned values v. With
         `filters`, `y = conv_down(depthwise_down(x, w, 1), u, strides)` for a learned 3 by 3 kernel u. With `hard=True`,
         forward: w and u rounded to fixed point with steps of 2^-kernel_bits and clipped to [-1, 1]; backward: the
         gradient of the quantised kernel passes where it was not clipped (`tfpyramid.ops.quantize_st`).
 
     Convention:
-        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`; a side of n
-        becomes ceil(n / strides). Untrained it is the Gaussian pyramid's next level, with 5 taps and strides of 2
-        OpenCV's `pyrDown`. u starts as the identity of each channel, as `LearnableDownsample2D` deals channels out.
+        Output sample i sits at i * strides of the input, or half a sample later if `kernel_size` is even. A side of n
+        becomes ceil(n / strides). Untrained, it is the next level of a Gaussian pyramid, and with 5 taps and strides of
+        2 OpenCV's `pyrDown`. u starts as the identity, and its filters start on the channels that
+        `LearnableDownsample2D` assigns to them.
 
-        What `normalization` is for: "sum" lets taps be negative, keeps most detail and can sharpen; "softmax" keeps
-        them positive, a low-pass whatever is learned, and the output most stable under shifts of the input; None
-        leaves them free, and they drift away from the low-pass.
+        About `normalization`: "sum" allows negative taps, keeps most detail and can sharpen. "softmax" keeps the taps
+        positive: the blur is always a low-pass, and the output is the most stable under shifts of the input. None
+        leaves the taps free, and training moves them away from the low-pass.
 
     Args:
-        filters: channels of the output, from 1 to 65536; None means the input's, without the convolution.
-        kernel_size: rows and columns of the blur, from 1 to 1024; even ones keep a little more detail.
+        filters: channels of the output, from 1 to 65536. None means those of the input, without the convolution.
+        kernel_size: rows and columns of the blur, from 1 to 1024. Even sizes keep slightly more detail.
         strides: ratio of the sides of input and output, from 2 to 1024.
         normalization: "sum", "softmax" or None.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        hard: quantise the kernels in the forward pass, straight-through.
-        kernel_bits: bits of a quantised tap's magnitude, 1 to 23; 8 is enough to hold the binomial start exactly.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        hard: quantise the kernels in the forward pass, with a straight-through gradient.
+        kernel_bits: bits of a quantised tap's magnitude, 1 to 23. 8 bits represent the binomial start exactly.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
-        blur: the kernels w as they are now, [kernel_size, kernel_size, channels, 1].
+        blur: the current kernels w, [kernel_size, kernel_size, channels, 1].
         kernel: the kernel u, or None.
-        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`. That is the
-            start of the layer; learned taps can move the image by a part of a sample.
+        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even. This describes
+            the untrained layer; learned taps can move the image by a fraction of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -87,7 +92,7 @@ class AntiAliasedDownsample2D(StridedLayer):
         self.normalization = kernels.check_normalization(normalization)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
-        self.blur_values = self.kernel = None  # Made by `build`.
+        self.blur_values = self.kernel = None  # `build` creates them.
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
@@ -107,9 +112,8 @@ class AntiAliasedDownsample2D(StridedLayer):
 
     @property
     def blur(self) -> tf.Tensor:
-        """The kernels w of the equation as used, quantised if `hard`: [kernel_size, kernel_size, channels, 1]."""
-        if not self.built:
-            raise ValueError("`blur` is there when the layer is built: call it on images first. Received: built=False")
+        """The current kernels w, [kernel_size, kernel_size, channels, 1], quantised if `hard`."""
+        check_built(self, "blur")
         return self._used(kernels.normalize_kernel(self.blur_values, self.normalization))
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

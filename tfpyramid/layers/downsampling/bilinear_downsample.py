@@ -15,31 +15,34 @@ from tfpyramid.ops import resize
 
 @register
 class BilinearDownsample2D(ImageLayer):
-    """The next level by bilinear interpolation, as image libraries resize.
+    """The next level by bilinear interpolation, like the resize of image libraries.
+
+    It equals `tf.image.resize` with the method "bilinear". Use it to match an existing pipeline; `BlurPool2D` is less
+    sensitive to shifts.
 
     Equation:
-        `y = bilinear_down(x, scale_factor)`: on each axis the hat about the centre of each output's cell.
+        `y = bilinear_down(x, scale_factor)`: on each axis, a hat function centred on the cell of each output.
 
     Convention:
-        Half-pixel centres: output sample i lies at (i + 1/2) r - 1/2 of the input, r the ratio of the two sizes, so not
-        at i * scale_factor as in a Gaussian pyramid. `UpsampleConcat(scale_factor=None)` aligns such levels. A side of
-        n becomes ceil(n / scale_factor). Without `antialias` two samples are read on each axis, and factors above 2
-        skip some.
+        Centres are at half pixels: output sample i sits at (i + 1/2) r - 1/2 of the input, where r is the ratio of the
+        two sizes. This differs from i * scale_factor in a Gaussian pyramid. `UpsampleConcat(scale_factor=None)` aligns
+        such levels. A side of n becomes ceil(n / scale_factor). Without `antialias` an output reads two samples on each
+        axis, and factors above 2 skip some samples.
 
     Args:
         scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
-        antialias: read every sample, by a hat that reaches the neighbouring outputs.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        antialias: widen the hat to the neighbouring outputs, so that every sample is read.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels].
 
     Attributes:
-        phase: where output sample 0 sits in the input, in samples: (scale_factor - 1) / 2, on sides that `scale_factor`
-            divides. On other sides the samples are r < scale_factor apart: align such levels with
+        phase: position of output sample 0 in the input, in samples: (scale_factor - 1) / 2, for sides that
+            `scale_factor` divides. On other sides the samples are r < scale_factor apart. Align such levels with
             `scale_factor=None`, which is right for all sides.
 
     Raises:
@@ -50,7 +53,7 @@ class BilinearDownsample2D(ImageLayer):
         (1, 17, 24, 3)
 
     References:
-        `tf.image.resize`, method "bilinear", to which it is equal.
+        `tf.image.resize` with the method "bilinear", which gives the same result.
     """
 
     def __init__(self, scale_factor: float = 2.0, *, antialias: bool = False, **kwargs: Any) -> None:
@@ -60,7 +63,7 @@ class BilinearDownsample2D(ImageLayer):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples, on sides that `scale_factor` divides."""
+        """Position of output sample 0 in the input, in samples, for sides that `scale_factor` divides."""
         return (self.scale_factor - 1) / 2
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

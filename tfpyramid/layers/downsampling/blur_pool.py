@@ -15,35 +15,38 @@ from tfpyramid.ops.taps import binomial
 
 @register
 class BlurPool2D(StridedLayer):
-    """A fixed blur, then decimation: pooling that hardly notices a shift of its input.
+    """The next level by a fixed blur and decimation, which makes pooling less sensitive to shifts of its input.
+
+    With `pool_size=2` it is the anti-aliased max-pooling. Use that in place of `MaxPooling2D` if a prediction must not
+    change when the image shifts.
 
     Equation:
-        `y[i] = sum_k w[k - strides i] m[k]` on each axis, w the binomial taps; `m[k] = x[k]`, or with `pool_size`
-        above 1 the largest of `pool_size` by `pool_size` samples of x, which makes it the anti-aliased max-pooling.
+        `y[i] = sum_k w[k - strides i] m[k]` on each axis, with the binomial taps w. `m[k] = x[k]`, or with `pool_size`
+        above 1 the maximum over `pool_size` by `pool_size` samples of x.
 
     Convention:
-        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`, such as the
-        default; a side of n becomes ceil(n / strides). That is `pyr_down` with `kernel=binomial(kernel_size)`. Pass
-        the phase to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`. The window of the maximum
-        has stride 1, lies as `keras.layers.MaxPooling2D(pool_size, 1, "same")` lays it, and leaves out what is beyond
-        the border.
+        Output sample i sits at i * strides of the input, or half a sample later if `kernel_size` is even, as it is by
+        default. A side of n becomes ceil(n / strides). This is `pyr_down` with `kernel=binomial(kernel_size)`. Pass the
+        phase to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
+        The window of the maximum has stride 1 and the position that `keras.layers.MaxPooling2D(pool_size, 1, "same")`
+        gives it. It ignores what lies beyond the border.
 
     Args:
-        kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 decimates only.
+        kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 only decimates.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        pool_size: rows and columns of the maximum in front of the blur, from 1 to 1024; 1 means none.
+        pool_size: rows and columns of the maximum before the blur, from 1 to 1024; 1 means none.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), channels].
 
     Attributes:
-        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`, such as the
-            default; an even `pool_size` adds 1/2, the middle of the window of its maximum.
+        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even, as it is by
+            default. An even `pool_size` adds 1/2, the middle of the window of its maximum.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -66,7 +69,7 @@ class BlurPool2D(StridedLayer):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples: the middle of its window."""
+        """Position of output sample 0 in the input, in samples: the middle of its window."""
         return super().phase + kernels.symmetric_phase(self.pool_size)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

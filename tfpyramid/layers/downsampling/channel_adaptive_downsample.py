@@ -15,47 +15,51 @@ from tfpyramid.layers.downsampling._strided import StridedLayer
 from tfpyramid.ops import convolution, straight_through
 from tfpyramid.ops.dtypes import working_dtype
 
-OPEN = 2.0  # The logit that gates start at: open, and not so far that the sigmoid no longer moves.
+OPEN = 2.0  # Initial logit of a gate: open, but in the range where the sigmoid still has a gradient.
 
 
 @register
 class ChannelAdaptiveDownsample2D(StridedLayer):
-    """Channels weighed by what the whole image holds, then a strided convolution.
+    """The next level by a strided convolution whose input channels are weighted by gates, computed for each image.
+
+    A small network reads the mean of every channel and returns one gate for each channel, as in squeeze-and-excitation.
+    With `hard=True` a gate passes its channel or removes it.
 
     Equation:
-        `y = conv_down(g x, w, strides) + b` for a learned 3 by 3 kernel w; the gates `g = sigmoid(z / T)`, one for each
-        image and channel, T the temperature, `z = relu(mean(x) W1 + b1) W2 + b2`, the mean over all pixels. With
-        `hard=True`, forward: `g = 1 if z >= 0 else 0`; backward: the gradient of the sigmoid
+        `y = conv_down(g x, w, strides) + b` for a learned 3 by 3 kernel w. The gates, one for each image and channel,
+        are `g = sigmoid(z / T)` with the temperature T and `z = relu(mean(x) W1 + b1) W2 + b2`, the mean over all
+        pixels. With `hard=True`, forward: `g = 1 if z >= 0 else 0`; backward: the gradient of the sigmoid
         (`tfpyramid.ops.heaviside_st`).
 
     Convention:
-        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Gates start open,
-        at z = 2 for every image (W2 starts at 0), and w as a Gaussian of a standard deviation of strides / 3, divided
-        by what the gates let through: untrained, the layer is `pyr_down` with those three taps, soft or hard. Filters
-        start on channels as in `LearnableDownsample2D`. Gates are computed in float32 at least, whatever the dtype
-        policy.
+        Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides).
+        Gates start open, at z = 2 for every image, because W2 starts at 0. w starts as a Gaussian of a standard
+        deviation of strides / 3, divided by the initial gate. Untrained, the layer is `pyr_down` with those three taps,
+        soft or hard. Filters start on channels as in `LearnableDownsample2D`. Gates are computed in at least float32,
+        whatever the dtype policy is.
 
     Args:
-        filters: channels of the output, from 1 to 65536; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536. None means those of the input.
         strides: ratio of the sides of input and output, from 2 to 1024.
-        reduction: channels for each hidden unit behind the mean, from 1 to 65536; there is one unit at least.
-        use_bias: add a learned number to each filter; it starts at 0.
-        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder.
-        hard: open or close each channel in the forward pass, straight-through.
+        reduction: number of channels for each hidden unit of the gates, from 1 to 65536. There is at least one unit.
+        use_bias: add a learned bias to each filter; it starts at 0.
+        temperature: initial value of the weight `temperature`, from 1e-30 to 1e30. Smaller values bring the gates
+            closer to 0 or 1.
+        hard: make each gate 0 or 1 in the forward pass, with a straight-through gradient.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
         kernel: the learned kernel, [3, 3, channels, filters].
-        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
-        phase: where output sample 0 sits in the input, in samples: 0. That is the start of the layer; learned taps
-            can move the image by a part of a sample.
+        temperature: scalar weight, saved and exported but not trained; `training.TemperatureAnnealing` can lower it.
+        phase: position of output sample 0 in the input, in samples: 0. This describes the untrained layer; learned taps
+            can move the image by a fraction of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -87,7 +91,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
-        self.bias = None  # Made by `build`.
+        self.bias = None  # `build` creates it if `use_bias`.
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
@@ -103,7 +107,7 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         glorot = keras.initializers.GlorotUniform()
 
         def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Not rounded to halves in `call`, so that `gates` are the same outside of it.
+            # Without autocast, because `gates` must give the same result inside and outside `call`.
             return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
 
         self.squeeze_kernel = add_weight("squeeze_kernel", (channels, units), glorot)
@@ -120,8 +124,8 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
 
     @as_called
     def gates(self, images: tf.Tensor) -> tf.Tensor:
-        """Return [batch, channels], what each channel of these images is multiplied with."""
-        # In float32 at least: whether a gate opens must not depend on the rounding of halves.
+        """Return the gates of images, [batch, channels]: the factor of each channel."""
+        # In at least float32, so that rounding to half precision does not decide whether a gate opens.
         work = working_dtype(images.dtype)
         squeeze_kernel, squeeze_bias, excite_kernel, excite_bias = (
             tf.cast(w, work) for w in (self.squeeze_kernel, self.squeeze_bias, self.excite_kernel, self.excite_bias)

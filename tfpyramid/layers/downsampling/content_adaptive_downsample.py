@@ -19,44 +19,48 @@ STARTS = ("gaussian", "box")
 
 @register
 class ContentAdaptiveDownsample2D(StridedLayer):
-    """Each output a mean of the pixels in its window, with weights that are predicted from what is there.
+    """The next level, where each output is a weighted mean of a window and the weights depend on the image.
+
+    A small network reads each window and predicts the weights of its pixels. Use `normalization="sum"` to keep the
+    detail of text. The layer takes about four times the time of a fixed or learned kernel.
 
     Equation:
-        `y = window_mean(x, p, strides)`. The weights p come from logits z for the window's pixels, a learned 1 by 1
-        convolution of `relu(conv_down(x, u, strides) + b)`, whose learned kernel u is one pixel larger than the window
-        on each side. "softmax": `p = softmax(z / T)`, T the temperature, a convex combination. "sum":
-        `p = z + (1 - sum z) / window^2`, of either sign and of sum 1, which can sharpen. With `hard=True`, forward:
-        the pixel of the largest logit; backward: the gradient of p above.
+        `y = window_mean(x, p, strides)`. The weights p come from logits z for the pixels of the window: a learned 1 by
+        1 convolution of `relu(conv_down(x, u, strides) + b)`, where the learned kernel u is one pixel larger than the
+        window on each side. "softmax": `p = softmax(z / T)` with the temperature T, a convex combination. "sum":
+        `p = z + (1 - sum z) / window^2`, weights of either sign with the sum 1, which can sharpen. With `hard=True`,
+        forward: the pixel with the largest logit; backward: the gradient of p above.
 
     Convention:
-        The window of output i is about i * strides of the input; an even one, such as the default, is centred half a
-        sample later. A side of n becomes ceil(n / strides). All channels share the weights. The 1 by 1 convolution
-        starts at 0 and its bias at what gives the start: untrained, the layer is `pyr_down` with those taps, and with
-        `hard=True` it picks the pixel the taps weigh most, the first of equals. Logits are computed in float32
-        at least, whatever the dtype policy: those of representable pixels can be beyond float16.
+        The window of output i is centred on i * strides of the input, or half a sample later if `window` is even, as it
+        is by default. A side of n becomes ceil(n / strides). All channels share the weights.
+        The 1 by 1 convolution starts at 0, and its bias at the values that give `start`. Untrained, the layer is
+        `pyr_down` with those taps; with `hard=True` it picks the pixel with the largest tap, the first of equal ones.
+        Logits are computed in at least float32, whatever the dtype policy is, because the logits of float16 images can
+        be beyond the range of float16.
 
     Args:
-        window: rows and columns of the pixels that an output is made of, from 1 to 64.
+        window: rows and columns of the window that each output reads, from 1 to 64.
         strides: ratio of the sides of input and output, from 2 to 1024.
         hidden: channels between the two convolutions, from 1 to 65536.
         normalization: "softmax" or "sum".
-        start: "gaussian", of a standard deviation of strides / 3, or "box", equal weights.
-        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder. "sum" has no
-            use for it.
-        hard: pick one pixel in the forward pass, straight-through.
+        start: "gaussian", with a standard deviation of strides / 3, or "box", equal weights.
+        temperature: initial value of the weight `temperature`, from 1e-30 to 1e30. Smaller values bring the weights
+            closer to one pixel. "sum" ignores it.
+        hard: pick one pixel in the forward pass, with a straight-through gradient.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), channels].
 
     Attributes:
-        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
-        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `window`, such as the
-            default. That is the middle of the window; the pixels that are chosen lie anywhere in it.
+        temperature: scalar weight, saved and exported but not trained; `training.TemperatureAnnealing` can lower it.
+        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `window` is even, as it is by default.
+            This is the middle of the window; the pixels that are chosen can be anywhere in it.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -86,7 +90,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
-        meaning = "the rows and columns of pixels that an output is made of"
+        meaning = "the rows and columns of pixels that each output reads"
         self.window = _checks.integer("window", window, 1, meaning, maximum=64)
         self.hidden = _checks.channels("hidden", hidden, "the channels between the two convolutions")
         self.normalization = _checks.one_of("normalization", normalization, ("softmax", "sum"))
@@ -96,15 +100,15 @@ class ContentAdaptiveDownsample2D(StridedLayer):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples: in the middle of its window, 0 or 1/2."""
+        """Position of output sample 0 in the input, in samples: the middle of its window, 0 or 1/2."""
         return kernels.symmetric_phase(self.window)
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
         pixels = self.window**2
-        shares = gaussian_plane(self.window, self.strides) if self.start == "gaussian" else np.full(pixels, 1 / pixels)
+        start = gaussian_plane(self.window, self.strides) if self.start == "gaussian" else np.full(pixels, 1 / pixels)
         if self.normalization == "softmax":
-            shares = self.initial_temperature * logarithm(shares)
+            start = self.initial_temperature * logarithm(start)
         size = self.window + 2
         self.features_kernel = self.add_weight(
             name="features_kernel",
@@ -115,7 +119,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         self.logits_kernel = self.add_weight(
             name="logits_kernel", shape=(1, 1, self.hidden, pixels), initializer="zeros"
         )
-        self.logits_bias = self.add_parameter("logits_bias", np.ravel(shares))
+        self.logits_bias = self.add_parameter("logits_bias", np.ravel(start))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 
@@ -131,7 +135,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         return windows.combine(images, tf.cast(weights, images.dtype), self.strides, self.border)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        # In halves, two pixels are often equal that are not, and features of large pixels are infinite.
+        # In half precision, different logits often round to the same number, and features of large pixels overflow.
         work = working_dtype(images.dtype)
         features_kernel, features_bias, logits_kernel = (
             tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)

@@ -16,41 +16,45 @@ from tfpyramid.ops import convolution, straight_through
 
 @register
 class LearnableDownsample2D(StridedLayer):
-    """A strided convolution that starts as the Gaussian pyramid's next level and learns from there.
+    """A strided convolution that starts as the filter of the Gaussian pyramid and is trained from there.
+
+    Its kernel connects every input channel with every filter, like that of `Conv2D`. `AntiAliasedDownsample2D` has
+    fewer weights and can keep the kernel a low-pass.
 
     Equation:
-        `y = conv_down(x, w) + b`: w dense over channels, at the start the Gaussian on each channel apart. With
-        `hard=True`, forward: `w` rounded to fixed point with steps of 2^-kernel_bits and clipped to [-1, 1]; backward:
-        the gradient of the quantised kernel passes to `w` where it was not clipped (`tfpyramid.ops.quantize_st`).
+        `y = conv_down(x, w) + b`, where w connects all channels and starts as the Gaussian on each channel separately.
+        With `hard=True`, forward: `w` rounded to fixed point with steps of 2^-kernel_bits and clipped to [-1, 1];
+        backward: the gradient of the quantised kernel passes to `w` where it was not clipped
+        (`tfpyramid.ops.quantize_st`).
 
     Convention:
-        Output sample i sits at i * strides of the input, half a sample later with an even `kernel_size`; a side of n
+        Output sample i sits at i * strides of the input, or half a sample later if `kernel_size` is even. A side of n
         becomes ceil(n / strides), as in `pyr_down`.
-        Untrained, with 5 taps and strides of 2 it is OpenCV's `pyrDown`, in soft and hard mode; with other numbers, a
-        Gaussian of sigma strides / 3. Filter f starts on channel f modulo the channels; with fewer filters than
-        channels it starts on the mean of those that are equal to f modulo the filters.
+        Untrained, with 5 taps and strides of 2, it is OpenCV's `pyrDown`, soft and hard. With other numbers it is a
+        Gaussian of sigma strides / 3. Filter f starts on channel f modulo the channels. With fewer filters than
+        channels it starts on the mean of the channels that are equal to f modulo the filters.
 
     Args:
-        filters: channels of the output, from 1 to 65536; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536. None means those of the input.
         kernel_size: rows and columns of the kernel, from 1 to 1024.
         strides: ratio of the sides of input and output, from 2 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        use_bias: add a learned number to each filter; it starts at 0.
-        hard: quantise the kernel in the forward pass, straight-through.
-        kernel_bits: bits of a quantised tap's magnitude, 1 to 23; 8 is enough to hold the binomial start exactly.
+        use_bias: add a learned bias to each filter; it starts at 0.
+        hard: quantise the kernel in the forward pass, with a straight-through gradient.
+        kernel_bits: bits of a quantised tap's magnitude, 1 to 23. 8 bits represent the binomial start exactly.
         kernel_regularizer: Keras regularizer of the kernel.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
         kernel: the learned kernel, [kernel_size, kernel_size, channels, filters], not quantised.
-        phase: where output sample 0 sits in the input, in samples: 0, or 1/2 with an even `kernel_size`. That is the
-            start of the layer; learned taps can move the image by a part of a sample.
+        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even. This describes
+            the untrained layer; learned taps can move the image by a fraction of a sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -62,8 +66,8 @@ class LearnableDownsample2D(StridedLayer):
         True
 
     References:
-        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (the start);
-        Hubara et al., Quantized Neural Networks, 2018, section 3.1 (the surrogate of `hard`).
+        Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (the initial kernel);
+        Hubara et al., Quantized Neural Networks, 2018, section 3.1 (the surrogate gradient of `hard`).
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class LearnableDownsample2D(StridedLayer):
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)
         self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
-        self.kernel = self.bias = None  # Made by `build`.
+        self.kernel = self.bias = None  # `build` creates them.
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]

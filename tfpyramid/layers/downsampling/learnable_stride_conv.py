@@ -15,48 +15,53 @@ from tfpyramid.ops import strided_convolution
 
 @register
 class LearnableStrideConv2D(LearnedStrides):
-    """A convolution that learns how far apart its outputs lie.
+    """A convolution with learned strides, which need not be integers.
+
+    Pixels are read bilinearly, so the distance between two outputs has a gradient. Use it if the right stride is not
+    known. If the initial strides are already right, it has nothing to gain over `Conv2D`.
 
     Equation:
-        `y[p] = sum_k w[k] x(p s + k) + b`, x read bilinearly between pixels and zero outside, with learned strides
-        `s = initial_strides exp(v)`, v from 0, so that they stay positive. With `hard=True`, forward: s rounded to
-        integers of at least 1; backward: the gradient for the rounded strides passes to s.
+        `y[p] = sum_k w[k] x(p s + k) + b`, where x is read bilinearly between pixels and is zero outside, with learned
+        strides `s = initial_strides exp(v)`. v starts at 0, and the exponential keeps the strides positive. With
+        `hard=True`, forward: s rounded to integers of at least 1; backward: the gradient for the rounded strides passes
+        to s.
 
     Convention:
-        The first window begins at the first pixel, so output sample i sits at i s + (kernel_size - 1) / 2. Without
-        `output_size` every window lies inside the image, `padding="valid"`, and a side of n becomes
-        floor((n - kernel_size) / s) + 1; at integer strides that is `keras.layers.Conv2D`. With `output_size` the
-        outputs are as many as it says, and a learned stride is how far they spread; whatever lies outside the image is
-        zero. The derivative at a whole position is that to its right, so that strides which start as integers move
-        (`tfpyramid.ops.strided_conv2d`). Strides that start far off want ten times the learning rate of the kernels:
-        give `log_strides` an optimizer of its own.
+        The first window begins at the first pixel, so output sample i sits at i s + (kernel_size - 1) / 2.
+        Without `output_size` every window lies inside the image, as with `padding="valid"`, and a side of n becomes
+        floor((n - kernel_size) / s) + 1. At integer strides this is `keras.layers.Conv2D`. With `output_size` the
+        number of outputs is fixed, and the strides decide how far they spread; pixels outside the image are zero.
+        At an integer position the derivative is the one to the right, so that strides that start as integers move
+        (`tfpyramid.ops.strided_conv2d`).
+        Strides that start far from the right value need ten times the learning rate of the kernels: give `log_strides`
+        its own optimizer.
 
     Args:
-        filters: channels of the output, from 1 to 65536; None means as many as the input has.
+        filters: channels of the output, from 1 to 65536. None means those of the input.
         kernel_size: rows and columns of the kernel, from 1 to 1024.
-        initial_strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024.
-        output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
-            the layer static shapes and XLA.
-        cost_weight: weight of the loss that the layer adds, the share of pixels that is left, 1 / (s_y s_x): it rewards
-            larger strides. At least 0.
-        use_bias: add a learned number to each filter; it starts at 0.
-        hard: round the strides in the forward pass, straight-through.
+        initial_strides: (s_y, s_x) in pixels, or one number for both, from 1 / 1024 to 1024.
+        output_size: (height, width) of the output, or one number for both. None derives it from the learned strides;
+            the layer then has no static shapes, and XLA cannot compile it.
+        cost_weight: weight, at least 0, of an added loss: 1 / (s_y s_x), the fraction of the pixels that remains. It
+            rewards larger strides.
+        use_bias: add a learned bias to each filter; it starts at 0.
+        hard: round the strides in the forward pass, with a straight-through gradient.
         kernel_initializer: Keras initializer of the kernel.
         kernel_regularizer: Keras regularizer of the kernel.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least `kernel_size`, or with `output_size` of at
-        least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least `kernel_size`, or at least 1 with
+        `output_size`, and may be unknown.
 
     Output shape:
-        [batch, *output_size, filters]; sides that are not known where `output_size` is None.
+        [batch, *output_size, filters]; the sides are unknown if `output_size` is None.
 
     Attributes:
         kernel: the learned kernel, [kernel_size, kernel_size, channels, filters].
-        strides: tensor [2], (s_y, s_x) as they are now; of whole numbers if `hard`.
-        phase: where output sample 0 sits in the input, in samples: (kernel_size - 1) / 2, the middle of the first
-            window. How far apart samples are is learned.
+        strides: tensor [2], the current (s_y, s_x); integers if `hard`.
+        phase: position of output sample 0 in the input, in samples: (kernel_size - 1) / 2, the middle of the first
+            window. The distance between samples is learned.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -67,9 +72,9 @@ class LearnableStrideConv2D(LearnedStrides):
         ((1, 12, 16, 8), [2.5999999046325684, 1.7000000476837158])
 
     References:
-        Dai, Qi, Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 (positions that
-        have gradients); Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks, 2022,
-        section 2 (the loss for larger strides).
+        Dai, Qi, Xiong, Li, Zhang, Hu and Wei, Deformable Convolutional Networks, 2017, section 2.1 (gradients of
+        sampling positions); Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks,
+        2022, section 2 (the loss for larger strides).
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class LearnableStrideConv2D(LearnedStrides):
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
         self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
-        self.kernel = self.bias = None  # Made by `build`.
+        self.kernel = self.bias = None  # `build` creates them.
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
@@ -109,7 +114,7 @@ class LearnableStrideConv2D(LearnedStrides):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples: the middle of the first window."""
+        """Position of output sample 0 in the input, in samples: the middle of the first window."""
         return (self.kernel_size - 1) / 2
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

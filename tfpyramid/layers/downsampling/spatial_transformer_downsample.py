@@ -18,42 +18,45 @@ from tfpyramid.ops.shapes import sides
 
 @register
 class SpatialTransformerDownsample2D(ImageLayer):
-    """A resize that learns where to look: an affine map and a grid of offsets, predicted from the image.
+    """A resize with learned sampling positions: an affine map and a grid of offsets, predicted from the image.
+
+    Untrained it is a plain bilinear resize. Use it if the task can crop, rotate or zoom into each image by itself. It
+    is more sensitive to shifts than the plain resize.
 
     Equation:
-        `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`: the matrix M and the offsets
+        `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`. The matrix M and the offsets
         d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
         `area_resize(relu(conv_down(x, u, 2) + b), grid_size)`, divided by the number of its entries, for a learned 3 by
-        3 kernel u at stride 2 with the border "reflect". With `hard=True`, forward:
-        `y[p] = x[round(q[p])]`, of two equally near pixels the first; backward: the gradient of the bilinear sample.
+        3 kernel u at stride 2 with the border "reflect". With `hard=True`, forward: `y[p] = x[round(q[p])]`, the first
+        of two equally near pixels; backward: the gradient of the bilinear sample.
 
     Convention:
-        Untrained, M and d are 0, and the layer is the plain resize with half-pixel centres, `BilinearDownsample2D`
-        without `antialias`. Coordinates are (y, x), -1 and 1 at the outer edges of the image. What lies outside the
-        image follows the border rule. Positions are computed in float32 at least, whatever the dtype policy.
+        Untrained, M and d are 0, and the layer is the resize with half-pixel centres, `BilinearDownsample2D` without
+        `antialias`. Coordinates are (y, x), with -1 and 1 at the outer edges of the image. The border rule applies
+        outside the image. Positions are computed in at least float32, whatever the dtype policy is.
 
     Args:
-        output_size: (height, width) to return, or a number for both; None to go by `scale_factor`.
-        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024, where `output_size` is
-            None.
-        filters: channels of the localisation's convolution, from 1 to 65536.
-        grid_size: rows and columns of its summary and of the grid of offsets, from 1 to 32.
+        output_size: (height, width) of the output, or one number for both. None derives it from `scale_factor`.
+        scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024. It applies only if
+            `output_size` is None.
+        filters: channels of the convolution that predicts the positions, from 1 to 65536.
+        grid_size: rows and columns of the summary of that convolution, and of the grid of offsets, from 1 to 32.
         affine: learn the affine map.
-        offsets: learn the grid of offsets. One of the two at least.
-        hard: read the nearest pixel in the forward pass, straight-through.
+        offsets: learn the grid of offsets. `affine` or `offsets` must be True.
+        hard: read the nearest pixel in the forward pass, with a straight-through gradient.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, *output_size, channels], or [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels].
 
     Attributes:
-        phase: where output sample 0 sits in the input, in samples: (scale_factor - 1) / 2, as in
-            `BilinearDownsample2D`, which is the start of the layer without `output_size`. After training it depends on
-            the image.
+        phase: position of output sample 0 in the input, in samples: (scale_factor - 1) / 2, as in
+            `BilinearDownsample2D`. This describes the untrained layer without `output_size`. After training it depends
+            on the image.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -95,7 +98,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 of the untrained layer sits in the input, in samples, as in `BilinearDownsample2D`."""
+        """Position of output sample 0 of the untrained layer in the input, in samples, as in `BilinearDownsample2D`."""
         return (self.scale_factor - 1) / 2
 
     def build(self, input_shape: Any) -> None:
@@ -105,7 +108,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         numbers = 6 * self.affine + 2 * cells * self.offsets
 
         def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Not rounded to halves in `call`, so that `points` are the same outside of it.
+            # Without autocast, because `points` must give the same result inside and outside `call`.
             return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
 
         self.features_kernel = add_weight("features_kernel", (3, 3, channels, self.filters), glorot)
@@ -125,8 +128,8 @@ class SpatialTransformerDownsample2D(ImageLayer):
 
     @as_called
     def points(self, images: tf.Tensor) -> tf.Tensor:
-        """Return where each output reads, q of the equation: [batch, *output size, 2], (y, x) in pixels."""
-        # Positions need the digits: a half-precision 1000.4 is 1000.5. So the network that predicts them has them too.
+        """Return the position q that each output reads, [batch, *output size, 2], as (y, x) in pixels."""
+        # In half precision 1000.4 is 1000.5, so positions, and the network that predicts them, use at least float32.
         work = working_dtype(images.dtype)
         kernel, bias, map_kernel, map_bias = (
             tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.map_kernel, self.map_bias)
@@ -134,8 +137,8 @@ class SpatialTransformerDownsample2D(ImageLayer):
         features = tf.nn.relu(convolution.conv_down(tf.cast(images, work), kernel) + bias)
         summary = resize.area_resize(features, (self.grid_size, self.grid_size))
         summary = tf.reshape(summary, [-1, self.grid_size**2 * self.filters])
-        # The mean, not the sum: one step of training on hundreds of features would move the grid off the image, where
-        # there is no gradient to bring it back.
+        # The mean, not the sum: with hundreds of features, one training step would move the grid off the image, where
+        # it has no gradient to return.
         numbers = (summary / summary.shape[1]) @ map_kernel + map_bias
         size, output_size = sides(images), self._output_size(sides(images))
         matrices = tf.tile(tf.constant(np.eye(2, 3)[None], numbers.dtype), [tf.shape(images)[0], 1, 1])

@@ -14,47 +14,51 @@ from tfpyramid.ops import spectral, straight_through
 
 @register
 class SpectralDownsample2D(LearnedStrides):
-    """A low-pass crop in the Fourier domain whose strides are learned with the task.
+    """The next level by a low-pass crop in the Fourier domain, with learned strides.
+
+    The crop keeps the low frequencies, so the output is stable under shifts of the image. Use it if the border may be
+    periodic and the strides, which need not be integers, are to be learned.
 
     Equation:
-        `y = spectral_pool(x, s)`, `s = max(1, initial_strides exp(v))` on each axis, v = `log_strides` the weight, at
-        the start 0; see `tfpyramid.ops.spectral_pool`. With a `cost_weight`, the loss `cost_weight / (s_y s_x)` is
-        added, the pixels of the output relative to the input's, which rewards larger strides.
-
-    Forward:  strides of at least 1; with `hard=True` the crop of their rounded size, without a soft mask.
-    Backward: the gradient passes a stride that is held at 1 as if it were not (`tfpyramid.ops.surrogate_st`), so that a
-        stride below 1 can come back; with `hard=True`, the gradient of the soft mask.
+        `y = spectral_pool(x, s)`, `s = max(1, initial_strides exp(v))` on each axis, where the weight v = `log_strides`
+        starts at 0; see `tfpyramid.ops.spectral_pool`. A `cost_weight` adds the loss `cost_weight / (s_y s_x)`: the
+        pixels of the output relative to those of the input, which rewards larger strides.
+        Forward: strides of at least 1; with `hard=True`, the crop of their rounded size without a soft mask.
+        Backward: the gradient ignores the lower bound of 1 (`tfpyramid.ops.surrogate_st`), so that a stride below 1 can
+        return; with `hard=True`, the gradient of the soft mask.
 
     Convention:
-        Output sample i sits at i n / m of the input, n and m the sides of input and output; the border is periodic; DC
-        gain is 1. Untrained, the layer is that low-pass: with the slope of its mask, which weakens the frequencies just
-        below the cut, or with `hard=True` the plain crop. The gradient of the strides is that of the mask: the size of
-        the output, which follows the strides in steps, has none. A side shorter than twice its stride, or of 1, gives
-        it no gradient. A hard crop hears from the frequencies that it keeps alone, and learns to drop more easily than
-        to keep: start it with strides that are too small.
+        Output sample i sits at i n / m of the input, where n and m are the sides of input and output. The border is
+        periodic, and the DC gain is 1. Untrained, the layer is a low-pass. The slope of its mask weakens the
+        frequencies just below the cut; with `hard=True` there is no slope, only the crop.
+        The gradient of the strides is that of the mask. The size of the output follows the strides in steps and has no
+        gradient. A side of 1, or one shorter than twice its stride, gives the stride no gradient.
+        With `hard=True` the gradient depends only on the frequencies that are kept. The layer then learns more easily
+        to drop frequencies than to keep them: start with strides that are too small.
 
     Args:
-        initial_strides: (s_y, s_x), or a number for both, from 1 to 1024.
-        output_size: (height, width) to return, or a number for both; None to let the learned strides say, which costs
-            the layer static shapes.
-        smoothness: width of the mask's slope, in cycles per image, from 1e-30 to 1e30. The strides hear from the
-            frequencies on the slope alone.
+        initial_strides: (s_y, s_x), or one number for both, from 1 to 1024.
+        output_size: (height, width) of the output, or one number for both. None derives it from the learned strides;
+            the layer then has no static shapes.
+        smoothness: width of the mask's slope, in cycles per image, from 1e-30 to 1e30. Only the frequencies on the
+            slope contribute to the gradient of the strides.
         cost_weight: weight of the added loss, from 0 to 1e30.
-        hard: crop without a mask in the forward pass, straight-through.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        hard: crop without a mask in the forward pass, with a straight-through gradient.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
-        [batch, *output_size, channels]; with `output_size=None` [batch, ceil(height / s_y), ceil(width / s_x),
-        channels], with `hard=True` rounded to the nearest, at least 1. Those sides change while the strides are
-        learned: `compute_output_shape` gives None for them.
+        [batch, *output_size, channels]. With `output_size=None`,
+        [batch, ceil(height / s_y), ceil(width / s_x), channels]; with `hard=True` these sides are rounded to the
+        nearest integer, at least 1. They change while the strides are learned, so `compute_output_shape` returns None
+        for them.
 
     Attributes:
-        strides: tensor [2], (s_y, s_x) as they are now, at least 1.
-        phase: where output sample 0 sits in the input, in samples: 0. The output's samples are n / m apart, so they are
-            `strides` apart only where the strides divide the sides.
+        strides: tensor [2], the current (s_y, s_x), at least 1.
+        phase: position of output sample 0 in the input, in samples: 0. The samples of the output are n / m apart, which
+            is `strides` only if the strides divide the sides.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -67,8 +71,8 @@ class SpectralDownsample2D(LearnedStrides):
         [2.0, 1.5]
 
     References:
-        Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks, 2022, section 2 (there
-        the strides are the weight itself, clipped by an assignment in every call).
+        Riad, Teboul, Grangier and Zeghidour, Learning Strides in Convolutional Neural Networks, 2022, section 2. There
+        the weight is the strides themselves, and every call clips it by an assignment.
     """
 
     def __init__(
@@ -82,20 +86,21 @@ class SpectralDownsample2D(LearnedStrides):
         **kwargs: Any,
     ) -> None:
         super().__init__(initial_strides, output_size=output_size, cost_weight=cost_weight, hard=hard, **kwargs)
-        self.smoothness = _checks.number("smoothness", smoothness, above=0, meaning="in cycles per image")
+        meaning = "the width of the slope in cycles per image"
+        self.smoothness = _checks.number("smoothness", smoothness, above=0, meaning=meaning)
 
     def _check_stride(self, value: object) -> float:
         return spectral.check_stride("initial_strides", value)
 
     @property
     def strides(self) -> tf.Tensor:
-        """The strides (s_y, s_x) as they are now, [2], of at least 1."""
+        """The current strides (s_y, s_x), [2], at least 1."""
         strides = self._soft_strides()
         return straight_through.surrogate_st(tf.maximum(strides, 1), strides)
 
     @property
     def phase(self) -> float:
-        """Where output sample 0 sits in the input, in samples: 0."""
+        """Position of output sample 0 in the input, in samples: 0."""
         return 0.0
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

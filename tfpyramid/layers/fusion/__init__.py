@@ -1,4 +1,4 @@
-"""Features of every level, one map from all of them, and one answer."""
+"""Layers that compute features of every level, and that fuse the levels into one map or one answer."""
 
 from tfpyramid.layers.fusion.feature_pyramid import FeaturePyramid
 from tfpyramid.layers.fusion.logit_fusion import LogitFusion

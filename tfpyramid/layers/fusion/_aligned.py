@@ -1,4 +1,4 @@
-"""What the layers that bring levels to one size share."""
+"""Base class of the layers that resize levels to the size of one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfpyramid.ops import fusion, resample
 
 
 class AlignedLayer(TakesLevels, ImageLayer):
-    """Holds `target_level`, `scale_factor`, `interpolation` and `phase`, checked and in the configuration."""
+    """A layer that aligns levels; it checks the arguments of `align_levels` and writes them to its configuration."""
 
     def __init__(
         self,

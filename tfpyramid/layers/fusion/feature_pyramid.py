@@ -18,48 +18,49 @@ from tfpyramid.ops.shapes import sides
 
 @register
 class FeaturePyramid(TakesLevels, ImageLayer):
-    """Levels that each know what the coarser ones saw: the feature pyramid network (FPN) behind a backbone.
+    """A feature pyramid network (FPN): levels of features, each combined with all coarser levels.
+
+    It takes the levels of a backbone or of a pyramid and returns levels with `filters` channels. Use it if the answer
+    is read from several levels, as in object detection.
 
     Equation:
-        `lateral[k] = conv1x1(x[k])`; `top_down[k] = lateral[k] + up(top_down[k + 1])`, the coarsest `lateral[-1]`;
-        `y[k] = conv3x3(top_down[k])`, weights for each level. Beyond them `extra_levels` times
+        `lateral[k] = conv1x1(x[k])`; `top_down[k] = lateral[k] + up(top_down[k + 1])`, and the coarsest is
+        `lateral[-1]`; `y[k] = conv3x3(top_down[k])`, with separate weights for each level. Then `extra_levels` times
         `y[k] = y[k - 1][::2, ::2]`, the published P6; with another factor or phase, `y[k - 1]` at those positions.
-        There is no activation anywhere; with `batch_norm` each convolution is followed by a batch normalisation in
-        place of its bias.
+        There is no activation. With `batch_norm` a batch normalisation follows each convolution and replaces its bias.
 
     Convention:
-        Levels come in and go out finest first. A coarser level is magnified to the size that the finer one actually
-        has, so sides need not be divisible by anything. A level's sides are those of the level before it divided by the
-        factor, rounded up or down; beyond its last sample a level is constant.
-        Sample i of a level sits at i * scale_factor + phase of the level before it, whichever way its sides are
-        rounded. "nearest" takes the nearer of two samples, and the first of two equally near ones: at factor 2 and the
-        phases 0 and 1/2 output samples 2i and 2i + 1 are both input sample i, the published repetition.
-        A backbone's phase follows from its padding. It is 0 for the pyramids of this package with their defaults
-        (`pyramid.phase`) and for ResNets, 1/2 for pooling of 2 by 2, and 1 for 3 by 3 kernels with stride 2 and no
-        padding in front: `padding="valid"`, and "same" on even sides. The EfficientNets of `keras.applications` pad so
-        where the sides of their input are unknown, and round odd sides down.
-        Extra levels are read at i * scale_factor + phase, between samples linearly.
+        The levels, and the outputs, are finest first. A coarser level is upsampled to the actual size of the finer one,
+        so sides need not be divisible by anything. A level's sides are those of the level before it divided by the
+        factor, rounded up or down. Beyond its last sample a level is constant.
+        Sample i of a level sits at i * scale_factor + phase of the level before it, however its sides are rounded.
+        "nearest" takes the nearer of two samples, and the first of two equally near ones. At factor 2 and the phases 0
+        and 1/2, output samples 2i and 2i + 1 are both input sample i, the published repetition.
+        The phase of a backbone follows from its padding. It is 0 for the pyramids of this package with their defaults
+        (`pyramid.phase`) and for ResNets; 1/2 for pooling of 2 by 2; 1 for 3 by 3 kernels with stride 2 and no padding
+        at the start: `padding="valid"`, and "same" on even sides. The EfficientNets of `keras.applications` pad in this
+        way if the sides of their input are unknown, and round odd sides down.
+        Extra levels are read at i * scale_factor + phase, linearly between samples.
 
     Args:
         filters: channels of every output, from 1 to 65536.
-        extra_levels: coarse levels to add by decimating the coarsest output, from 0 to 64.
-        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024; None for levels
-            whose sizes follow no factor, which are stretched as `tf.image.resize` stretches, and of which extra levels
-            are halves.
+        extra_levels: number of coarser levels to add by decimating the coarsest output, from 0 to 64.
+        scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024. None is for levels
+            without a common factor: they are resized as by `tf.image.resize`, and extra levels are halved.
         interpolation: "nearest", as published, or "bilinear".
-        phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
-        batch_norm: normalise behind each convolution, with a momentum of 0.9: Keras's 0.99 leaves the statistics of a
-            short training half way.
+        phase: position of sample 0 of a level, in samples of the level before it; 0 if `scale_factor` is None.
+        batch_norm: add a batch normalisation after each convolution. Its momentum is 0.9, because with Keras's 0.99 the
+            statistics do not converge in a short training.
         kernel_initializer: Keras initializer of the kernels.
         kernel_regularizer: Keras regularizer of the kernels.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, of one batch size; any sides of at least 1,
-        known or not, any channels.
+        A list or dict of [batch, height, width, channels], finest first, with one batch size. Sides are at least 1 and
+        may be unknown. Levels may have different numbers of channels.
 
     Output shape:
-        A list of [batch, height, width, filters], finest first, and `extra_levels` coarser ones behind.
+        A list of [batch, height, width, filters], finest first, followed by `extra_levels` coarser ones.
 
     Attributes:
         lateral: the 1 by 1 convolutions, a `PyramidConv2D`.
@@ -93,7 +94,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.filters = _checks.channels("filters", filters, "the channels of every output")
-        meaning = "the coarse levels to add"
+        meaning = "the number of coarser levels to add"
         self.extra_levels = _checks.integer("extra_levels", extra_levels, 0, meaning, maximum=_checks.MOST_LEVELS)
         self.scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
@@ -111,7 +112,7 @@ class FeaturePyramid(TakesLevels, ImageLayer):
             self.filters,
             kernel_size,
             use_bias=not self.batch_norm,
-            # From the configuration: an initializer that is used twice draws equal numbers.
+            # A fresh copy, because an initializer that is used twice draws the same numbers.
             kernel_initializer=fresh_initializer(self.kernel_initializer),
             kernel_regularizer=self.kernel_regularizer,
             name=name,

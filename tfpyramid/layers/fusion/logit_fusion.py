@@ -15,23 +15,23 @@ from tfpyramid.ops import logits as fusion
 
 @register
 class LogitFusion(TakesLevels):
-    """One answer from the logits that a network gives at every level of a pyramid.
+    """One answer for an image, from the logits that a network gives at every level of a pyramid.
+
+    A network that was trained at one scale is confident at the level where the object has the trained size, and less so
+    at the others. "logsumexp" and "max" follow the confident level; "mean" averages it away.
 
     Equation:
-        For level k and class c, x[k] being a level's logits:
+        For level k, its logits x[k] and class c:
         "logsumexp": `y[c] = log sum_k exp(x[k, c])`; "max": `y[c] = max_k x[k, c]`; "mean": `y[c] = mean_k x[k, c]`;
-        "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])` with a learned query, which starts at 0, the
-        mean.
-
-    A network that was trained at one scale is sure at the level where an object has the size it knows, and says less at
-    the others: "logsumexp" and "max" hear that level, "mean" drowns it.
+        "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])`, with a learned query. The query starts at 0,
+        which is the mean.
 
     Args:
         method: "logsumexp", "max", "mean" or "attention".
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
-        A list or dict of [batch, classes], floating point, one for each level, all of one batch size.
+        A list or dict of [batch, classes], floating point, one for each level, all with one batch size.
 
     Output shape:
         [batch, classes].

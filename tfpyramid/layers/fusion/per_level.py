@@ -14,32 +14,36 @@ from tfpyramid.ops import batches
 
 @register
 class PerLevel(TakesLevels, ImageLayer):
-    """A layer at each level of a pyramid: what `keras.layers.TimeDistributed` is to time.
+    """A layer applied to each level of a pyramid, as `keras.layers.TimeDistributed` applies one to each time step.
+
+    The levels either share the layer or have a clone each. Use it for any Keras layer; `PyramidConv2D` is the short
+    form for a convolution.
 
     Equation:
-        `y[k] = layer(x[k])`, one layer for all levels, or `y[k] = layer[k](x[k])`, a clone for each.
-
-    Args:
-        layer: the layer; it must have one input and one output.
-        share_weights: use the layer itself at every level, which then must have equal numbers of channels; otherwise
-            each level has a clone with weights of its own, and the number of levels is fixed by the first call.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        `y[k] = layer(x[k])` with one layer for all levels, or `y[k] = layer[k](x[k])` with a clone for each.
 
     Convention:
-        A `keras.Sequential` or wrapper that is not built yet is built for images of any size, unless its weights need
-        the sides.
+        A `keras.Sequential` or wrapper that is not built yet is built for images of any size, unless its weights depend
+        on the sides.
         An empty batch, such as that of a replica without samples, gives empty outputs and gradients of 0. The layer
-        itself is called on one sample of zeros. A batch normalisation that is training counts this sample.
-        The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, as those of
+        itself is called on one sample of zeros. A batch normalisation in training mode counts this sample.
+        The layer computes in its own dtype. The outputs have the dtype of the policy of `PerLevel`, like those of
         `TimeDistributed` in Keras 3: in a model of mixed precision `PerLevel(layer, dtype="float32")` returns float32.
 
+    Args:
+        layer: the layer, with one input and one output.
+        share_weights: use the layer itself at every level. All levels must then have the same number of channels. False
+            gives each level a clone with weights of its own, and the first call fixes the number of levels.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, floating point; any sides, known or not. Batch
-        sizes that are known must be equal.
+        A list or dict of [batch, height, width, channels], finest first, floating point. Sides may be unknown. Known
+        batch sizes must be equal.
 
     Output shape:
-        A list of what `layer` makes of each. As outputs of a model its levels have one name: return a dict of them for
-        losses and metrics that are named apart, `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`.
+        A list of the outputs of `layer`, one for each level. As outputs of a model, all have the name of this layer. To
+        give each its own loss and metrics, return a dict:
+        `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -70,7 +74,7 @@ class PerLevel(TakesLevels, ImageLayer):
 
     def call(self, levels: list[tf.Tensor]) -> list[tf.Tensor]:
         levels = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(levels)]
-        # Only sizes that are known: no level is paired with another here, and what pairs them asserts it in the graph.
+        # Only known sizes are checked here. Layers that pair samples of several levels also assert it in the graph.
         _level_checks.one_batch({name: level.shape for name, level in batches.named("levels", levels).items()})
         return [call_layer(layer, level, self.compute_dtype) for layer, level in zip(self._layers_of(levels), levels)]
 
@@ -81,7 +85,7 @@ class PerLevel(TakesLevels, ImageLayer):
         layers = [self.layer] * len(levels) if self.share_weights else self.level_layers
         if len(layers) != len(levels):
             raise ValueError(
-                f"`levels` must be as many as at the first call, {len(layers)}: each has weights of its own. "
+                f"`levels` must be {len(layers)} levels, as at the first call, because each level has its own weights. "
                 f"Received: {len(levels)} levels"
             )
         return layers

@@ -16,43 +16,46 @@ from tfpyramid.ops.shapes import sides
 
 @register
 class PyramidBlock(ImageLayer):
-    """A small pyramid inside one block: stride down and back up, what was there kept beside what comes back.
+    """A small U-Net in one block: downsample, upsample, and concatenate with the input of each step.
+
+    The output is one map that combines several resolutions. Use it in place of a convolution that needs a larger
+    receptive field.
 
     Equation:
         `y = a(conv(skip_0(x), strides))`, with the activation a, `skip_k(x) = concat(x, up(inside_k(x)))`, and
-        `inside_k(x) = skip_{k+1}(a(conv(x, 2)))`; the innermost is `inside_{depth-1}(x) = a(conv(a(conv(x, 2)), 1))`.
-        Each `conv(x, s)` has a kernel and a bias of its own: `conv_down(x, kernel, s) + bias`.
+        `inside_k(x) = skip_{k+1}(a(conv(x, 2)))`. The innermost is `inside_{depth-1}(x) = a(conv(a(conv(x, 2)), 1))`.
+        Each `conv(x, s)` has its own kernel and bias: `conv_down(x, kernel, s) + bias`.
 
     Convention:
-        Output sample i of a convolution sits at i * strides of its input, the middle of an odd kernel; an even kernel
-        has its middle half a sample later. A side of n becomes ceil(n / strides). `up` magnifies by 2, from the middles
-        of the kernels that went down, to the size of the tensor that it is concatenated with. So any sides work, 1 by 1
-        too (a side of 1 stays 1), and borders keep mirroring on short axes. "nearest" repeats each sample of an odd
-        kernel; the last repetition is left out on odd sides.
+        Output sample i of a convolution sits at i * strides of its input, the middle of an odd kernel. The middle of an
+        even kernel is half a sample later. A side of n becomes ceil(n / strides).
+        `up` upsamples by 2, with samples at the middles of the downsampling kernels, to the size of the tensor that its
+        result is concatenated with. Any sides work, 1 by 1 too: a side of 1 remains 1, and a reflected border repeats
+        on short axes. "nearest" repeats each sample of an odd kernel, and drops the last repetition on odd sides.
 
     Args:
         filters: channels of every convolution and of the output, from 1 to 65536.
-        depth: how many times the block strides down, from 1 to 64.
-        activation: Keras activation behind every convolution, or None.
-        kernel_size: rows and columns of the kernels, from 1 to 1024: one number or two.
-        strides: of the last convolution, from 1 to 1024: 1 keeps the size of the images, 2 halves it.
+        depth: number of downsampling steps, from 1 to 64.
+        activation: Keras activation after every convolution, or None.
+        kernel_size: rows and columns of the kernels, one number or two from 1 to 1024.
+        strides: strides of the last convolution, from 1 to 1024: 1 keeps the size of the images, 2 halves it.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         interpolation: "nearest" or "bilinear".
-        use_bias: add a learned number to each filter.
+        use_bias: add a learned bias to each filter.
         kernel_initializer: Keras initializer of the kernels.
         kernel_regularizer: Keras regularizer of the kernels.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
-        kernels: of the `depth` convolutions down, of the innermost, and of the last, whose input are
-            channels + depth * filters.
-        biases: of the same, or an empty list.
+        kernels: kernels of the `depth` downsampling convolutions, of the innermost, and of the last one, whose input
+            has channels + depth * filters channels.
+        biases: their biases in the same order, or an empty list.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -63,7 +66,7 @@ class PyramidBlock(ImageLayer):
 
     References:
         Ronneberger, Fischer and Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015, section 2
-        (down, up, and the concatenation with what was there).
+        (downsample, upsample, concatenate with the input).
     """
 
     def __init__(
@@ -84,26 +87,26 @@ class PyramidBlock(ImageLayer):
         super().__init__(**kwargs)
         largest = _checks.LARGEST
         self.filters = _checks.channels("filters", filters, "the channels of the output")
-        meaning = "how many times the block strides down"
+        meaning = "the number of downsampling steps"
         self.depth = _checks.integer("depth", depth, 1, meaning, maximum=_checks.MOST_LEVELS)
         self.activation = check_activation("activation", activation)
         meaning = "the rows and columns of the kernels"
         self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=largest)
-        self.strides = _checks.integer("strides", strides, 1, "those of the last convolution", maximum=largest)
+        self.strides = _checks.integer("strides", strides, 1, "the strides of the last convolution", maximum=largest)
         self.border = borders.check(border)
         self.interpolation = _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
         self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
-        self.kernels: list = []  # Made by `build`, as are the biases.
+        self.kernels: list = []  # `build` fills both lists.
         self.biases: list = []
 
     def build(self, input_shape: Any) -> None:
         channels = _checks.image_shape("images", input_shape)[3]
         names = [f"down_{k}" for k in range(self.depth)] + ["inner", "outer"]
         self.kernels, self.biases = [], []
-        heard = [channels] + [self.filters] * self.depth + [channels + self.depth * self.filters]
-        for name, count in zip(names, heard):
+        input_channels = [channels] + [self.filters] * self.depth + [channels + self.depth * self.filters]
+        for name, count in zip(names, input_channels):
             kernel = self.add_weight(
                 name=f"{name}_kernel",
                 shape=(*self.kernel_size, count, self.filters),
@@ -121,15 +124,16 @@ class PyramidBlock(ImageLayer):
         return self._conv(-1, self._skip(0, _checks.images(images)), self.strides)
 
     def _conv(self, index: int, x: tf.Tensor, strides: int) -> tf.Tensor:
-        """Return a(conv(x, strides)) with the kernel and the bias of an index."""
+        """Return a(conv(x, strides)) with the kernel and bias at an index."""
         y = convolution.conv_down(x, tf.convert_to_tensor(self.kernels[index]), strides, border=self.border)
         return self.activation(y + tf.convert_to_tensor(self.biases[index]) if self.use_bias else y)
 
     def _skip(self, k: int, x: tf.Tensor) -> tf.Tensor:
-        """Return x, and beside it what comes back from further down, skip_k of the equation."""
+        """Return skip_k(x) of the equation: x, concatenated with the upsampled result of the coarser steps."""
         inside, innermost = self._conv(k, x, 2), k + 1 == self.depth
         inside = self._conv(self.depth, inside, 1) if innermost else self._skip(k + 1, inside)
-        # The innermost has two kernels: the second is half a coarse sample later, which is a sample here.
+        # An even kernel is centred half a sample later. The innermost step has a second kernel, on samples twice as far
+        # apart, which adds one more sample.
         rows, columns = (kernels.symmetric_phase(size) * (3 if innermost else 1) for size in self.kernel_size)
         back = resample.resize_by(inside, 2.0, sides(x), interpolation=self.interpolation, phase=(rows, columns))
         return tf.concat([x, back], axis=-1)

@@ -22,24 +22,28 @@ class LevelConv2D(keras.layers.Conv2D):
 
 @register
 class PyramidConv2D(PerLevel):
-    """A convolution at each level of a pyramid, each level keeping its size.
+    """A convolution at each level of a pyramid, which keeps the size of the level.
+
+    By default each level has its own kernel. Use it to compute features of every level; for other layers than a
+    convolution use `PerLevel`.
 
     Equation:
-        `y[k] = activation(conv(x[k], w[k]) + b[k])`, zeros outside, `keras.layers.Conv2D` with padding "same".
+        `y[k] = activation(conv(x[k], w[k]) + b[k])`, with zeros outside the image: `keras.layers.Conv2D` with padding
+        "same".
 
     Args:
         filters: channels of every output, from 1 to 65536.
-        kernel_size: rows and columns of the kernels, from 1 to 1024: one number or two.
+        kernel_size: rows and columns of the kernels, one number or two from 1 to 1024.
         activation: Keras activation, or None.
-        use_bias: add a learned number to each filter.
+        use_bias: add a learned bias to each filter.
         kernel_initializer: Keras initializer of the kernels.
         kernel_regularizer: Keras regularizer of the kernels.
-        share_weights: use one kernel at every level, which then must have equal numbers of channels.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        share_weights: use one kernel at every level. All levels must then have the same number of channels.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, floating point; any sides of at least 1, known
-        or not.
+        A list or dict of [batch, height, width, channels], finest first, floating point. Sides are at least 1 and may
+        be unknown.
 
     Output shape:
         A list of [batch, height, width, filters].

@@ -1,4 +1,4 @@
-"""Layers that leave the values alone and change the gradient."""
+"""Layers that return their input unchanged and change its gradient."""
 
 from tfpyramid.layers.gradients.gradient_normalization import GradientNormalization
 

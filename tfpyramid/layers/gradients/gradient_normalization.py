@@ -15,28 +15,31 @@ from tfpyramid.ops import gradients
 
 @register
 class GradientNormalization(TakesLevels):
-    """Pass a tensor or levels on, and bring the gradient that comes back to a given length, level by level.
+    """The input unchanged; in the backward pass its gradient is scaled to a fixed length, for each level separately.
+
+    Use it between levels whose gradients differ in size. It did not improve the models of this package, which leave it
+    out.
 
     Equation:
         Forward: `y = x`. Backward: `dx = norm dy / ||dy||_2`, the length taken over the whole tensor or over each
-        sample of it; of a list, over each level by itself. A gradient of zero stays zero, and NaN or infinity anywhere
-        in dy makes all of it NaN rather than hiding it.
+        sample; in a list, over each level by itself. A gradient of zero remains zero. A NaN or infinity anywhere in dy
+        makes all of it NaN instead of hiding it.
 
     Convention:
-        The loss no longer sets the size of the gradient in front of this layer, `norm` does: scaling the loss, by its
-        weight or for float16, changes nothing there. Behind a mixed precision optimizer that divides gradients by its
-        loss scale this makes them smaller, so train with it in float32 or bfloat16.
+        For the layers before this one, `norm` sets the size of the gradient, and the scale of the loss does not: a loss
+        weight or a float16 loss scale has no effect on them. A mixed precision optimizer that divides gradients by its
+        loss scale therefore makes these gradients smaller. Train with this layer in float32 or bfloat16.
 
     Args:
-        scope: "tensor", one length for the whole of dy, or "sample", one for each entry of the batch.
+        scope: "tensor" for one length over the whole of dy, or "sample" for one over each entry of the batch.
         norm: the length, from 1e-30 to 1e30.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
-        Any, or a list or dict of any (levels), floating point; for "sample" the first axis is the batch.
+        Any, or a list or dict of any (levels), floating point. For "sample" the first axis is the batch.
 
     Output shape:
-        The same.
+        That of the input.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -69,14 +72,14 @@ class GradientNormalization(TakesLevels):
         return gradients.normalize_gradient(x, self.scope, self.norm)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
-        """Keras 3's symbolic call, which does not run `call`: what `call` would say of a dtype is said here."""
+        """Check the dtype in Keras 3's symbolic call, which does not run `call`."""
         for tensor in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             _checks.floating("x", keras.backend.standardize_dtype(tensor.dtype))
         return super().compute_output_spec(inputs, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         input_shape = _level_checks.level_list(input_shape) if isinstance(input_shape, Mapping) else input_shape
-        # A list of shapes, or one shape, which some Keras passes as a list of numbers.
+        # Some versions of Keras pass one shape as a list of numbers, so a list need not be a list of shapes.
         if isinstance(input_shape, (list, tuple)) and any(
             isinstance(s, (list, tuple, tf.TensorShape)) for s in input_shape
         ):

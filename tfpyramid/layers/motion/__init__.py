@@ -1,4 +1,4 @@
-"""Layers of two images, and of what moved between them."""
+"""Layers for the motion between two images."""
 
 from tfpyramid.layers.motion.cost_volume import CostVolume
 from tfpyramid.layers.motion.warp import Warp2D

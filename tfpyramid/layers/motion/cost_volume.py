@@ -15,25 +15,29 @@ from tfpyramid.ops import correlation
 
 @register
 class CostVolume(ImageLayer):
-    """How alike two maps are at every displacement: what a flow is read from.
+    """The similarity of two feature maps at every displacement of a search window, from which a flow is estimated.
+
+    Each output channel compares the first map with the second one, moved by one displacement. Networks for optical flow
+    use it at every level of a pyramid, so that a small window covers large motion.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, with
         `(dy, dx) = step (k // n - r, k % n - r)`, `r = max_displacement // step`, `n = 2 r + 1`, and l over the
-        kernel_size by kernel_size places about 0.
+        kernel_size by kernel_size positions about 0.
 
     Convention:
-        Displacements go row by row; the middle channel is none. Both maps are zero beyond their borders. See
-        `tfpyramid.ops.cost_volume`.
+        Displacements are ordered row by row; the middle channel is the displacement 0. Both maps are zero beyond their
+        borders. See `tfpyramid.ops.cost_volume`.
 
     Args:
-        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 32 steps.
-        step: between two displacements, in pixels; from 1 to 1024.
-        kernel_size: side of the patches that are compared; odd, at most 31.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        max_displacement: largest displacement in each direction, in pixels, from 0 to 1024 and at most 32 steps.
+        step: distance between two displacements, in pixels, from 1 to 1024.
+        kernel_size: rows and columns of the patches that are compared; odd, at most 31.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of two, [batch, height, width, channels] each; floating point, any sides of at least 1, known or not.
+        A list of two maps, each [batch, height, width, channels], floating point. Sides are at least 1 and may be
+        unknown.
 
     Output shape:
         [batch, height, width, (2 (max_displacement // step) + 1)^2].
@@ -44,7 +48,7 @@ class CostVolume(ImageLayer):
     Example:
         >>> first, second = tf.one_hot([[[1, 1, 0, 1, 1]]], 2), tf.one_hot([[[1, 1, 1, 0, 1]]], 2)
         >>> costs = CostVolume(max_displacement=1)([first, second])
-        >>> int(tf.argmax(costs[0, 0, 2])), tuple(costs.shape)  # what was at column 2 is at 3: (dy, dx) = (0, 1)
+        >>> int(tf.argmax(costs[0, 0, 2])), tuple(costs.shape)  # Column 2 moved to column 3: (dy, dx) = (0, 1).
         (5, (1, 1, 5, 9))
 
     References:

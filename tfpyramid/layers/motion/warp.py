@@ -15,24 +15,25 @@ from tfpyramid.ops import borders, sampling
 
 @register
 class Warp2D(ImageLayer):
-    """Read images where a flow points: the backward warp, differentiable in both.
+    """Images read at the positions that a flow points to: the backward warp, differentiable in both inputs.
+
+    With the flow from a first image to a second, it aligns the second image with the first.
 
     Equation:
         `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`.
 
     Convention:
-        A flow is (dx, dy) in pixels and is added: by the flow from a first image to a second, the second is brought
-        back to the first. See `tfpyramid.ops.warp`. A flow that was found on a coarser level is to be resized, and
-        multiplied by the ratio of the sides, before it moves a finer one. The flow is read in its own dtype: a dtype
-        policy of half precision rounds the images alone.
+        A flow is (dx, dy) in pixels and is added to the position. See `tfpyramid.ops.warp`.
+        Before a flow of a coarser level is used on a finer one, resize it, and multiply it by the ratio of the sides.
+        The layer reads the flow in its own dtype. A half-precision policy rounds only the images.
 
     Args:
-        border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap": what lies outside the images.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        border: rule for positions outside the images: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of two: images [batch, height, width, channels], and flow [batch, height, width, 2]; floating point, any
-        sides of at least 1, known or not.
+        A list of two: images [batch, height, width, channels] and flow [batch, height, width, 2], floating point. Sides
+        are at least 1 and may be unknown.
 
     Output shape:
         That of the images.
@@ -52,7 +53,7 @@ class Warp2D(ImageLayer):
     """
 
     def __init__(self, border: str = "constant", **kwargs: Any) -> None:
-        # Keras would round the flow to halves before the layer sees it, and positions need the digits.
+        # With autocast, Keras would round the flow to half precision before `call`, and positions would move.
         super().__init__(**{"autocast": False, **kwargs})
         self.border = borders.check(border)
 

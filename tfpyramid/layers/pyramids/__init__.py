@@ -1,4 +1,4 @@
-"""Images to levels and back."""
+"""Layers that map images to levels and back."""
 
 from tfpyramid.layers.pyramids.adaptive_depth_pyramid import AdaptiveDepthPyramid
 from tfpyramid.layers.pyramids.gaussian_pyramid import GaussianPyramid

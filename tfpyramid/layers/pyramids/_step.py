@@ -1,4 +1,4 @@
-"""What the layers of fixed pyramids share: the arguments of one step."""
+"""Base classes of the fixed pyramids: the arguments of one downsampling step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfpyramid.ops import borders, kernels, pyramid
 
 
 class StepLayer(ImageLayer):
-    """Holds `scale_factor`, `kernel` and `border`, checked and in the configuration."""
+    """A layer with `scale_factor`, `kernel` and `border`, which it checks and writes to its configuration."""
 
     def __init__(
         self, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect", **kwargs: Any
@@ -22,7 +22,7 @@ class StepLayer(ImageLayer):
 
     @property
     def step(self) -> dict[str, Any]:
-        """The keyword arguments of `pyr_down` and of all that is made of it."""
+        """The keyword arguments of `pyr_down` and of the ops that call it."""
         return {"scale_factor": self.scale_factor, "kernel": self.kernel, "border": self.border}
 
     def get_config(self) -> dict[str, Any]:
@@ -31,7 +31,7 @@ class StepLayer(ImageLayer):
 
 
 class PyramidLayer(StepLayer):
-    """A `StepLayer` that turns images into `num_levels` levels."""
+    """A `StepLayer` that maps images to `num_levels` levels."""
 
     upsampled_levels = 0
 
@@ -41,7 +41,7 @@ class PyramidLayer(StepLayer):
 
     @property
     def phase(self) -> float:
-        """Where sample 0 of a level sits, in samples of the level before it: `ops.phase(kernel, scale_factor)`."""
+        """Position of sample 0 of a level, in samples of the level before it: `ops.phase(kernel, scale_factor)`."""
         return kernels.phase(self.kernel, self.scale_factor)
 
     def build(self, input_shape: Any) -> None:

@@ -13,40 +13,44 @@ from tfpyramid.ops import pyramid, resample
 
 @register
 class GaussianPyramid(PyramidLayer):
-    """Images and ever coarser copies of them, finest first; and finer ones in front if they are asked for.
+    """Images at several resolutions, finest first: each level is the one before it, blurred and downsampled.
+
+    With the defaults a level is equal to OpenCV's `pyrDown`. Use this layer if the filter is fixed, and
+    `LearnablePyramid` if the filter is trained with the task.
 
     Equation:
-        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` after it: blur, then decimate; u is
-        `upsampled_levels`. Before it, `level[u - j]` at p is the images at `(p - phase (s^j - 1) / (s - 1)) / s^j`,
-        interpolated linearly, with s the factor.
+        `level[u] = images`, where u is `upsampled_levels`. After it `level[k] = pyr_down(level[k - 1])`: blur, then
+        decimate. Before it, at position p, `level[u - j]` is the images at
+        `(p - phase (s^j - 1) / (s - 1)) / s^j`, interpolated linearly, where s is the factor.
 
     Convention:
-        Sample i of a level sits at i * scale_factor + phase of the level before it. The phase is 0 for the default,
-        which is equal to OpenCV's `pyrDown`, and 1/2 for kernels with an even number of taps: "bilinear", and "box" at
-        factor 2. Pass it to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
-        A side of n becomes ceil(n / scale_factor), and a side of 1 stays 1. Upwards, level by level, it becomes
-        floor(n * scale_factor), the largest side of which n is the next. The factor stands for a fraction of whole
-        numbers, so that sides are the same in every export. See `tfpyramid.ops.pyr_down`.
+        Sample i of a level sits at i * scale_factor + phase of the level before it. The phase is 0 for the default
+        kernel, and 1/2 for kernels with an even number of taps: "bilinear", and "box" at factor 2. Pass the phase to
+        the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
+        A side of n becomes ceil(n / scale_factor), and a side of 1 remains 1. An upsampled level has sides of
+        floor(n * scale_factor), the largest that `pyr_down` reduces to n; this is repeated for each level. The factor
+        is converted to a ratio of integers, so that sizes are the same in every export. See `tfpyramid.ops.pyr_down`.
 
     Args:
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
-            until it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64. None means as many levels as fit: until the shorter side is 1 or,
+            at factors below 2, until it no longer shrinks. This requires known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
-        upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`.
-        kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (the
+        upsampled_levels: number of levels that are finer than the images, less than `num_levels`.
+        kernel: prefilter: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box" (a
             mipmap), "bilinear", or a list of taps, which is divided by its sum.
-        border: "reflect", "symmetric", "edge", "constant" or "wrap", as `numpy.pad` names them.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        border: "reflect", "symmetric", "edge", "constant" or "wrap", as in `numpy.pad`.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
-        A list of `num_levels` shapes, [batch, ceil(height / scale_factor^k), ceil(width / scale_factor^k), channels]
-        at an integer factor without upsampled levels; at any other, the rounding is repeated at each level.
+        A list of `num_levels` shapes. At an integer factor without upsampled levels they are
+        [batch, ceil(height / scale_factor^k), ceil(width / scale_factor^k), channels]. At other factors the sides are
+        rounded again at each level.
 
     Attributes:
-        phase: where sample 0 of a level sits, in samples of the level before it.
+        phase: position of sample 0 of a level, in samples of the level before it.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -72,7 +76,7 @@ class GaussianPyramid(PyramidLayer):
         return pyramid.gaussian_pyramid(images, self.num_levels, upsampled_levels=self.upsampled_levels, **self.step)
 
     def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
-        """Return level k + 1 of level k."""
+        """Return level k + 1, computed from level k."""
         return resample.pyr_down(level, **self.step)
 
     def get_config(self) -> dict[str, Any]:

@@ -11,33 +11,36 @@ from tfpyramid.ops import pyramid
 
 @register
 class LaplacianPyramid(PyramidLayer):
-    """What each level of a Gaussian pyramid holds and the next does not, finest first, and the coarsest level.
+    """The detail that each level of a Gaussian pyramid loses in the next one, finest first, and the coarsest level.
+
+    `LaplacianReconstruction` adds the levels up to the images again. Use the pair to process an image band by band
+    without losing information.
 
     Equation:
-        `residual[k] = gaussian[k] - pyr_up(gaussian[k + 1], size of gaussian[k])`; last, the low-pass
+        `residual[k] = gaussian[k] - pyr_up(gaussian[k + 1], size of gaussian[k])`. The last level is the low-pass
         `gaussian[num_levels - 1]`.
 
     Convention:
-        `LaplacianReconstruction` of the same arguments is the exact inverse, for every size, border, kernel and factor.
-        Positions and sizes are those of `GaussianPyramid`.
+        `LaplacianReconstruction` with the same arguments is the exact inverse, for every size, border, kernel and
+        factor. Positions and sizes are those of `GaussianPyramid`.
 
     Args:
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
-            until it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64. None means as many levels as fit: until the shorter side is 1 or,
+            at factors below 2, until it no longer shrinks. This requires known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
-        kernel: taps of both directions: None, "binomial", "gaussian", "box", "bilinear" or a list, as in
+        kernel: taps for both directions: None, "binomial", "gaussian", "box", "bilinear" or a list, as in
             `GaussianPyramid`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
-        As `GaussianPyramid`.
+        That of `GaussianPyramid`.
 
     Attributes:
-        phase: where sample 0 of a level sits, in samples of the level before it, as in `GaussianPyramid`.
+        phase: position of sample 0 of a level, in samples of the level before it, as in `GaussianPyramid`.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.

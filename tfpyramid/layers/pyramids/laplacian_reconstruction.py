@@ -15,20 +15,24 @@ from tfpyramid.ops import pyramid
 
 @register
 class LaplacianReconstruction(TakesLevels, StepLayer):
-    """Images from their Laplacian pyramid: the exact inverse of `LaplacianPyramid` of the same arguments.
+    """Images from their Laplacian pyramid: the exact inverse of `LaplacianPyramid`.
+
+    Give it the arguments of the pyramid. It also accepts residuals that were changed on the way, for example by other
+    layers.
 
     Equation:
-        `x = lowpass`, then, from the coarsest residual to the finest, `x = residual + pyr_up(x, size of residual)`.
+        Start with `x = lowpass`. Then, from the coarsest residual to the finest,
+        `x = residual + pyr_up(x, size of residual)`.
 
     Args:
         scale_factor: as given to `LaplacianPyramid`.
         kernel: as given to `LaplacianPyramid`.
         border: as given to `LaplacianPyramid`.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list or dict of [batch, height, width, channels], finest first, of one batch size, each side
-        ceil(n / scale_factor) of the side n before it: sides that are rounded down are refused.
+        A list or dict of [batch, height, width, channels], finest first, with one batch size. Each side must be
+        ceil(n / scale_factor), for the side n of the level before it; a side that was rounded down raises an error.
 
     Output shape:
         That of the first level.

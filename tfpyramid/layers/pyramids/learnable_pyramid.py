@@ -15,35 +15,38 @@ from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsamp
 
 @register
 class LearnablePyramid(ImageLayer):
-    """Images, and ever coarser levels by downsampling that is learned with the task.
+    """Images at several resolutions, by downsampling layers that are trained with the task.
+
+    The finest level is the images themselves. Each further level is a downsampling layer applied to the level before
+    it; by default that layer starts as the filter of `GaussianPyramid`.
 
     Equation:
         `level[0] = images`, `level[k] = downsample[k](level[k - 1])`.
 
     Convention:
-        Sizes and positions are those of `downsample`: sample i of a level sits at i * s + phase of the level before it,
-        with s the strides of `downsample`. Pass the phase to the layer that aligns the levels:
+        Sizes and positions are those of `downsample`. Sample i of a level sits at i * s + phase of the level before it,
+        where s is the strides of `downsample`. Pass the phase to the layer that aligns the levels:
         `UpsampleConcat(phase=pyramid.phase)`.
-        Each step computes in the dtype of its layer. All levels have the dtype of the pyramid's policy.
+        Each downsampling layer computes in its own dtype. All levels have the dtype of the pyramid's policy.
 
     Args:
         num_levels: length of the list, from 1 to 64.
-        downsample: the layer that goes from a level to the next; each step has a clone of it, with weights of its own
-            unless they are shared. None means `LearnableDownsample2D()`, which starts at the Gaussian pyramid.
-        share_weights: use one clone for every step; each level must then have as many channels as the images.
-        **kwargs: of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
+        downsample: layer that maps a level to the next. Each step is a clone of it, with weights of its own unless they
+            are shared. None means `LearnableDownsample2D()`, which starts as the Gaussian pyramid.
+        share_weights: use one clone for every step. Each level must then have as many channels as the images.
+        **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point; sides of at least 1, known or not.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
 
     Output shape:
-        A list of `num_levels` shapes: the input's, and what `downsample` makes of each.
+        A list of `num_levels` shapes: that of the input, then those that `downsample` returns.
 
     Attributes:
-        downsamplers: the layers that lead to level 1, 2, ..., whose weights are learned; a single one if they are
-            shared.
-        phase: that of `downsample`, 0 for the default; also 0 for a layer that does not state its own, such as those
-            of Keras. Pooling of 2 by 2 has the phase 1/2.
+        downsamplers: the layers that compute level 1, 2, ..., with the trained weights. It holds a single layer if the
+            weights are shared.
+        phase: the phase of `downsample`, 0 for the default. It is also 0 for a layer without an attribute `phase`,
+            such as the layers of Keras; note that pooling of 2 by 2 has the phase 1/2.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -68,7 +71,7 @@ class LearnablePyramid(ImageLayer):
         if downsample is None:
             downsample = LearnableDownsample2D(name="downsample", dtype=self.dtype_policy)
         downsample = check_layer("downsample", downsample)
-        # A string, since Keras would track a layer or a dict kept here as a part with state of its own.
+        # As a string, because Keras tracks a layer or a dict in an attribute as a part with state of its own.
         self._downsample = json.dumps(keras.saving.serialize_keras_object(downsample))
         steps = self.num_levels - 1
         self.downsamplers = [clone(downsample, k + 1) for k in range(min(steps, 1) if share_weights else steps)]
@@ -76,12 +79,12 @@ class LearnablePyramid(ImageLayer):
 
     @property
     def downsample(self) -> keras.layers.Layer:
-        """An untrained layer as each of `downsamplers` was before training."""
+        """A new, untrained copy of the layer that each of `downsamplers` is a clone of."""
         return keras.saving.deserialize_keras_object(json.loads(self._downsample))
 
     @property
     def phase(self) -> float:
-        """Where sample 0 of a level sits, in samples of the level before it: the phase of `downsample`, or 0."""
+        """Position of sample 0 of a level, in samples of the level before it: the phase of `downsample`, or 0."""
         return getattr(self.downsample, "phase", 0.0)
 
     def _steps(self) -> list[keras.layers.Layer]:
@@ -100,7 +103,7 @@ class LearnablePyramid(ImageLayer):
         return levels
 
     def next_level(self, level: tf.Tensor, k: int) -> tf.Tensor:
-        """Return level k + 1 of level k."""
+        """Return level k + 1, computed from level k."""
         return call_layer(self._steps()[k], level, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:

@@ -1,4 +1,4 @@
-"""Which level each sample is read at, and the reading."""
+"""Layers that select a level for each sample, and that compute features from the selected level."""
 
 from tfpyramid.layers.selection.gumbel_level_selector import GumbelLevelSelector
 from tfpyramid.layers.selection.level_router import LevelRouter

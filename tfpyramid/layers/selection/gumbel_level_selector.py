@@ -14,35 +14,39 @@ from tfpyramid.ops import straight_through
 
 @register
 class GumbelLevelSelector(BaseLayer):
-    """Weights over levels that are drawn in training, nearly or exactly one level, the likelier the larger its logit.
+    """Weights over levels, drawn at random in training: a level is the more likely, the larger its logit is.
+
+    In training the weights are close to one-hot, or one-hot with `hard=True`. At inference they are one-hot, for the
+    largest logit. Use it if you have logits of your own; `QueryLevelSelector` computes logits from a query.
 
     Equation:
-        Training: `w = softmax((logits + g) / T)`, Gumbel noise `g = -log(-log(u))`, u uniform in (0, 1), T the
-        temperature; with `hard=True`, forward: the one-hot vector of the largest `logits + g`, which is level k with
-        the probability `softmax(logits)[k]`; backward: the gradient of the softmax.
+        Training: `w = softmax((logits + g) / T)`, with Gumbel noise `g = -log(-log(u))`, u uniform in (0, 1), and the
+        temperature T. With `hard=True`, forward: the one-hot vector of the largest `logits + g`, which is level k with
+        probability `softmax(logits)[k]`; backward: the gradient of the softmax.
         Inference: the one-hot vector of the largest logit, the first of equal ones; backward: the gradient of
         `softmax(logits / T)`.
 
     Convention:
-        Noise is drawn with `training=True` only. For a `seed` it is the same sequence of draws each time the layer is
-        made, in a graph and in a SavedModel of the training endpoint too; a layer that is loaded from a `.keras` file
-        begins that sequence again. The logits are read in their own dtype: a dtype policy of half precision does not
-        round them before the choice.
+        The layer draws noise only with `training=True`. With a `seed`, every new layer draws the same sequence, also in
+        a graph and in a SavedModel of the training endpoint. A layer that is loaded from a `.keras` file begins that
+        sequence again.
+        The layer reads the logits in their own dtype. A half-precision policy does not round them before the choice.
 
     Args:
-        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the nearer to one level.
-        hard: choose one level in training too, straight-through.
-        seed: an integer, or None for other noise at each start.
-        **kwargs: of `keras.layers.Layer`.
+        temperature: initial value of the weight `temperature`, from 1e-30 to 1e30. Smaller values bring the weights
+            closer to one-hot.
+        hard: choose one level in training too, with a straight-through gradient.
+        seed: an integer, or None to draw different noise in each run.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
         Logits [..., levels], floating point.
 
     Output shape:
-        The same; sums to 1 along the last axis, NaN where a logit of it is NaN.
+        That of the input. The weights sum to 1 along the last axis, and are NaN if one of their logits is NaN.
 
     Attributes:
-        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
+        temperature: scalar weight, saved and exported but not trained; `training.TemperatureAnnealing` can lower it.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -56,7 +60,7 @@ class GumbelLevelSelector(BaseLayer):
     """
 
     def __init__(self, temperature: float = 1.0, *, hard: bool = False, seed: int | None = None, **kwargs: Any) -> None:
-        # Keras would round the logits to halves before the layer sees them, and a choice needs the digits.
+        # With autocast, Keras would round the logits to half precision before `call`, and different logits could tie.
         super().__init__(**{"autocast": False, **kwargs})
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
@@ -73,7 +77,7 @@ class GumbelLevelSelector(BaseLayer):
         return tf.cast(weights, self.compute_dtype)
 
     def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""
+        """Return the weights, [batch, levels], for `training.PyramidMonitor`."""
         return outputs
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

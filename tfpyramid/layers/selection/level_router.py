@@ -16,38 +16,44 @@ from tfpyramid.ops import batches, dtypes, routing
 
 @register
 class LevelRouter(TakesLevels):
-    """Features of each sample by the encoder of its level: of all levels in training, of the chosen one at inference.
+    """Features of each sample, computed from the level that its weights select.
+
+    In training every encoder runs on every sample, and the features are a weighted sum. At inference each sample runs
+    only the encoder of its level, which saves the cost of all others.
 
     Equation:
         Training: `y[b] = sum_k weights[b, k] encoder[k](level[k])[b]`.
         Inference: `y[b] = encoder[m](level[m])[b]`, `m = argmax_k weights[b, k]`, the first of equal weights. For
-        weights that are one-hot the two are the same sum.
+        one-hot weights the two are the same.
 
     Convention:
-        At inference the samples are parted by their level inside the graph, each encoder gets its own in one batch and
-        is not executed where there are none, and the features are put back in order. With a `pyramid`, a level is made
-        of those samples only that are read there or deeper. The weights get a gradient in training only; NaN among a
-        sample's weights makes its features NaN. How many samples go where is known only when the graph runs: the layer
-        tells Keras not to compile it by XLA, unless `partition=False`.
+        At inference the graph groups the samples by their level. Each encoder gets its samples as one batch, and is not
+        executed if it has none. Then the features are restored to the order of the batch. With a `pyramid`, a level is
+        computed only for the samples that need it or a coarser one.
+        The weights have a gradient in training only. A NaN among a sample's weights makes the features of that sample
+        NaN.
+        The number of samples per encoder is known only when the graph runs. The layer therefore tells Keras not to
+        compile it with XLA, unless `partition=False`.
         The features have the dtype of the encoders' outputs, in training and at inference. This is the dtype of the
         last layer of a Sequential or functional model, and that of the policy of any other layer. If the encoders
-        differ, it is the widest: float32 for float16 beside float32, or beside bfloat16.
+        differ, it is the widest: float32 for float16 and float32, or for float16 and bfloat16.
 
     Args:
-        encoders: a layer for each level, finest first, all of one output shape, whose sizes but the batch are known. A
-            `keras.Sequential` that is not built yet is built for images of any size, unless its weights need the sides.
-        pyramid: a layer that makes levels, as many as there are encoders, one of the other: a `LearnablePyramid` or
-            `GaussianPyramid`. The router then takes images; None means that it takes the levels.
-        partition: run only the encoders that are chosen at inference; otherwise all, as in training.
-        **kwargs: of `keras.layers.Layer`.
+        encoders: one layer per level, finest first, all with one output shape. Its sizes must be known, except the
+            batch. A `keras.Sequential` that is not built yet is built for images of any size, unless its weights depend
+            on the sides.
+        pyramid: layer that computes each level from the one before it, as many levels as there are encoders: a
+            `LearnablePyramid` or `GaussianPyramid`. The router then takes images. None means that it takes the levels.
+        partition: at inference, run each sample through its own encoder only. False runs all encoders, as in training.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
-        A list or dict: the levels, each [batch, height, width, channels], floating point, or the images alone for a
-        `pyramid`; and after them the weights, [batch, levels], of a selector. All have one batch size: for several
-        weights an image, repeat the image.
+        A list or dict: the levels, each [batch, height, width, channels], floating point, or with a `pyramid` the
+        images alone; then the weights of a selector, [batch, levels]. All have one batch size. To use several rows of
+        weights with one image, repeat the image.
 
     Output shape:
-        What the encoders make of a level.
+        That of the encoders.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -80,7 +86,10 @@ class LevelRouter(TakesLevels):
         track_list(self, "encoders")
         if len({id(encoder) for encoder in self.encoders}) < len(self.encoders):
             names = [encoder.name for encoder in self.encoders]
-            raise ValueError(f"`encoders` must be different layers, one for each level. Received: layers {names}")
+            raise ValueError(
+                f"`encoders` must be different layers, one for each level: clone a layer to use it again. "
+                f"Received: layers {names}"
+            )
         self.pyramid = None if pyramid is None else _check_pyramid(pyramid, len(self.encoders))
         self.partition = _checks.flag("partition", partition)
         if self.partition:
@@ -104,7 +113,7 @@ class LevelRouter(TakesLevels):
         encoders = [routing.Stage(encoder, feature_shape[1:], self._feature_dtype) for encoder in self.encoders]
         if self.pyramid is None:
             return routing.route(levels, weights, encoders)
-        images = tf.cast(levels[0], self.pyramid.compute_dtype)  # As calling the pyramid does.
+        images = tf.cast(levels[0], self.pyramid.compute_dtype)  # Calling the pyramid would cast them too.
         return routing.route_down(images, weights, encoders, self._descend(self.pyramid, shapes))
 
     def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
@@ -124,7 +133,7 @@ class LevelRouter(TakesLevels):
         return dtypes.common_dtype([output_dtype(encoder) for encoder in self.encoders])
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
-        """Keras 3's symbolic call, whose default is this layer's dtype."""
+        """Return Keras 3's symbolic output with the dtype of the features; the default is the dtype of this layer."""
         shape = self.compute_output_shape([tensor.shape for tensor in inputs])
         return keras.KerasTensor(shape, dtype=self._feature_dtype.name)
 
@@ -141,20 +150,22 @@ class LevelRouter(TakesLevels):
         *shapes, weights = [shape_tuple(shape) for shape in _level_checks.level_list(input_shape, "inputs")]
         routing.check_weights(weights, len(self.encoders))
         if self.pyramid is not None and len(shapes) != 1:
-            raise ValueError(f"`inputs` must be [images, weights], for a `pyramid`. Received: {len(shapes) + 1} inputs")
+            raise ValueError(
+                f"`inputs` must be [images, weights] if the router has a `pyramid`. Received: {len(shapes) + 1} inputs"
+            )
         shapes = shapes if self.pyramid is None else self.pyramid.compute_output_shape(shapes[0])
         levels = _level_checks.level_shapes(shapes)
         if len(levels) != len(self.encoders):
             raise ValueError(
-                f"`inputs` must hold a level for each of {len(self.encoders)} encoders, and the weights after them, "
-                f"unless a `pyramid` makes the levels. Received: {len(levels)} levels"
+                f"`inputs` must hold {len(self.encoders)} levels, one for each encoder, followed by the weights. To "
+                f"pass images instead, give the router a `pyramid`. Received: {len(levels)} levels"
             )
         self._check_batches(input_shape)
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
         if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:
             raise ValueError(
-                "`encoders` must all have one output shape, of known sizes: let them end with a pooling layer, for "
-                f"example. Received: output shapes {features}"
+                "`encoders` must all return the same shape with known sizes, except the batch: end each encoder with a "
+                f"global pooling layer, for example. Received: output shapes {features}"
             )
         return levels, features[0]
 
@@ -172,17 +183,17 @@ def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
     pyramid = check_layer("pyramid", pyramid)
     if not hasattr(pyramid, "next_level"):
         raise ValueError(
-            "`pyramid` must be a layer that makes each level of the one before, such as LearnablePyramid or "
+            "`pyramid` must be a layer that computes each level from the one before it, such as LearnablePyramid or "
             f"GaussianPyramid. Received: pyramid of type {type(pyramid).__name__}"
         )
     if getattr(pyramid, "upsampled_levels", 0):
         raise ValueError(
-            "`pyramid` must make each level of the one before, and upsampled levels are made of the images. "
+            "`pyramid` must compute each level from the one before it, so its `upsampled_levels` must be 0. "
             f"Received: pyramid.upsampled_levels={pyramid.upsampled_levels}"
         )
     if pyramid.num_levels != num_levels:
         raise ValueError(
-            f"`pyramid` must have as many levels as there are `encoders`, {num_levels}. "
+            f"`pyramid` must have {num_levels} levels, as many as there are `encoders`. "
             f"Received: pyramid.num_levels={pyramid.num_levels}"
         )
     return pyramid

@@ -19,52 +19,61 @@ OBJECTIVES = ("softmax", "gumbel", "value")
 
 @register
 class QueryLevelSelector(BaseLayer):
-    """Weights over the levels of a pyramid, by what is asked of the image.
+    """Weights over the levels of a pyramid, computed from a query about the image.
+
+    A two-layer network scores the levels. At inference the weights are one-hot for the best level, so that
+    `LevelRouter` reads that level alone. A cost per level lets the selector prefer coarse levels, which have fewer
+    pixels.
 
     Equation:
-        `z = relu(x W1 + b1) W2 + b2`, x the query and the summaries side by side. What is chosen by is u: `u = z` for
-        "softmax" and "gumbel", `u = sigmoid(z) - cost_weight costs` for "value", whose z are trained to be the
-        log-odds that the level is good enough. With T the temperature,
-        training: `w = softmax(u / T)`, of `u + g` with Gumbel noise g for "gumbel";
-        inference, and always with `hard=True`, forward: the one-hot vector of the largest of these, the first of equal
-        ones; backward: the gradient of the softmax.
+        `z = relu(x W1 + b1) W2 + b2`, where x is the query concatenated with the summaries. The selector picks the
+        level with the largest score u: `u = z` for "softmax" and "gumbel"; `u = sigmoid(z) - cost_weight costs` for
+        "value", which trains z to be the log-odds that the level is good enough. With the temperature T:
+        Training: `w = softmax(u / T)`; for "gumbel" `w = softmax((u + g) / T)`, with Gumbel noise g.
+        Inference, without noise, and training with `hard=True`: forward, the one-hot vector of the largest w, the first
+        of equal ones; backward, the gradient of the softmax.
 
     Convention:
-        W2 and b2 start at 0: untrained, all levels are as good. "softmax" and "gumbel" are trained through the weights
-        and in training add the loss `cost_weight mean_b(sum_k w[b, k] costs[k])`. "value" is trained apart from them,
-        by the binary cross-entropy of `level_logits` and whether each level's answer was right, as in
-        `tfpyramid.models.pyramid_vlm`; its `cost_weight` takes effect in the choice, so it may be set after training:
-        `layer.cost_weight.assign(...)`. The metric NAME_cost, NAME that of the layer, is the mean cost of the weights
-        in training; NaN where there was no training step. Logits are float32 at least, whatever the dtype policy.
+        W2 and b2 start at 0, so an untrained selector scores all levels equally.
+        "softmax" and "gumbel" are trained through the weights. In training they add the loss
+        `cost_weight mean_b(sum_k w[b, k] costs[k])`.
+        "value" is trained separately, by the binary cross-entropy between `level_logits` and whether each level's
+        answer was right, as in `tfpyramid.models.pyramid_vlm`. Its `cost_weight` only affects the choice, so it can be
+        set after training: `layer.cost_weight.assign(...)`.
+        The metric NAME_cost, where NAME is the layer's name, is the mean cost of the weights in training. It is NaN
+        before the first training step. Logits are computed in at least float32, whatever the dtype policy is.
 
     Args:
-        num_levels: how many levels there are to choose from, from 1 to 64.
+        num_levels: number of levels to choose from, from 1 to 64.
         units: size of the hidden vector, from 1 to 65536.
         objective: "softmax", "gumbel" or "value".
-        cost_weight: where the weight `cost_weight` starts, what a unit of cost takes from a level, from 0 to 1e30.
-        costs: what each level costs; None means its pixels relative to the finest, `tfpyramid.ops.pixel_costs`.
-        temperature: where the weight `temperature` starts, from 1e-30 to 1e30; the smaller, the harder.
-        hard: choose one level in training too, straight-through.
-        seed: of the noise of "gumbel", as in `GumbelLevelSelector`.
-        **kwargs: of `keras.layers.Layer`.
+        cost_weight: initial value of the weight `cost_weight`, the score that a level loses per unit of cost, from 0 to
+            1e30.
+        costs: the cost of each level. None means its pixels relative to the finest level,
+            `tfpyramid.ops.pixel_costs`.
+        temperature: initial value of the weight `temperature`, from 1e-30 to 1e30. Smaller values bring the weights
+            closer to one-hot.
+        hard: choose one level in training too, with a straight-through gradient.
+        seed: seed of the noise of "gumbel", as in `GumbelLevelSelector`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
-        The query, [batch, n], floating point; or a list of it and summaries of the levels, [batch, any] each, of
-        the same batch size.
+        The query, [batch, n], floating point; or a list of the query and summaries of the levels, each [batch, any]
+        with the same batch size.
 
     Output shape:
-        [batch, num_levels]; each row sums to 1.
+        [batch, num_levels]. Each row sums to 1.
 
     Attributes:
-        temperature: scalar weight, not trained: saved, exported, and there to be annealed.
-        cost_weight: scalar weight, not trained: saved, exported, and there to be chosen.
+        temperature: scalar weight, saved and exported but not trained; `training.TemperatureAnnealing` can lower it.
+        cost_weight: scalar weight, saved and exported but not trained; assign a value to change the trade-off.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
 
     Example:
         >>> selector = QueryLevelSelector(num_levels=4, objective="value", cost_weight=0.02)
-        >>> selector(tf.ones([1, 16])).numpy()  # Untrained, all are as good: the cheapest is chosen.
+        >>> selector(tf.ones([1, 16])).numpy()  # Untrained, all levels score equally: it chooses the cheapest.
         array([[0., 0., 0., 1.]], dtype=float32)
 
     References:
@@ -88,7 +97,8 @@ class QueryLevelSelector(BaseLayer):
         self.num_levels = _checks.num_levels(num_levels, meaning="the levels to choose from")
         self.units = _checks.channels("units", units, "the size of the hidden vector")
         self.objective = _checks.one_of("objective", objective, OBJECTIVES)
-        self.initial_cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "what a unit of cost takes")
+        meaning = "the score that a level loses per unit of cost"
+        self.initial_cost_weight = _checks.at_least("cost_weight", cost_weight, 0, meaning)
         self.costs = None if costs is None else _check_costs(costs, self.num_levels)
         self.initial_temperature = _checks.temperature(temperature)
         self.hard = _checks.flag("hard", hard)
@@ -101,7 +111,7 @@ class QueryLevelSelector(BaseLayer):
         glorot = keras.initializers.GlorotUniform()
 
         def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Not rounded to halves in `call`, so that `level_logits` are the same outside of it.
+            # Without autocast, because `level_logits` must give the same result inside and outside `call`.
             return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
 
         self.hidden_kernel = add_weight("hidden_kernel", (size, self.units), glorot)
@@ -123,11 +133,11 @@ class QueryLevelSelector(BaseLayer):
         return tf.cast(weights, self.compute_dtype)
 
     def choose(self, logits: tf.Tensor) -> tf.Tensor:
-        """Return the weights at inference, one-hot, for `level_logits`."""
+        """Return the one-hot weights of inference for the result of `level_logits`."""
         return straight_through.one_hot_st(self._scores(tf.convert_to_tensor(logits)), self.temperature)
 
     def report_cost(self, weights: tf.Tensor) -> tf.Tensor:
-        """Return the mean cost of weights [batch, num_levels], and add it to the metric."""
+        """Return the mean cost of weights [batch, num_levels], and update the metric with it."""
         cost = tf.reduce_mean(tf.linalg.matvec(tf.cast(weights, tf.float32), self._level_costs(tf.float32)))
         self._cost.update_state(tf.stop_gradient(cost))
         return cost
@@ -138,7 +148,7 @@ class QueryLevelSelector(BaseLayer):
         vectors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         vectors = batches.check(dict(zip(_names(len(vectors)), vectors)))
         x = tf.concat(vectors, axis=1)
-        # In halves, levels that differ in value would often be equal, and the first of them chosen.
+        # In half precision, different values often round to the same number, and the first level would win.
         work = working_dtype(x.dtype)
         hidden_kernel, hidden_bias, logits_kernel, logits_bias = (
             tf.cast(w, work) for w in (self.hidden_kernel, self.hidden_bias, self.logits_kernel, self.logits_bias)
@@ -154,7 +164,7 @@ class QueryLevelSelector(BaseLayer):
         return tf.constant(routing.pixel_costs(self.num_levels) if self.costs is None else self.costs, dtype)
 
     def level_usage(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Return what `training.PyramidMonitor` takes the mean of: the weights, [batch, levels]."""
+        """Return the weights, [batch, levels], for `training.PyramidMonitor`."""
         return outputs
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -175,12 +185,12 @@ class QueryLevelSelector(BaseLayer):
 
 
 class _MeanSeen(keras.metrics.Mean):
-    """A mean that is NaN, not 0, before there is anything to average."""
+    """A mean that is NaN, not 0, before its first value."""
 
     def result(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
 
-    # What was measured is no weight: with it, files of Keras 2, which saves metrics, would not cross.
+    # Keras 2 saves the state of metrics and Keras 3 does not; saving none keeps weight files portable between them.
     def save_own_variables(self, store: Any) -> None:
         pass
 
@@ -208,7 +218,7 @@ def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     for name, shape in named.items():
         if len(shape) != 2 or shape[1] is None:
             raise ValueError(
-                f"`{name}` must be [batch, size], of known size: one vector for each sample. "
+                f"`{name}` must have the shape [batch, size] with a known size: one vector for each sample. "
                 f"Received: {name} of shape {shape}"
             )
     _level_checks.one_batch(named)
@@ -216,5 +226,5 @@ def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
 
 
 def _names(count: int) -> list[str]:
-    """Return what errors call the inputs."""
+    """Return the names of the inputs in errors."""
     return ["query", *(f"summaries[{k}]" for k in range(count - 1))]
