@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,8 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import NO_AUTOCAST, keras, shape_tuple
+from tfpyramid.layers.protocols import saved_names
 from tfpyramid.ops import batches
-
-
-def saved_names(holder: Any, names: Iterable[str]) -> list[str]:
-    """Return the names in `dir`, which Keras goes through to save weights, less those in `second_names`.
-
-    Keras saves a layer under the first of its names, and Keras 2 and 3 begin at opposite ends: where a layer has two
-    names, one of them is left out, or files of weights would not cross.
-    """
-    return [name for name in names if name not in getattr(holder, "second_names", ())]
 
 
 class BaseLayer(keras.layers.Layer):

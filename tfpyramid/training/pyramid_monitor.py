@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _plain
 from tfpyramid._compat import keras, nested_layers, raw, training_loss
-from tfpyramid.layers import downsampling
+from tfpyramid.layers import downsampling, protocols
 
 KERNEL_LAYERS = tuple(getattr(downsampling, name) for name in downsampling.__all__)
 MOST_KERNELS = 16
@@ -105,8 +105,8 @@ class PyramidMonitor(keras.callbacks.Callback):
             ) from error
 
     def _temperatures(self) -> dict[str, float]:
-        found = [(layer.name, getattr(layer, "temperature", None)) for layer in nested_layers(self.model)]
-        return {f"temperature/{name}": float(raw(weight)) for name, weight in found if hasattr(weight, "assign")}
+        found = [(layer.name, protocols.temperature_of(layer)) for layer in nested_layers(self.model)]
+        return {f"temperature/{name}": float(raw(weight)) for name, weight in found if weight is not None}
 
     def _gradient_norms(self) -> dict[str, float]:
         groups = dict(self._variables_of_levels())
@@ -124,15 +124,12 @@ class PyramidMonitor(keras.callbacks.Callback):
     def _variables_of_levels(self) -> Iterator[tuple[str, list]]:
         """Yield the trainable variables of each level, for each layer that contains a layer for each level."""
         for layer in nested_layers(self.model):
-            for attribute, first in (("downsamplers", 1), ("level_layers", 0)):
-                steps = getattr(layer, attribute, None) or []
-                for k, step in enumerate(steps):
-                    level = "shared" if getattr(layer, "share_weights", False) else f"level_{k + first}"
-                    if step.trainable_variables:
-                        yield f"{layer.name}/{level}", list(step.trainable_variables)
+            for level, part in protocols.layers_of_levels(layer):
+                if part.trainable_variables:
+                    yield f"{layer.name}/{level}", list(part.trainable_variables)
 
     def _level_usage(self) -> dict[str, float]:
-        watched = [layer for layer in getattr(self.model, "layers", []) if hasattr(layer, "level_usage")]
+        watched = [layer for layer in getattr(self.model, "layers", []) if isinstance(layer, protocols.HasLevelUsage)]
         if self.sample is None or not watched or not getattr(self.model, "inputs", None):
             return {}
         outputs = keras.Model(self.model.input, [layer.output for layer in watched])(self.sample[0], training=False)
@@ -147,8 +144,9 @@ class PyramidMonitor(keras.callbacks.Callback):
     def _kernels(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the kernels of each downsampler as images [kernels, rows, columns, 1] with values from 0 to 1."""
         for layer in nested_layers(self.model):
-            kernel = getattr(layer, "blur", getattr(layer, "kernel", None))
-            if not isinstance(layer, KERNEL_LAYERS) or kernel is None or len(kernel.shape) != 4:
+            name = protocols.kernel_attribute(layer) if isinstance(layer, KERNEL_LAYERS) else None
+            kernel = None if name is None else getattr(layer, name)
+            if kernel is None or len(kernel.shape) != 4:
                 continue
             values = np.transpose(np.asarray(raw(kernel), np.float32), (2, 3, 0, 1))
             values = np.reshape(values, (-1, *values.shape[2:], 1))[:MOST_KERNELS]

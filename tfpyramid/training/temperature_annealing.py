@@ -8,6 +8,7 @@ from typing import Any
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, nested_layers
+from tfpyramid.layers.protocols import temperature_of
 
 SCHEDULES = ("exponential", "linear", "cosine")
 
@@ -96,8 +97,8 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         if not all(root.built for root in roots):
             return  # The first batch builds the model.
         found = {id(each): each for root in roots for each in nested_layers(root)}
-        weights = [getattr(each, "temperature", None) for each in found.values()]
-        self._temperatures = [weight for weight in weights if hasattr(weight, "assign")]
+        weights = [temperature_of(each) for each in found.values()]
+        self._temperatures = [weight for weight in weights if weight is not None]
         if not self._temperatures:
             names = [type(each).__name__ for each in found.values()]
             raise ValueError(

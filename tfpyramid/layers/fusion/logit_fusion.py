@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import TakesLevels
-from tfpyramid.ops import logits as fusion
+from tfpyramid.ops.logits import METHODS, check_shapes, fuse_logits
 
 
 @register
@@ -51,21 +51,21 @@ class LogitFusion(TakesLevels):
 
     def __init__(self, method: str = "logsumexp", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.method = _checks.one_of("method", method, fusion.METHODS)
+        self.method = _checks.one_of("method", method, METHODS)
         self.query = None
 
     def build(self, input_shape: Any) -> None:
-        _, classes = fusion.check_shapes(input_shape)
+        _, classes = check_shapes(input_shape)
         if self.method == "attention":
             self.query = self.add_parameter("query", np.zeros(classes))
         super().build(input_shape)
 
     def call(self, logits: list[tf.Tensor]) -> tf.Tensor:
         query = None if self.query is None else tf.convert_to_tensor(self.query)
-        return fusion.fuse_logits(logits, self.method, query=query)
+        return fuse_logits(logits, self.method, query=query)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return fusion.check_shapes(input_shape)
+        return check_shapes(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "method": self.method}

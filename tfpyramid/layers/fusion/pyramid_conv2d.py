@@ -9,19 +9,19 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_activation, check_initializer, check_regularizer
-from tfpyramid.layers.fusion.per_level import PerLevel
+from tfpyramid.layers.fusion._levelwise import LevelwiseLayer
 from tfpyramid.ops import convolution
 
 
 class LevelConv2D(keras.layers.Conv2D):
-    """Keras's, for an empty batch too."""
+    """`keras.layers.Conv2D` that also accepts an empty batch."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return convolution.conv2d(inputs, tf.convert_to_tensor(kernel), padding="SAME")
 
 
 @register
-class PyramidConv2D(PerLevel):
+class PyramidConv2D(LevelwiseLayer):
     """A convolution at each level of a pyramid, which keeps the size of the level.
 
     By default each level has its own kernel. Use it to compute features of every level; for other layers than a
@@ -69,25 +69,26 @@ class PyramidConv2D(PerLevel):
         share_weights: bool = False,
         **kwargs: Any,
     ) -> None:
-        conv = LevelConv2D(
-            _checks.channels("filters", filters, "the channels of every output"),
-            _checks.pair("kernel_size", kernel_size, 1, "the rows and columns of the kernels", maximum=_checks.LARGEST),
-            activation=check_activation("activation", activation),
-            use_bias=_checks.flag("use_bias", use_bias),
-            kernel_initializer=check_initializer("kernel_initializer", kernel_initializer),
-            kernel_regularizer=check_regularizer("kernel_regularizer", kernel_regularizer),
+        super().__init__(share_weights=share_weights, **kwargs)
+        self.filters = _checks.channels("filters", filters, "the channels of every output")
+        meaning = "the rows and columns of the kernels"
+        self.kernel_size = _checks.pair("kernel_size", kernel_size, 1, meaning, maximum=_checks.LARGEST)
+        self.activation = check_activation("activation", activation)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        self.kernel_regularizer = check_regularizer("kernel_regularizer", kernel_regularizer)
+        self.layer = LevelConv2D(
+            self.filters,
+            self.kernel_size,
+            activation=self.activation,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer,
+            kernel_regularizer=self.kernel_regularizer,
             padding="same",
             data_format="channels_last",
             name="conv",
             dtype=kwargs.get("dtype"),
         )
-        super().__init__(conv, share_weights=share_weights, **kwargs)
-        self.filters = conv.filters
-        self.kernel_size = tuple(conv.kernel_size)
-        self.activation = conv.activation
-        self.use_bias = conv.use_bias
-        self.kernel_initializer = conv.kernel_initializer
-        self.kernel_regularizer = conv.kernel_regularizer
 
     def build(self, input_shape: Any) -> None:
         for shape in _level_checks.level_shapes(input_shape):
@@ -96,8 +97,7 @@ class PyramidConv2D(PerLevel):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **super(PerLevel, self).get_config(),  # Without the convolution, which is made of what follows.
-            "share_weights": self.share_weights,
+            **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "activation": keras.activations.serialize(self.activation),
