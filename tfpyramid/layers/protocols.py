@@ -95,10 +95,11 @@ class HasLevelUsage(Protocol):
 
 
 class HasSecondNames(Protocol):
-    """A layer or model that has another attribute for a part, under which Keras must not save the part.
+    """A layer or model that holds a part in two attributes, and hides one of them when Keras saves.
 
-    Keras saves a part under the first attribute that it finds. Keras 2 and Keras 3 search in opposite orders and would
-    save a part with two attributes under different names. Hiding one of the names keeps weight files portable.
+    Keras saves a part under the first attribute that it finds. Keras 2 and Keras 3 search in opposite orders, so they
+    choose different names for a part in two attributes. Hiding one of the names keeps weight files portable. The class
+    must also return `saved_names(self, super().__dir__())` from `__dir__`, as the layers of this package do.
 
     Attributes:
         second_names: names of the attributes to hide.

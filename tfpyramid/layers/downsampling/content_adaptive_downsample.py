@@ -32,8 +32,8 @@ class ContentAdaptiveDownsample2D(StridedLayer):
         forward: the pixel with the largest logit; backward: the gradient of p above.
 
     Convention:
-        The window of output i is centred on i * strides of the input, or half a sample later if `window` is even, as it
-        is by default. A side of n becomes ceil(n / strides). All channels share the weights.
+        The window of output i is centred on i * strides of the input, or half a sample later if `window` is even. The
+        default is even. A side of n becomes ceil(n / strides). All channels share the weights.
         The 1 by 1 convolution starts at 0, and its bias at the values that give `start`. Untrained, the layer is
         `pyr_down` with those taps; with `hard=True` it picks the pixel with the largest tap, the first of equal ones.
         Logits are computed in at least float32, whatever the dtype policy is, because the logits of float16 images can

@@ -25,10 +25,10 @@ class SpatialTransformerDownsample2D(ImageLayer):
 
     Equation:
         `y[p] = bilinear_sample(x, q[p])`, `q = affine_grid(I + M) + size / 2 * resize(d)`. The matrix M and the offsets
-        d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of
-        `area_resize(relu(conv_down(x, u, 2) + b), grid_size)`, divided by the number of its entries, for a learned 3 by
-        3 kernel u at stride 2 with the border "reflect". With `hard=True`, forward: `y[p] = x[round(q[p])]`, the first
-        of two equally near pixels; backward: the gradient of the bilinear sample.
+        d, [grid_size, grid_size, 2] in normalised coordinates, are a dense function of the summary
+        `area_resize(relu(conv_down(x, u, 2) + b), grid_size)`, divided by the number of its entries. The learned kernel
+        u is 3 by 3, at stride 2 with the border "reflect". With `hard=True`, forward: `y[p] = x[round(q[p])]`, the
+        first of two equally near pixels; backward: the gradient of the bilinear sample.
 
     Convention:
         Untrained, M and d are 0, and the layer is the resize with half-pixel centres, `BilinearDownsample2D` without

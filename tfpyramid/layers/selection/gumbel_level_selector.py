@@ -14,7 +14,7 @@ from tfpyramid.ops import straight_through
 
 @register
 class GumbelLevelSelector(BaseLayer):
-    """Weights over levels, drawn at random in training: a level is the more likely, the larger its logit is.
+    """Weights over levels, drawn at random in training: a level with a larger logit is more likely.
 
     In training the weights are close to one-hot, or one-hot with `hard=True`. At inference they are one-hot, for the
     largest logit. Use it if you have logits of your own; `QueryLevelSelector` computes logits from a query.
