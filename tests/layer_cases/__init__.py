@@ -1,4 +1,4 @@
-"""The conformance table: every public layer, by default and with each of its arguments off its default."""
+"""The conformance table: every public layer, with its defaults and with another value of each argument."""
 
 from tests.layer_cases import downsampling, fusion, gradients, logits, motion, pyramids, selection
 from tests.layer_cases.case import LayerCase, case_id, short_name, unnested

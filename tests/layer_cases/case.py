@@ -13,8 +13,8 @@ from tests import references
 
 ODD = {"size": (7, 11)}
 ONE_PIXEL = {"size": (1, 1)}
-ROUNDED_DOWN = {"size": (7, 11), "rounded": math.floor}  # As a backbone without padding makes them.
-LARGE = {"size": (50, 49), "channels": 1}  # From about here on `ops.pyr_down` no longer extends.
+ROUNDED_DOWN = {"size": (7, 11), "rounded": math.floor}  # The sides of a backbone without padding.
+LARGE = {"size": (50, 49), "channels": 1}  # Large enough that `ops.pyr_down` does not extend the image.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +22,21 @@ class LayerCase:
     """One configuration of one layer.
 
     Attributes:
-        make: makes the layer; takes `dtype` and passes it to the layers inside too.
-        label: what is special about the case.
+        make: function that returns the layer; it takes `dtype` and also passes it to the layers inside.
+        label: name of the case.
         size: sides of the images, or of the finest level.
-        channels: of the images; of a list of levels one number for each of them; None for a layer that takes no images.
-        vectors: sizes of the vectors that the layer takes behind the images or levels, each of shape [batch, size].
-        arguments: of the call, beside the inputs.
-        scale_factor: between the levels of a list.
-        rounded: turns the quotient of a side and the factor into the next side.
-        reference: the layer's result from the layer (for its weights) and NumPy inputs, independently.
-        closed_form: for straight-through cases, in which the output is no smooth function: the gradients of
-            sum(upstream * y), as {"inputs": [...], weight name: ...}, from (layer, inputs, upstream).
-        unknown_sides: whether the layer works on images whose sides are not known.
+        channels: channels of the images, one number for each level of a list; None for a layer without images.
+        vectors: sizes of the vectors, [batch, size], that the layer takes after the images or levels.
+        arguments: arguments of the call, other than the inputs.
+        scale_factor: factor between the levels of a list.
+        rounded: function that rounds the quotient of a side and the factor to the next side.
+        reference: independent function of the layer (for its weights) and NumPy inputs that returns the layer's result.
+        closed_form: for straight-through cases, where the output is not smooth: function of (layer, inputs, upstream)
+            that returns the gradients of sum(upstream * y), as {"inputs": [...], weight name: ...}.
+        unknown_sides: whether the layer works on images with unknown sides.
         compiled: whether XLA can compile the layer.
-        learned_sides: whether the sides of the output follow a weight, so that `compute_output_shape` cannot know them.
-        statistics: names of weights that a step of training may change although no gradient does.
+        learned_sides: whether the sides of the output depend on a weight, so `compute_output_shape` cannot return them.
+        statistics: names of weights that a training step may change without a gradient.
     """
 
     make: Callable
@@ -59,7 +59,7 @@ class LayerCase:
         return type(self.make())
 
     def shapes(self, batch: int = 2, grow: int = 0) -> list[tuple[int, ...]]:
-        """Return the shapes of the inputs, images first; `grow` makes those larger, odd for even."""
+        """Return the shapes of the inputs, images first; `grow` enlarges their sides, and makes an even height odd."""
         height, width = self.size[0] + grow, self.size[1] + 2 * grow
         if self.channels is None:
             levels: tuple[int, ...] = ()
@@ -80,23 +80,23 @@ class LayerCase:
         return [rng.standard_normal(shape) for shape in self.shapes(batch, grow)]
 
     def structured(self, values: list) -> object:
-        """Return what the layer is called with: a list, or the one tensor."""
+        """Return the argument of the layer's call: a list, or a single tensor."""
         return values[0] if len(values) == 1 and not isinstance(self.channels, tuple) else list(values)
 
 
 def weight(layer: object, name: str) -> np.ndarray:
-    """Return the one weight of a layer whose name ends so, in float64."""
+    """Return the weight of a layer with a name that ends in `name`, in float64."""
     (value,) = [w for w in layer.weights if short_name(w) == name]
     return np.float64(value.numpy())
 
 
 def short_name(weight: object) -> str:
-    """Return the name of a weight without the scopes that some Keras puts around it."""
+    """Return the name of a weight without the scopes that some versions of Keras add."""
     return weight.name.split(":")[0].split("/")[-1]
 
 
 def unnested(outputs: object) -> object:
-    """Return outputs as a model can have them: a list beside a tensor is no signature of a SavedModel's."""
+    """Return the outputs as a flat list, because a SavedModel cannot return a list next to a tensor."""
     return tf.nest.flatten(outputs) if isinstance(outputs, tuple) else outputs
 
 

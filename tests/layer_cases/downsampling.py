@@ -1,7 +1,7 @@
 """Cases of the downsamplers.
 
-Each equation takes images, the layer's weights by name, and `estimate(discrete, surrogate)`, which is all that the soft
-form, the hard forward pass and the straight-through gradient differ in.
+Each equation takes images, the layer's weights by name, and `estimate(discrete, surrogate)`. The soft form, the hard
+forward pass and the straight-through gradient differ only in this function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tfpyramid import layers
 
 
 def _case(name: str, equation: Callable, label: str, *, case: dict | None = None, **arguments: object) -> LayerCase:
-    """A case of the layer `name`, made with `arguments`, which the equation takes too."""
+    """A case of the layer `name` with `arguments`, which are also passed to the equation."""
     hard = arguments.get("hard", False)
     settings = {key: value for key, value in arguments.items() if key not in ("hard", "kernel_regularizer")}
 
@@ -46,7 +46,7 @@ def _case(name: str, equation: Callable, label: str, *, case: dict | None = None
 
 
 def _quantized(kernel: np.ndarray, bits: int, estimate: Callable) -> np.ndarray:
-    """Fixed point. No weight of the cases is near 1, where it would be clipped."""
+    """Round to fixed point. No weight of the cases is close enough to 1 to be clipped."""
     return estimate(np.round(kernel.real * 2**bits) / 2**bits, kernel)
 
 
@@ -181,7 +181,7 @@ CASES = [
     _case(*_CHANNEL_ADAPTIVE, "hard", hard=True, reduction=1, case=SMALL),
     _case(*_CONTENT_ADAPTIVE, "default", case={"channels": 1}),
     _case(*_CONTENT_ADAPTIVE, "box-odd", window=3, start="box", hidden=4, temperature=0.7, border="edge", case=ODD),
-    # Of a single pixel every mean is that pixel, and no weight has a gradient.
+    # Every mean of a single pixel is that pixel, so no weight has a gradient.
     _case(*_CONTENT_ADAPTIVE, "one-row", strides=3, hidden=4, case={"size": (1, 5), "channels": 1}),
     _case(*_CONTENT_ADAPTIVE, "sum", normalization="sum", window=3, hidden=5, case=ODD),
     _case(*_CONTENT_ADAPTIVE, "hard", hard=True, window=2, hidden=3, case=SMALL),
@@ -207,7 +207,7 @@ CASES = [
     _case(*_SPATIAL_TRANSFORMER, "one-pixel", output_size=2, filters=3, grid_size=1, case=ONE_PIXEL),
     _case(*_SPECTRAL, "default", case=LEARNED_SIDES),
     _case(*_SPECTRAL, "odd", initial_strides=1.6, smoothness=2.3, case={**ODD, **LEARNED_SIDES, "channels": 2}),
-    # One sample has no frequency but 0, and so no gradient for the strides.
+    # A single sample has only the frequency 0, so the strides have no gradient.
     _case(*_SPECTRAL, "one-pixel", trainable=False, case={**ONE_PIXEL, **LEARNED_SIDES}),
     _case(*_SPECTRAL, "fixed-size", initial_strides=(1.7, 2.3), output_size=(5, 12), cost_weight=0.1),
     _case(*_SPECTRAL, "hard", initial_strides=(1.5, 2.4), hard=True, case={**SMALL, **LEARNED_SIDES, "size": (7, 6)}),

@@ -104,7 +104,7 @@ def _features(label: str, *, case: dict | None = None, **arguments: object) -> L
     names = ("extra_levels", "scale_factor", "interpolation", "phase")
 
     def parts(convolutions: layers.PyramidConv2D, norms: layers.PerLevel | None) -> list[Callable]:
-        """Return what each level goes through."""
+        """Return the function of each level."""
         stages = []
         for k, conv in enumerate(_convolutions(convolutions)):
             norm = None

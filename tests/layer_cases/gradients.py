@@ -1,4 +1,4 @@
-"""Cases of the layers that pass values on: GradientNormalization, and PyramidDiversity, which adds a loss."""
+"""Cases of the layers that return their input: GradientNormalization, and PyramidDiversity, which adds a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of the layers of two images: Warp2D, CostVolume."""
+"""Cases of the layers with two images: Warp2D and CostVolume."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tfpyramid import layers
 def _pyramid(
     label: str, name: str, num_levels: int | None = 3, *, case: dict | None = None, **step: object
 ) -> LayerCase:
-    """A case of GaussianPyramid or LaplacianPyramid; `step` are the arguments of both the layer and the reference."""
+    """A case of GaussianPyramid or LaplacianPyramid; `step` holds arguments of both the layer and the reference."""
     function = {"GaussianPyramid": references.gaussian_pyramid, "LaplacianPyramid": references.laplacian_pyramid}[name]
     return LayerCase(
         make=lambda **common: getattr(layers, name)(num_levels, **step, **common),
@@ -36,7 +36,7 @@ def _reconstruction(label: str, *, case: dict | None = None, **step: object) -> 
 def _learnable(
     label: str, num_levels: int = 3, *, share: bool = False, case: dict | None = None, **inner: object
 ) -> LayerCase:
-    """A case of LearnablePyramid over LearnableDownsample2D; with `inner` arguments the latter is given explicitly."""
+    """A case of LearnablePyramid over LearnableDownsample2D; it is passed explicitly if there are `inner` arguments."""
 
     def make(**common: object) -> layers.LearnablePyramid:
         downsample = layers.LearnableDownsample2D(**inner, **common) if inner else None
@@ -53,7 +53,7 @@ def _learnable(
 
 
 def _adaptive(label: str, max_levels: int = 3, *, case: dict | None = None, **arguments: object) -> LayerCase:
-    """A case of AdaptiveDepthPyramid; its outputs are the levels and behind them the gates."""
+    """A case of AdaptiveDepthPyramid; its outputs are the levels, then the gates."""
     hard, share = arguments.get("hard", False), arguments.get("share_weights", False)
 
     def levels_of(x: np.ndarray, kernels: list, logits: np.ndarray, temperature: float, estimate: Callable) -> list:
@@ -97,7 +97,7 @@ def _adaptive(label: str, max_levels: int = 3, *, case: dict | None = None, **ar
 
 
 def _downsampler(arguments: dict, common: dict) -> layers.LearnableDownsample2D | None:
-    """Return the downsampler that arguments of a case stand for, in the dtype that the layer is made in."""
+    """Return the downsampler for the arguments of a case, in the dtype of the layer."""
     inner = arguments.get("downsample")
     return layers.LearnableDownsample2D(**inner, **common) if inner else None
 

@@ -1,4 +1,4 @@
-"""Cases of the layers that choose a level, and of the one that reads it."""
+"""Cases of the layers that select a level, and of the router that reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAINING = {"arguments": {"training": True}}
 
 
 def _chosen(scores: np.ndarray, temperature: float, estimate: Callable) -> np.ndarray:
-    """Weights by the largest score, or by the softmax, or as the estimator has it."""
+    """Weights from the largest score and from the softmax, combined by the estimator."""
     one_hot = np.arange(scores.shape[-1]) == scores.real.argmax(axis=-1)[..., None]
     return estimate(one_hot, references.softmax(scores / temperature))
 

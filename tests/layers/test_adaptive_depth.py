@@ -1,4 +1,4 @@
-"""AdaptiveDepthPyramid, beyond the conformance table: where it starts, what pulls it, and the pruned pyramid."""
+"""AdaptiveDepthPyramid, beyond the conformance table: its start, its losses, and the pruned pyramid."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_the_penalty_closes_the_levels_that_the_task_does_not_use(hard):
     image = keras.Input((8, 8, 1))
     pyramid = layers.AdaptiveDepthPyramid(4, hard=hard, depth_penalty=0.01)
     levels, _ = pyramid(image)
-    # The deeper levels are outputs that are not asked for anything.
+    # The deeper levels are outputs without a loss.
     model = keras.Model(image, levels[1:])
     targets = [target, np.zeros([16, 2, 2, 1], np.float32), np.zeros([16, 1, 1, 1], np.float32)]
     model.compile(keras.optimizers.Adam(0.1), ["mse"] * 3, loss_weights=[1.0, 0.0, 0.0])
@@ -90,7 +90,7 @@ def test_the_task_opens_a_level_that_it_needs_behind_two_closed_gates(hard):
     pyramid = layers.AdaptiveDepthPyramid(3, hard=hard)
     levels, _ = pyramid(image)
     model = keras.Model(image, levels[2])
-    pyramid.pyramid.trainable = False  # Larger kernels would do instead of open gates.
+    pyramid.pyramid.trainable = False  # Otherwise larger kernels could replace open gates.
     pyramid.gate_logits.assign([-0.5, -0.5])
     assert pyramid.depth == 1
     model.compile(keras.optimizers.Adam(0.1), "mse")

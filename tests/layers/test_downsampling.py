@@ -1,4 +1,4 @@
-"""The downsamplers where they start, inside a pyramid, and what they learn."""
+"""The downsamplers untrained, inside a pyramid, and after training."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ IMAGES = np.random.default_rng(0).standard_normal([2, 13, 10, 3]).astype(np.floa
 
 
 def gaussian_level(size):
-    """Return what a Gaussian of `size` taps makes of the images."""
+    """Return the images, downsampled with a Gaussian of `size` taps."""
     return ops.pyr_down(IMAGES, kernel=ops.binomial(5) if size == 5 else ops.gaussian(2 / 3, size))
 
 
@@ -83,7 +83,7 @@ DOWNSAMPLERS = {
 
 
 def downsamplers():
-    """Return the names of the public layers that go from one level to the next."""
+    """Return the names of the public layers that map a level to the next."""
     return [name for name in layers.__all__ if "Downsample" in name or name in ("BlurPool2D", "LearnableStrideConv2D")]
 
 
@@ -106,7 +106,7 @@ def test_every_downsampler_makes_a_learnable_pyramid(name, tmp_path):
 
 
 def smooth_images(count, side, sigma, seed=0):
-    """Return grey images of low-passed noise, of a standard deviation of 1."""
+    """Return grey images of low-passed noise with a standard deviation of 1."""
     noise = np.random.default_rng(seed).standard_normal([count, side, side])
     blurred = scipy.ndimage.gaussian_filter(noise, (0, sigma, sigma))
     return (blurred / blurred.std())[..., None].astype(np.float32)
@@ -147,7 +147,7 @@ def test_strides_can_be_read_before_the_layer_is_built(name):
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_stride_that_starts_at_one_moves(hard):
-    # Every sample falls on a pixel, where the two-sided derivative of the hat would be zero.
+    # Every sample is at a pixel, where the two-sided derivative of the hat is zero.
     images = smooth_images(8, 24, sigma=3.0)
     targets = images[:, :20:2, :20:2]
     layer = layers.LearnableStrideConv2D(
@@ -186,7 +186,7 @@ def test_a_step_of_training_does_not_move_the_grid_off_the_image():
     layer = layers.SpatialTransformerDownsample2D()
     layer.build(images.shape)
     before = np.array(layer.points(tf.constant(images)))
-    # Adam's first step moves every weight by the rate, whatever the gradient.
+    # Adam's first step moves every weight by the learning rate, for any gradient.
     trained(layer, images, np.flip(layer(images), 1), steps=1, rate=0.01)
     moved = np.abs(layer.points(tf.constant(images)) - before).max()
     assert 0.1 < moved < 2, moved

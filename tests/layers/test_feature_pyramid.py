@@ -32,7 +32,7 @@ def of_level(convolutions, k):
     return [np.float64(w) for w in convolutions.level_layers[k].get_weights()]
 
 
-# Cells of equal size are what repetition makes of sides that are halves, and of no others.
+# Repetition gives cells of equal size only if the coarser sides are exact halves.
 @pytest.mark.parametrize(
     "scale_factor, sides",
     [
@@ -100,7 +100,7 @@ def test_one_feature_pyramid_serves_images_of_many_sizes():
 
 
 def padded_behind(image, filters=(4, 6, 8)):
-    """Return levels as a backbone of Keras makes them on sides that it does not know: padded behind, rounded down."""
+    """Return levels like those of a Keras backbone with unknown sides: padded at the end, rounded down."""
     levels, x = [], image
     for count in filters:
         x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
@@ -131,7 +131,7 @@ def test_samples_do_not_move_when_a_side_is_rounded_down(n):
     coarse = np.arange(float(half), dtype=np.float32).reshape(1, -1, 1, 1)
     for phase in (0.0, 0.5):
         found = np.ravel(ops.align_levels([fine, coarse], interpolation="nearest", phase=phase)[1])
-        # The published repetition. The last sample is repeated where a side that is rounded down has one too few.
+        # The published repetition. A side that was rounded down lacks one sample, so the last one is repeated.
         np.testing.assert_array_equal(found, np.minimum(np.arange(n) // 2, half - 1))
     if n % 2 and n > 1:
         # torch.nn.functional.interpolate(mode="nearest"), which published code uses, reads floor(p m / n).
@@ -168,7 +168,7 @@ def test_a_graph_refuses_sizes_that_python_refuses():
 
 
 def seed_block(x, layer):
-    """The block of the notebook it comes from: 32 by 32 images come out 16 by 16."""
+    """The block of the original notebook, which maps 32 by 32 images to 16 by 16."""
     weights = [np.float64(w.numpy()) for pair in zip(layer.kernels, layer.biases) for w in pair]
     (w0, b0), (w1, b1), (w2, b2), (w3, b3) = zip(weights[::2], weights[1::2])
 

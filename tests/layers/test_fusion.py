@@ -22,7 +22,7 @@ def test_one_model_answers_images_of_many_sizes(sides):
 
 
 def test_concatenation_keeps_a_ramp_in_register():
-    # A ramp is its own Gaussian pyramid away from the border, and comes back exactly, odd sides too.
+    # Away from the border, a ramp is its own Gaussian pyramid and is upsampled exactly, on odd sides too.
     rows, columns = np.mgrid[0:33, 0:47].astype(np.float32)
     ramp = np.stack([rows, columns], -1)[None]
     fused = layers.UpsampleConcat()([ramp, ramp[:, ::2, ::2], ramp[:, ::4, ::4]]).numpy()
@@ -45,7 +45,7 @@ def test_gradient_descent_leaves_negative_weights_only_where_they_have_a_gradien
     layer.build([level.shape for level in levels])
     layer.level_weights.assign([-51.0, -50.0])
     optimizer, losses = keras.optimizers.SGD(50.0), []
-    # The target is the finest level, whose weight should become 1.
+    # The target is the finest level, so its weight should become 1.
     for _ in range(30):
         with tf.GradientTape() as tape:
             losses.append(tf.reduce_mean(tf.square(layer(levels) - levels[0])))

@@ -34,7 +34,7 @@ def test_hard_draws_are_one_level_as_often_as_the_softmax_says():
     logits = tf.tile(tf.constant([[0.0, 1.0, -1.0]]), [20000, 1])
     drawn = layer(logits, training=True).numpy()
     assert set(np.unique(drawn)) == {0, 1} and np.all(drawn.sum(axis=1) == 1)
-    # Five standard deviations of a share of 20,000 draws.
+    # Five standard deviations of a frequency over 20,000 draws.
     np.testing.assert_allclose(drawn.mean(axis=0), references.softmax(logits[0].numpy()), atol=0.018)
 
 

@@ -1,4 +1,4 @@
-"""Jacobians of layers, of one of each family: TensorFlow makes all rows of one at once."""
+"""Jacobians of one layer of each family, where TensorFlow computes all rows at once."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`LevelRouter` in training, in models and out of them; what one call computes is in the table."""
+"""`LevelRouter` in training, inside and outside of models; the conformance table checks a single call."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_one_routed_model_serves_sizes_and_batches_as_it_does_here(tmp_path):
 
 
 class Watched(keras.layers.Layer):
-    """Means of an image, and how often they were asked for."""
+    """Means of an image, with a counter of the calls."""
 
     def build(self, input_shape):
         self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", trainable=False)

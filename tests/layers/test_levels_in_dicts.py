@@ -1,4 +1,4 @@
-"""Levels in a dict are those of a list, in the order of the dict; an order that was lost is an error."""
+"""A dict of levels works like a list, in the order of the dict; a sorted dict raises an error."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_dict_is_the_list_of_its_values(name):
     assert tf.nest.flatten(of_dict) == tf.nest.flatten(of_list)
     symbolic = {key: keras.Input((None, None, 3), name=key) for key in LEVELS}
     model = keras.Model(symbolic, layer(symbolic))
-    # Keras sorts the inputs of the model, and gives each to its own tensor.
+    # Keras sorts the inputs of the model, but passes each to its own tensor.
     np.testing.assert_allclose(tf.nest.flatten(model(LEVELS))[0], tf.nest.flatten(found)[0], atol=1e-6)
     again = type(model).from_config(model.get_config())
     again.set_weights(model.get_weights())

@@ -1,4 +1,4 @@
-"""Methods beside `call` take arrays of any floating dtype, as `call` does, and answer as they do inside it."""
+"""Public methods of layers take arrays of any floating dtype, and return the same inside and outside `call`."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DTYPES = [np.float16, np.float32, np.float64]
 
 
 def moved(layer, inputs):
-    """Return a built layer with weights that are not those of the start."""
+    """Return a built layer with weights other than the initial ones."""
     layer(inputs)
     layer.set_weights([w + 0.3 * RNG.random(w.shape) for w in layer.get_weights()])
     return layer

@@ -1,4 +1,4 @@
-"""Layers that are given layers: in a dtype of their own, of sides of their own, and for a batch of none."""
+"""Layers that contain a user's layers, which may have another dtype, other sides, or an empty batch."""
 
 import itertools
 
@@ -10,12 +10,12 @@ from tfpyramid import layers
 from tfpyramid._compat import KERAS_3, keras
 
 POLICIES = ["float32", "mixed_float16", "mixed_bfloat16", "float64"]
-# Of the largest magnitude, for a dtype that rounds to so many bits.
+# Relative to the largest magnitude, for the number of bits of each dtype.
 TOLERANCE = {"float32": 1e-6, "float16": 2e-3, "bfloat16": 2e-2, "float64": 1e-14}
 POOLING = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 CHOICES = {"both": [0, 1, 0], "finest only": [0, 0, 0], "coarsest only": [1, 1, 1], "an empty batch": []}
 RNG = np.random.default_rng(0)
-# In steps of 1/8, so that half precision holds them and what is compared is what the layers compute.
+# In steps of 1/8, which half precision represents exactly, so only the layers' own rounding is compared.
 LEVELS = [np.round(8 * RNG.standard_normal([3, side, side, 2])) / 8 for side in (6, 3)]
 
 
@@ -31,7 +31,7 @@ def compute_dtype(policy):
 
 
 def router_of(pooling, last, **arguments):
-    """Return a router of two encoders whose last layers have the given dtypes, None for that of the policy."""
+    """Return a router of two encoders; their last layers have the given dtypes, or that of the policy for None."""
     encoders = [keras.Sequential([POOLING[pooling](), keras.layers.Dense(4, dtype=dtype)]) for dtype in last]
     router = layers.LevelRouter(encoders, **arguments)
     router.build([(None, 6, 6, 2), (None, 3, 3, 2), (None, 2)])
@@ -41,7 +41,7 @@ def router_of(pooling, last, **arguments):
 
 
 def masked_sum(router, pooling, weights):
-    """Return what the router stands for, in NumPy and float64."""
+    """Return the result of the router, computed with NumPy in float64."""
     pooled = [getattr(x[: len(weights)], {"average": "mean", "max": "max"}[pooling])(axis=(1, 2)) for x in LEVELS]
     parts = [[np.float64(w.numpy()) for w in encoder.weights] for encoder in router.encoders]
     return sum(weights[:, [k]] * (x @ kernel + bias) for k, (x, (kernel, bias)) in enumerate(zip(pooled, parts)))
@@ -52,7 +52,7 @@ def masked_sum(router, pooling, weights):
 @pytest.mark.parametrize("policy", POLICIES, indirect=True)
 def test_a_router_is_the_masked_sum_in_the_dtype_of_its_features(policy, pooling, last):
     expected_dtype = last[0] or compute_dtype(policy)
-    # A layer of the policy's dtype in front of the last one rounds to it.
+    # A layer before the last one, in the policy's dtype, rounds to that dtype.
     tolerance = max(TOLERANCE[expected_dtype], TOLERANCE[compute_dtype(policy)])
     for training, partition in itertools.product((False, True), (False, True)):
         router = router_of(pooling, last, partition=partition)
@@ -112,7 +112,7 @@ def test_a_pyramid_of_its_own_dtype_computes_in_it_at_inference_too(policy):
 
 
 def holders(inner):
-    """Return the layers that call a layer they are given, which has the dtype `inner`, for levels or for images."""
+    """Return the layers that call a user's layer, here with the dtype `inner`, and whether they take levels."""
     step = layers.LearnableDownsample2D(dtype=inner)
     return {
         "PerLevel": (layers.PerLevel(keras.layers.Dense(2, dtype=inner)), True),
@@ -133,7 +133,7 @@ def test_what_a_layer_of_another_dtype_returns_comes_out_in_that_of_the_policy(p
         outputs = layer([x, x] if takes_levels else x)
         for y, said in zip(tf.nest.flatten(outputs), tf.nest.flatten(symbolic), strict=True):
             assert y.dtype == tf.as_dtype(said.dtype) == compute_dtype(policy), name
-    if KERAS_3:  # In Keras 2 it has the dtype of the layer in it.
+    if KERAS_3:  # In Keras 2 a wrapper has the dtype of its layer.
         peer = keras.layers.TimeDistributed(keras.layers.Dense(2, dtype=inner))
         assert peer(keras.Input((6, 6, 2))).dtype == compute_dtype(policy)
 

@@ -1,4 +1,4 @@
-"""Under mixed precision, what is chosen and where is read is found in float32: the same in every mode."""
+"""Under mixed precision, choices and positions are computed in float32, with the same result in every mode."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ def normal(*shape):
 
 
 IMAGES, QUERIES = normal(3, 40, 40, 4), normal(500, 8)
-# Differences that halves cannot hold.
+# Differences that half precision cannot represent.
 CLOSE = 1 + 1e-4 * normal(500, 5)
 
-# A layer, its inputs, and what of it is compared.
+# A layer, its inputs, and the function whose result is compared.
 CASES = {
     "AdaptiveDepthPyramid": (
         lambda **options: layers.AdaptiveDepthPyramid(4, hard=True, **options),
@@ -47,7 +47,7 @@ CASES = {
 
 
 def built(name, policy, rounding):
-    """Return a layer with weights of noise, those that a half-precision policy rounds already rounded."""
+    """Return a layer with random weights, rounded in advance to what a half-precision policy would read."""
     make, inputs, _ = CASES[name]
     layer = make(dtype=keras.mixed_precision.Policy(policy) if hasattr(keras, "mixed_precision") else policy)
     layer.build(inputs.shape)
@@ -76,7 +76,7 @@ def test_logits_and_flows_of_float32_are_not_rounded_by_the_policy(policy):
     assert y.dtype == policy.split("_")[1]
     images = tf.cast(normal(1, 1, 9, 1), y.dtype)
     flow = np.zeros([1, 1, 9, 2], "f")
-    flow[..., 0] = 2.0001  # At its last digit of a half, this is 2, so the pixel beside would not be read.
+    flow[..., 0] = 2.0001  # In half precision this is 2, and the next pixel would not be read.
     moved = layers.Warp2D(dtype=policy)([tf.constant([[[[np.nan if k == 3 else 1.0] for k in range(9)]]]), flow])
     assert moved.dtype == images.dtype
     np.testing.assert_array_equal(np.isnan(tf.cast(moved, tf.float32))[0, 0, :, 0], np.isin(np.arange(9), [0, 1]))

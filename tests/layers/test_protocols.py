@@ -1,4 +1,4 @@
-"""What callbacks and plots look for on a layer, on the layers of the package and on one of a user."""
+"""The attributes that callbacks and plots look for, on layers of the package and on a user's layer."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_quantised_taps_are_exact_in_the_forward_pass():
     layer.set_weights([kernel])
     impulse = np.zeros([1, 9, 9, 1], np.float32)
     impulse[0, 4, 4, 0] = 1
-    # An impulse at an even sample of an even-strided correlation reads back every second tap, reversed.
+    # With stride 2, an impulse at an even sample returns every second tap, reversed.
     seen = layer(impulse).numpy()[0, 1:4, 1:4, 0]
     expected = (np.round(kernel * 32) / 32)[::-2, ::-2, 0, 0]
     assert np.array_equal(seen, expected)
@@ -92,7 +92,7 @@ def test_one_level_is_the_image_itself():
 
 
 def test_a_pyramid_model_trains_from_the_task():
-    # The target needs the difference of two neighbouring samples, which the Gaussian start cannot give.
+    # The target is a difference of two neighbouring samples, which the initial Gaussian cannot compute.
     x = photograph(64, 8, 8, 1)
     target = x[:, ::2, ::2] - x[:, ::2, 1::2]
     image = keras.Input((None, None, 1))

@@ -1,4 +1,4 @@
-"""Layers of other layers: a Sequential or a wrapper inside is built for images of any size, unless it needs theirs."""
+"""A Sequential or wrapper inside a layer is built for images of any size, unless its weights depend on the sides."""
 
 import numpy as np
 import pytest

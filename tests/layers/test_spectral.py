@@ -1,4 +1,4 @@
-"""SpectralDownsample2D, beyond the conformance table: how its strides learn."""
+"""SpectralDownsample2D, beyond the conformance table: how its strides are learned."""
 
 import numpy as np
 import pytest
@@ -34,9 +34,9 @@ def test_strides_can_be_read():
     assert layer(photograph(1, 15, 18, 1)).shape == (1, 3, 3, 1)
 
 
-def test_a_stride_below_1_is_used_as_1_and_hears_what_would_bring_it_back():
+def test_a_stride_below_1_is_used_as_1_and_has_a_gradient_that_brings_it_back():
     layer = layers.SpectralDownsample2D((1.5, 1.5))
-    set_log_strides(layer, np.log([0.5, 0.5]))  # 0.75, were it not for the bound.
+    set_log_strides(layer, np.log([0.5, 0.5]))  # Without the lower bound the strides would be 0.75.
     x = photograph(1, 16, 16, 1)
     at_one = tf.constant([1.0, 1.0])
     with tf.GradientTape() as tape, tf.GradientTape() as bound:
@@ -72,10 +72,10 @@ def test_without_a_cost_no_loss_is_added():
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_strides_that_start_wrong_recover(hard):
-    # The target passes the frequencies of strides (2.2, 1.8), at a fixed size; noise has them all.
+    # The target keeps the frequencies of strides (2.2, 1.8), at a fixed size; noise contains all frequencies.
     x = np.random.default_rng(0).standard_normal([4, 24, 24, 1]).astype(np.float32)
     target = ops.spectral_pool(x, (2.2, 1.8), (24, 24), hard=hard)
-    # A hard crop does not hear what it drops: it starts with strides that are too small.
+    # A hard crop has no gradient from the frequencies it drops, so it starts with strides that are too small.
     layer = layers.SpectralDownsample2D((1.2, 1.1 if hard else 4.0), (24, 24), hard=hard)
     layer.build(x.shape)
     optimizer = keras.optimizers.Adam(0.02)
@@ -84,6 +84,6 @@ def test_strides_that_start_wrong_recover(hard):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((layer(x) - target) ** 2)
         optimizer.apply_gradients([(tape.gradient(loss, v.value if KERAS_3 else v), v)])
-    # A hard crop is of whole frequencies: strides that keep as many of them are as good.
+    # A hard crop keeps an integer number of frequencies, so all strides that keep the same number are equally good.
     tolerance = 0.25 if hard else 0.02
     np.testing.assert_allclose(layer.strides, [2.2, 1.8], atol=tolerance)

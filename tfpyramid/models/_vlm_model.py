@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid._compat import keras, register
-from tfpyramid.layers._base import check_layer, saved_names
+from tfpyramid.layers._base import check_layer
+from tfpyramid.layers.protocols import saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 from tfpyramid.models._batch_layers import ImageOfEachQuestion, repeat_for_questions
