@@ -245,7 +245,7 @@ def test_pixels_without_a_signature_of_them_are_refused(tmp_path):
         export_saved_model(asked_model(), tmp_path / "1", pixels=Pixels(value_range=(-1, 1)))
 
 
-def test_flags_are_flags(tmp_path):
+def test_flags_must_be_true_or_false(tmp_path):
     for name in ("image_bytes", "uint8"):
         with pytest.raises(ValueError, match=f"`{name}` must be True or False. Received: {name}='image'"):
             export_saved_model(asked_model(), tmp_path / "1", **{name: "image"})

@@ -12,7 +12,7 @@ def photograph(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def test_untrained_and_hard_it_is_the_learnable_pyramid():
+def test_untrained_and_hard_it_equals_the_learnable_pyramid():
     x = photograph(2, 21, 34, 3)
     levels, gates = layers.AdaptiveDepthPyramid(4, hard=True)(x)
     for level, expected in zip(levels, layers.LearnablePyramid(4)(x), strict=True):
@@ -20,7 +20,7 @@ def test_untrained_and_hard_it_is_the_learnable_pyramid():
     np.testing.assert_array_equal(gates, np.ones([2, 4]))
 
 
-def test_untrained_and_soft_the_gates_are_open_and_still_move():
+def test_untrained_soft_gates_are_open_and_have_a_gradient():
     _, gates = layers.AdaptiveDepthPyramid(4)(photograph(3, 8, 8, 1))
     expected = (1 / (1 + np.exp(-2.0))) ** np.arange(4)
     np.testing.assert_allclose(gates, np.broadcast_to(expected, [3, 4]), rtol=1e-6)
@@ -46,7 +46,7 @@ def test_the_pruned_pyramid_returns_the_open_levels_of_the_hard_one(share, logit
         assert not np.any(level)
 
 
-def test_the_pruned_pyramid_has_weights_of_its_own():
+def test_the_pruned_pyramid_has_its_own_weights():
     layer = layers.AdaptiveDepthPyramid(3, layers.LearnableDownsample2D(filters=4), hard=True)
     layer(photograph(1, 8, 8, 3))
     pruned = layer.pruned(name="shallow")
@@ -144,7 +144,7 @@ def test_arguments_are_checked_when_the_layer_is_made(arguments, rule):
         layers.AdaptiveDepthPyramid(**{"max_levels": 3, **arguments})
 
 
-def test_what_was_learned_is_not_there_before_the_layer_is_built():
+def test_learned_results_require_a_built_layer():
     layer = layers.AdaptiveDepthPyramid(3)
     with pytest.raises(ValueError, match="`depth` is available only after the layer is built.* Received: built=False"):
         layer.depth
@@ -154,7 +154,7 @@ def test_what_was_learned_is_not_there_before_the_layer_is_built():
         layer.pruned()
 
 
-def test_what_is_no_batch_of_floating_images_is_refused():
+def test_inputs_other_than_floating_images_are_refused():
     with pytest.raises(ValueError, match="`images` must have 4 axes"):
         layers.AdaptiveDepthPyramid(2)(photograph(8, 8, 3))
     with pytest.raises(ValueError, match="must be floating point"):

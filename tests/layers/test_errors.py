@@ -107,7 +107,7 @@ def test_images_of_another_rank_are_refused(layer, shape):
         layer(2)(np.zeros(shape, np.float32))
 
 
-def test_a_side_of_nothing_is_refused():
+def test_a_side_of_zero_is_refused():
     with pytest.raises(
         ValueError, match=r"`images` must have sides of at least 1. Received: images of shape \(1, 0, 8, 3\)"
     ):
@@ -149,7 +149,7 @@ def test_one_tensor_in_place_of_levels_is_refused(layer):
 
 @pytest.mark.parametrize("target_level", [2, -3])
 @pytest.mark.parametrize("layer", [layers.UpsampleConcat, layers.WeightedFusion])
-def test_a_target_that_is_no_level_is_refused(layer, target_level):
+def test_a_target_level_out_of_range_is_refused(layer, target_level):
     with pytest.raises(ValueError, match=f"`target_level` must be .*2.* Received: target_level={target_level}"):
         layer(target_level=target_level)(zeros(8, 4))
 
@@ -190,7 +190,7 @@ def test_kernel_bits_are_checked(bits):
         lambda: layers.WeightedFusion(hard="no"),
     ],
 )
-def test_flags_are_flags(make):
+def test_flags_must_be_true_or_false(make):
     with pytest.raises(ValueError, match="must be True or False. Received: "):
         make()
 

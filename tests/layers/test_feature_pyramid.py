@@ -58,15 +58,15 @@ def test_it_is_the_published_network(scale_factor, sides):
         np.testing.assert_allclose(y, e, atol=1e-5)
 
 
-def test_every_level_hears_the_coarser_ones_and_none_hears_the_finer():
+def test_every_output_depends_on_the_coarser_levels_and_not_on_the_finer():
     levels = [tf.constant(x) for x in levels_of((8, 8), (4, 4), (2, 2))]
     layer = layers.FeaturePyramid(2)
     for k in range(3):
         with tf.GradientTape() as tape:
             tape.watch(levels)
             objective = tf.reduce_sum(layer(levels)[k] ** 2)
-        heard = [g is not None and bool(np.any(g)) for g in tape.gradient(objective, levels)]
-        assert heard == [j >= k for j in range(3)]
+        depends = [g is not None and bool(np.any(g)) for g in tape.gradient(objective, levels)]
+        assert depends == [j >= k for j in range(3)]
 
 
 def test_one_level_is_a_pyramid_too():
@@ -187,7 +187,7 @@ def seed_block(x, layer):
 
 
 @pytest.mark.parametrize("sides", [(32, 32), (8, 12)])
-def test_the_block_is_the_one_it_generalises_on_sides_that_one_can_do(sides):
+def test_the_block_equals_the_original_on_the_sides_that_it_supports(sides):
     x = photograph(2, *sides, 3)
     layer = layers.PyramidBlock(4, strides=2)
     layer(x)
@@ -258,7 +258,7 @@ def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolical
 
 
 @pytest.mark.parametrize("layer", [layers.FeaturePyramid(4), layers.UpsampleConcat(), layers.WeightedFusion()])
-def test_levels_of_other_sizes_are_told_what_takes_them(layer):
+def test_errors_about_sizes_name_the_option_that_accepts_them(layer):
     with pytest.raises(ValueError, match=r"Levels of other sizes need scale_factor=None. Received: sides .*\(8, 8\)"):
         layer(levels_of((12, 12), (8, 8)))
     with pytest.raises(ValueError, match=r"does not follow levels\[0\]. Received: sides"):  # Of a wrong order no word.
@@ -278,7 +278,7 @@ def test_a_feature_pyramid_keeps_its_number_of_levels():
         layer(levels_of((8, 8), (4, 4), (2, 2)))
 
 
-def test_what_is_no_list_of_levels_and_no_image_is_refused():
+def test_inputs_other_than_levels_or_images_are_refused():
     with pytest.raises(ValueError, match="`levels` must be a list of levels, finest first. Received: one tensor"):
         layers.FeaturePyramid(4)(photograph(1, 8, 8, 3))
     with pytest.raises(ValueError, match="`images` must have 4 axes"):

@@ -110,14 +110,14 @@ def test_separate_layers_train_apart():
     assert [w.shape[0] for w in layer.trainable_weights if len(w.shape) == 2] == [3, 5]
 
 
-def test_the_phase_of_training_reaches_the_layer_inside():
+def test_the_training_argument_reaches_the_inner_layer():
     layer = layers.PerLevel(keras.layers.Dropout(0.5))
     levels = [np.ones([1, 16, 16, 3], np.float32)]
     assert np.any(layer(levels, training=True)[0].numpy() == 0)
     assert not np.any(layer(levels, training=False)[0].numpy() == 0)
 
 
-def test_rectangular_kernels_are_kernels():
+def test_kernels_may_be_rectangular():
     levels = [photograph(1, 6, 5, 3), photograph(1, 3, 3, 3)]
     layer = layers.PyramidConv2D(2, kernel_size=(1, 3))
     layer(levels)

@@ -16,7 +16,7 @@ def gradient_of(layer, x, upstream):
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 4, 5, 6)])
-def test_a_tensor_of_any_rank_is_passed_on_with_a_gradient_of_the_length(shape):
+def test_a_tensor_of_any_rank_is_returned_and_its_gradient_has_the_given_length(shape):
     x, upstream = tf.random.normal(shape), 1e6 * tf.random.normal(shape)
     layer = layers.GradientNormalization(norm=3.0)
     assert np.array_equal(layer(x), x)
@@ -37,7 +37,7 @@ def test_each_sample_is_normalised_by_itself():
 
 
 @pytest.mark.parametrize("scope", ["tensor", "sample"])
-def test_a_gradient_of_zero_stays_zero_and_nan_is_not_hidden(scope):
+def test_a_gradient_of_zero_remains_zero_and_nan_is_not_hidden(scope):
     x = tf.ones([2, 3])
     layer = layers.GradientNormalization(scope)
     assert not np.any(gradient_of(layer, x, tf.zeros([2, 3])))

@@ -39,7 +39,7 @@ def test_hard_draws_are_one_level_as_often_as_the_softmax_says():
 
 
 @pytest.mark.parametrize("name", ["gumbel", "query"])
-def test_the_draws_go_on_in_a_saved_model_of_the_training_endpoint(name, tmp_path):
+def test_the_draws_continue_in_a_saved_model_of_the_training_endpoint(name, tmp_path):
     made = {
         "gumbel": lambda: layers.GumbelLevelSelector(seed=7),
         "query": lambda: layers.QueryLevelSelector(4, 5, "gumbel", seed=7),

@@ -36,7 +36,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_jacobian_is_the_one_that_is_made_row_by_row(name):
+def test_the_jacobian_equals_the_one_computed_row_by_row(name):
     make, inputs = CASES[name]
     layer, inputs = make(), tf.nest.map_structure(tf.constant, inputs)
     layer(inputs)

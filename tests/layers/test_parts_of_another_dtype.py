@@ -125,7 +125,7 @@ def holders(inner):
 
 @pytest.mark.parametrize("inner", ["float32", "mixed_float16", "float64"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "float64"], indirect=True)
-def test_what_a_layer_of_another_dtype_returns_comes_out_in_that_of_the_policy(policy, inner):
+def test_outputs_of_a_layer_with_another_dtype_have_the_dtype_of_the_policy(policy, inner):
     image = keras.Input((6, 6, 2))
     for name, (layer, takes_levels) in holders(inner).items():
         symbolic = layer([image, image] if takes_levels else image)

@@ -92,14 +92,14 @@ def test_a_level_is_chosen_by_weights_that_are_not_rounded(policy):
 
 
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
-def test_noise_is_added_to_logits_of_halves_in_float32(dtype):
+def test_noise_is_added_to_half_precision_logits_in_float32(dtype):
     logits, seed = tf.cast(30 + normal(500, 5), dtype), [3, 4]
     expected = ops.gumbel_softmax(tf.cast(logits, tf.float32), seed=seed, hard=True)
     np.testing.assert_array_equal(ops.gumbel_softmax(logits, seed=seed, hard=True), tf.cast(expected, dtype))
 
 
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
-def test_points_of_matrices_of_halves_are_float32(dtype):
+def test_points_of_half_precision_matrices_are_float32(dtype):
     matrices = tf.cast(normal(1, 2, 3), dtype)
     points = ops.affine_grid(matrices, (3000, 3000), (4, 4))
     np.testing.assert_array_equal(points, ops.affine_grid(tf.cast(matrices, tf.float32), (3000, 3000), (4, 4)))

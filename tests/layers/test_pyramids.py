@@ -29,7 +29,7 @@ def test_an_untrained_learnable_pyramid_is_the_gaussian_pyramid(hard, channels):
         np.testing.assert_allclose(level, expected, atol=1e-6)
 
 
-def test_filters_start_on_the_channels_they_say():
+def test_filters_start_on_the_documented_channels():
     x = photograph(1, 16, 16, 3)
     level = ops.pyr_down(x).numpy()
     more = layers.LearnableDownsample2D(filters=5)(x)
@@ -63,7 +63,7 @@ def test_a_clipped_tap_has_no_gradient():
     assert not np.any(tape.gradient(y, getattr(weight, "value", weight) if hasattr(weight, "path") else weight))
 
 
-def test_steps_have_weights_of_their_own_unless_shared():
+def test_steps_have_their_own_weights_unless_shared():
     separate, shared = layers.LearnablePyramid(4), layers.LearnablePyramid(4, share_weights=True)
     for layer, count in ((separate, 3), (shared, 1)):
         layer(photograph(1, 16, 16, 3))
@@ -111,7 +111,7 @@ def test_all_levels_and_the_upsampled_ones():
     assert [tuple(x.shape[1:3]) for x in levels] == [(8, 10), (4, 5), (2, 3), (1, 2)]
 
 
-def test_a_router_refuses_a_pyramid_whose_finest_level_is_made_of_a_coarser():
+def test_a_router_refuses_a_pyramid_with_upsampled_levels():
     encoders = [keras.layers.GlobalMaxPooling2D(), keras.layers.GlobalMaxPooling2D()]
     with pytest.raises(ValueError, match="`pyramid` must make each level .* Received: pyramid.upsampled_levels=1"):
         layers.LevelRouter(encoders, layers.GaussianPyramid(2, upsampled_levels=1))

@@ -98,7 +98,7 @@ def test_a_query_of_the_wrong_rank_is_refused(inputs, message):
         layers.QueryLevelSelector(3)(inputs)
 
 
-def test_both_kerases_show_the_cost_of_training_in_the_history():
+def test_the_history_shows_the_cost_of_training_in_keras_2_and_3():
     inputs = keras.Input((6,))
     model = keras.Model(inputs, layers.QueryLevelSelector(3, 5, cost_weight=0.1, name="level")(inputs))
     model.compile("sgd", "mse", **({"jit_compile": False} if KERAS_3 else {}))

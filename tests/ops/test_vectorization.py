@@ -79,7 +79,7 @@ def value_and_gradients(op, arguments):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_jacobian_is_the_one_that_is_made_row_by_row(name):
+def test_the_jacobian_equals_the_one_computed_row_by_row(name):
     op, arguments = ALL[name]
     arguments = [tf.constant(a) for a in arguments]
     with tf.GradientTape(persistent=True) as tape:
