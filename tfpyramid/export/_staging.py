@@ -91,8 +91,8 @@ def _restore(target: Path, staging: Path) -> bool:
         except BaseException as error:
             kind = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError
             raise kind(
-                f"the old model of {str(target)!r} is now at {str(replaced)!r}, because it could not be moved back; the "
-                f"next export to this path does so. Received: {type(error).__name__} {error}"
+                f"the old model of {str(target)!r} is now at {str(replaced)!r}, because it could not be moved back. "
+                f"The next export to this path moves it back. Received: {type(error).__name__} {error}"
             ) from error
     return True
 

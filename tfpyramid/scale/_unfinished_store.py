@@ -106,7 +106,7 @@ class UnfinishedStore:
             for folder in (self.store, self.intermediate):
                 chunk_log.remove_unrecorded(folder)
             return chunk_log
-        # The arguments are removed first, in the order of names, so a call that is killed here leaves nothing to resume.
+        # `empty` removes the arguments first, in the order of names, so a call that is killed there is not resumed.
         _files.empty(self.folder)
         _files.write_whole(record, text)
         self.store.mkdir()

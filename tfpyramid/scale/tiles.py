@@ -259,8 +259,8 @@ def check_image(image: Any) -> Any:
         and hasattr(image, "__getitem__")
     ):
         raise ValueError(
-            "`image` must be an array of numbers, [height, width] or [height, width, channels], without axes of size 0. "
-            f"Received: image of type {type(image).__name__}, shape {shape}, dtype {dtype}"
+            "`image` must be an array of numbers, [height, width] or [height, width, channels], and no axis may be "
+            f"empty. Received: image of type {type(image).__name__}, shape {shape}, dtype {dtype}"
         )
     if isinstance(image, np.ma.MaskedArray):  # It is in memory, so check all of it before the first tile.
         _windows.part(image, slice(0, shape[0]), slice(0, shape[1]))
