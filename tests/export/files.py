@@ -35,19 +35,19 @@ def bad_files():
     moving = [Image.fromarray(photograph(seed=1))]
     broken = bytearray(png)
     broken[len(png) // 2] ^= 0xFF
-    neither, cut = "Received: neither of them at index 1 of the batch", "Received: a file that is cut short at index 1"
+    other, truncated = "Received: another kind of file at index 1 of the batch", "Received: a truncated file at index 1"
     return {
-        "half a JPEG": (jpeg[: len(jpeg) // 2], cut),
-        "JPEG without its end": (jpeg[:-2], cut),
-        "three bytes of a JPEG": (jpeg[:3], cut),
-        "half a PNG": (png[: len(png) // 2], cut),
-        "PNG without its end": (png[:-12], cut),
-        "the first and last bytes of a PNG": (png[:8] + png[-12:], cut),
-        "text": (b"a photograph", neither),
-        "a zero": (b"\0", neither),
+        "half a JPEG": (jpeg[: len(jpeg) // 2], truncated),
+        "JPEG without its end": (jpeg[:-2], truncated),
+        "three bytes of a JPEG": (jpeg[:3], truncated),
+        "half a PNG": (png[: len(png) // 2], truncated),
+        "PNG without its end": (png[:-12], truncated),
+        "the first and last bytes of a PNG": (png[:8] + png[-12:], truncated),
+        "text": (b"a photograph", other),
+        "a zero": (b"\0", other),
         "nothing": (b"", "Received: no bytes at index 1 of the batch"),
         "GIF": (file(photo, "GIF"), "Received: a GIF at index 1 of the batch"),
         "GIF that moves": (file(photo, "GIF", save_all=True, append_images=moving), "Received: a GIF at index 1"),
-        "BMP": (file(photo, "BMP"), neither),
+        "BMP": (file(photo, "BMP"), other),
         "damage inside a PNG": (bytes(broken), "Received: a file that does not decode at index 1 of the batch"),
     }

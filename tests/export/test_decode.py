@@ -85,7 +85,7 @@ def test_cmyk_is_read_as_rgb_and_refused_for_other_channels(decode):
     data = file(PHOTO, "JPEG", "CMYK", quality=95)
     np.testing.assert_allclose(decode[3](data)[0].astype(int), read(data), atol=12)
     for channels in (1, 4):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must not be a JPEG of CMYK.*at index 0"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must not be CMYK JPEG.*at index 0"):
             decode[channels](data)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfpyramid.export import _aside
+from tfpyramid.export import _staging
 
 # The functions of which one call fails: all that change names or wait for the disk.
 STEPS = [(os, "rename"), (os, "fsync"), (os, "mkdir"), (os, "rmdir"), (os, "unlink"), (shutil, "rmtree")]
@@ -31,15 +31,15 @@ def read(folder):
 
 
 def replace(target, text="new"):
-    with _aside.aside(target) as folder:
-        write(folder / _aside.WRITTEN, text)
-        _aside.put(folder, target, overwrite=True)
+    with _staging.staging_folder(target) as folder:
+        write(folder / _staging.WRITTEN, text)
+        _staging.publish(folder, target, overwrite=True)
 
 
 def put_next(versions):
-    with _aside.aside(versions / "next", shared=True) as folder:
-        write(folder / _aside.WRITTEN, "new")
-        return _aside.put_next(folder, versions)
+    with _staging.staging_folder(versions / "next", is_next=True) as folder:
+        write(folder / _staging.WRITTEN, "new")
+        return _staging.publish_next(folder, versions)
 
 
 class Failing:
@@ -107,7 +107,7 @@ def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(
             assert isinstance(raised, type(error))
             (place,) = folder.glob(".model.exporting-*/replaced")
             assert str(place) in str(raised) and read(place) == "old"
-            with pytest.raises(ZeroDivisionError), _aside.aside(target):
+            with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
                 assert read(target) == "old"
                 1 / 0
         assert read(target) in ("old", "new")
@@ -129,16 +129,16 @@ def test_the_next_version_is_whole_or_absent_whatever_fails(error, monkeypatch, 
 def test_a_model_that_another_program_put_in_the_place_of_the_moved_one_is_kept_and_so_is_the_old_one(tmp_path):
     target = tmp_path / "model"
     write(target, "old")
-    with pytest.raises(OSError, match="the model that was at .*/model' is now at .*/replaced'"):
-        with _aside.aside(target) as folder:
-            write(folder / _aside.WRITTEN, "new")
-            os.rename(target, folder / _aside.REPLACED)
+    with pytest.raises(OSError, match="the old model of .*/model' is now at .*/replaced'"):
+        with _staging.staging_folder(target) as folder:
+            write(folder / _staging.WRITTEN, "new")
+            os.rename(target, folder / _staging.REPLACED)
             write(target, "of another program")
-            _aside.put(folder, target, overwrite=False)
+            _staging.publish(folder, target, overwrite=False)
     replace(target, "newest")
-    assert read(target) == "newest" and read(folder / _aside.REPLACED) == "old"
+    assert read(target) == "newest" and read(folder / _staging.REPLACED) == "old"
     shutil.rmtree(target)
-    with pytest.raises(ZeroDivisionError), _aside.aside(target):
+    with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
         1 / 0
     assert read(target) == "old" and os.listdir(tmp_path) == ["model"]
 
@@ -157,7 +157,7 @@ def test_half_of_an_old_model_is_never_put_back(monkeypatch, tmp_path):
         replace(target)
     monkeypatch.setattr(shutil, "rmtree", remove)
     remove(target)
-    with pytest.raises(ZeroDivisionError), _aside.aside(target):
+    with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
         assert not target.exists()
         1 / 0
     assert os.listdir(tmp_path) == []
@@ -177,7 +177,7 @@ def tree(folder):
 
 def plant(target, precious):
     """Make folders that an attacker or chance may put beside `target`, under the names of those of exports."""
-    lock = _aside._contents(target)
+    lock = _staging._contents(target)
 
     def folder(name, lock=None):
         path = target.parent / f".{target.name}.exporting-{name}"
@@ -189,7 +189,7 @@ def plant(target, precious):
     folder("of the user")
     folder("empty lock", "")
     folder("other lock", "locked")
-    folder("lock of another target", _aside._contents(target.with_name("other")))
+    folder("lock of another target", _staging._contents(target.with_name("other")))
     (folder("link for a lock") / "lock").symlink_to(precious / "diary")
     (folder("dangling link for a lock") / "lock").symlink_to(precious / "made by following")
     (folder("folder for a lock") / "lock").mkdir()
@@ -263,8 +263,8 @@ def test_on_a_disk_without_locks_nothing_is_removed(monkeypatch, tmp_path):
 
     left = tmp_path / ".model.exporting-abcdefgh"
     write(left / "written", "half")
-    (left / "lock").write_text(_aside._contents(tmp_path / "model"))
-    monkeypatch.setattr(_aside._files.fcntl, "flock", no_locks)
+    (left / "lock").write_text(_staging._contents(tmp_path / "model"))
+    monkeypatch.setattr(_staging._files.fcntl, "flock", no_locks)
     replace(tmp_path / "model")
     assert read(tmp_path / "model") == "new" and set(os.listdir(tmp_path)) == {"model", left.name}
 

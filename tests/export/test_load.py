@@ -71,8 +71,8 @@ def test_the_answer_can_be_differentiated(versions):
         ({**GIVEN, "image": np.ones([1, 2, 3], np.uint8)}, "`image` must be float32 .* Received: uint8 of shape"),
         ({**GIVEN, "count": 4.5}, r"`count` must be int32 of shape \(\). Received: float64"),
         ({**GIVEN, "count": "4"}, r"`count` must be int32 of shape \(\). Received: string"),
-        ({**GIVEN, "count": None}, r"`count` must be int32 of shape \(\). Received: NoneType, and the error"),
-        ({**GIVEN, "image": [[1.0], [1.0, 2.0]]}, r"`image` must be float32 .* Received: list, and the error"),
+        ({**GIVEN, "count": None}, r"`count` must be int32 of shape \(\). Received: NoneType, which raised"),
+        ({**GIVEN, "image": [[1.0], [1.0, 2.0]]}, r"`image` must be float32 .* Received: list, which raised"),
         ({**GIVEN, "image": np.ma.masked_array(np.ones([1, 2, 3]), 1)}, r"`image` must be .* mask of a masked array"),
         ({**GIVEN, "word": [4]}, r"`word` must be string of shape \(None,\). Received: int64"),
     ],
@@ -107,14 +107,14 @@ def cut(path):
 def test_a_model_that_is_not_whole_is_named(versions, damage, told, tmp_path):
     path = shutil.copytree(versions / "2", tmp_path / "copy")
     damage(path)
-    rule = f"`path` must be a SavedModel that is whole.* Received: path='{path}', and the error: .*{told}"
+    rule = f"`path` must be a complete SavedModel.* Received: path='{path}', which raised: .*{told}"
     with pytest.raises(ValueError, match=rule):
         load_saved_model(path)
 
 
 @pytest.mark.parametrize("path", ["http://host/model", "none://model"])
 def test_a_file_system_that_tensorflow_does_not_know_is_an_error_that_names_the_path(path):
-    with pytest.raises(ValueError, match=f"Received: path='{path}', and the error: File system"):
+    with pytest.raises(ValueError, match=f"Received: path='{path}', which raised: File system"):
         load_saved_model(path)
 
 
@@ -122,5 +122,5 @@ def test_a_version_that_is_not_whole_is_named_and_no_older_one_is_taken(versions
     shutil.copytree(versions / "2", tmp_path / "2")
     (tmp_path / "10").mkdir()
     (tmp_path / ".11.exporting-abcdefgh").mkdir()
-    with pytest.raises(ValueError, match=f"`path` must be a SavedModel that is whole.* path='{tmp_path / '10'}'"):
+    with pytest.raises(ValueError, match=f"`path` must be a complete SavedModel.* path='{tmp_path / '10'}'"):
         load_saved_model(tmp_path)

@@ -130,7 +130,7 @@ def test_names_are_those_of_the_export_of_keras(name, tmp_path):
 
 @pytest.mark.parametrize("names", [["a-b", "a.b"], ["left", "Left"]])
 def test_inputs_that_get_one_name_are_named(names, tmp_path):
-    told = rf"`model` must have inputs of different names .* Received: inputs \['{names[0]}', '{names[1]}'\]"
+    told = rf"`model` must have inputs with different names .* Received: inputs \['{names[0]}', '{names[1]}'\]"
     with pytest.raises(ValueError, match=told):
         export_saved_model(two_inputs(names), tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
@@ -167,7 +167,9 @@ def test_a_layer_named_as_a_level_is_not_lost(tmp_path):
     image = keras.Input((8, 8, 3), name="image")
     levels = layers.GaussianPyramid(2, name="levels")(image)
     model = keras.Model(image, [*levels, layers.BlurPool2D(name="levels_1")(image)])
-    with pytest.raises(ValueError, match=r"`model` must have outputs of different names .* 2 are named \['levels_1'\]"):
+    with pytest.raises(
+        ValueError, match=r"`model` must have outputs with different names .* 2 are named \['levels_1'\]"
+    ):
         export_saved_model(model, tmp_path / "1")
 
 

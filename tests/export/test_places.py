@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfpyramid import layers
 from tfpyramid._compat import keras
-from tfpyramid.export import _aside, _read_back, export_saved_model, saved_model
+from tfpyramid.export import _read_back, _staging, export_saved_model, saved_model
 from tfpyramid.export._versions import next_version
 
 
@@ -30,7 +30,7 @@ def leave(target, **files):
     """Make what an export to `target` that was killed leaves: `written` or `replaced`, with one file in each."""
     folder = target.parent / f".{target.name}.exporting-abcdefgh"
     folder.mkdir()
-    (folder / "lock").write_text(_aside._contents(target))
+    (folder / "lock").write_text(_staging._contents(target))
     for name, content in files.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "saved_model.pb").write_text(content)
@@ -51,7 +51,7 @@ def test_versions_are_numbered_folders(tmp_path, unchecked):
     assert export_saved_model(tiny_model(), str(root), version=20) == root / "20"
     assert export_saved_model(tiny_model(), root, version="next") == root / "21"
     assert sorted(os.listdir(root)) == ["1", "2", "20", "21"]
-    with pytest.raises(FileExistsError, match="`path` must not exist, unless overwrite=True. Received: .*/tiny/2'"):
+    with pytest.raises(FileExistsError, match="`path` must not exist unless overwrite=True. Received: .*/tiny/2'"):
         export_saved_model(tiny_model(), root, version=2)
     export_saved_model(tiny_model("photo"), root, version=2, overwrite=True)
     assert "photo" in tf.saved_model.load(str(root / "2")).signatures["serving_default"].structured_input_signature[1]
@@ -65,7 +65,7 @@ def test_a_version_that_is_none_is_refused(version, tmp_path):
 
 def test_a_version_is_no_place_for_versions(tmp_path, unchecked):
     path = export_saved_model(tiny_model(), tmp_path / "1")
-    with pytest.raises(ValueError, match="`path` must be the folder of the versions, .* which is a SavedModel"):
+    with pytest.raises(ValueError, match="`path` must be the folder that holds the versions .* which is a SavedModel"):
         export_saved_model(tiny_model(), path, version="next")
 
 
@@ -79,10 +79,10 @@ def test_a_number_appears_when_all_is_written(tmp_path, monkeypatch):
 
 def test_exports_that_race_for_the_next_version_get_one_each(tmp_path):
     def export(k):
-        with _aside.aside(tmp_path / "next", shared=True) as folder:
+        with _staging.staging_folder(tmp_path / "next", is_next=True) as folder:
             (folder / "written").mkdir()
             (folder / "written" / str(k)).touch()
-            _aside.put_next(folder, tmp_path)
+            _staging.publish_next(folder, tmp_path)
 
     threads = [threading.Thread(target=export, args=(k,)) for k in range(16)]
     for thread in threads:
@@ -99,7 +99,7 @@ def test_a_version_that_another_process_wrote_meanwhile_is_not_replaced(tmp_path
         (tmp_path / "1" / "saved_model.pb").touch()
 
     monkeypatch.setattr(saved_model, "difference", another)
-    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* not empty"):
+    with pytest.raises(OSError, match="`path` must be on a disk with enough space.* not empty"):
         export_saved_model(tiny_model(), tmp_path, version=1)
     assert os.listdir(tmp_path) == ["1"] and os.listdir(tmp_path / "1") == ["saved_model.pb"]
 
@@ -119,8 +119,8 @@ def test_a_model_that_a_killed_export_had_moved_away_is_put_back(tmp_path):
 
 
 def test_a_path_that_another_export_is_writing_is_refused_and_left_alone(tmp_path, unchecked):
-    told = "`path` must be where .*; nothing was written. Received: .* and another process is writing"
-    with _aside.aside(tmp_path / "1") as folder:
+    told = "`path` must be on a disk .*; nothing was written. Received: .* which raised: another process is writing"
+    with _staging.staging_folder(tmp_path / "1") as folder:
         with pytest.raises(OSError, match=told):
             export_saved_model(tiny_model(), tmp_path / "1", overwrite=True)
         # Its number is taken, too.
@@ -171,7 +171,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(room, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
-        with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* Received: .*too large"):
+        with pytest.raises(OSError, match="`path` must be on a disk with enough space.* Received: .*too large"):
             export_saved_model(tiny_model(), tmp_path / "served" / "1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -184,7 +184,7 @@ def test_a_disk_that_is_full_at_the_check_is_not_the_fault_of_a_layer(tmp_path, 
 
     monkeypatch.setattr(saved_model, "difference", full)
     monkeypatch.setattr(saved_model, "layer_to_blame", lambda *args: pytest.fail("It is not the model's fault."))
-    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* No space left"):
+    with pytest.raises(OSError, match="`path` must be on a disk with enough space.* No space left"):
         export_saved_model(tiny_model(), tmp_path / "1")
     assert os.listdir(tmp_path) == []
 
@@ -193,7 +193,7 @@ def test_a_disk_that_is_full_for_the_answers_of_the_check_is_not_the_fault_of_th
     told = "OSError: [Errno 28] No space left on device"
     ended = subprocess.CompletedProcess([], _read_back.NOT_WRITTEN, stderr=told)
     monkeypatch.setattr("tfpyramid.export._verify._in_a_fresh_interpreter", lambda *paths: ended)
-    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written.* No space left"):
+    with pytest.raises(OSError, match="`path` must be on a disk with enough space.* No space left"):
         export_saved_model(tiny_model(), tmp_path / "1")
     assert os.listdir(tmp_path) == []
 
@@ -207,5 +207,5 @@ def test_the_program_of_the_check_ends_with_its_input(tmp_path):
 
 def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="`path` must be where a SavedModel can be written"):
+    with pytest.raises(OSError, match="`path` must be on a disk with enough space"):
         export_saved_model(tiny_model(), tmp_path / "file" / "1")

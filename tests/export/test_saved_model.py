@@ -171,7 +171,7 @@ def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, 
     culprit = layer(name="culprit")
     model = keras.Model(image, layers.LearnablePyramid(2)(culprit(image)), name="doomed")
     culprit.armed = True
-    with pytest.raises(ValueError, match=rf"model 'doomed', in which layer 'culprit' \({layer.__name__}\).*{reason}"):
+    with pytest.raises(ValueError, match=rf"model 'doomed'; its layer 'culprit' \({layer.__name__}\).*{reason}"):
         export_saved_model(model, tmp_path / "1", sample=np.ones([1, 8, 8, 3], "float32"))
     assert os.listdir(tmp_path) == []
 
@@ -179,7 +179,7 @@ def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, 
 def test_a_gradient_that_is_lost_is_reported(tmp_path, monkeypatch):
     # As if the loader dropped custom gradients: the fresh interpreter answers without any.
     monkeypatch.setattr(_verify._read_back, "answer", with_another_gradient(_verify._read_back.answer))
-    with pytest.raises(ValueError, match="its gradient 'image' is not the same in a fresh interpreter"):
+    with pytest.raises(ValueError, match="its gradient 'image' differs in a fresh interpreter"):
         export_saved_model(tiny_model(), tmp_path / "1")
 
 
@@ -193,7 +193,7 @@ def with_another_gradient(answer):
 def test_an_existing_model_is_replaced_only_when_asked(tmp_path):
     path = export_saved_model(tiny_model("image"), tmp_path / "1")
     before = sorted(os.listdir(path))
-    with pytest.raises(FileExistsError, match="`path` must not exist, unless overwrite=True. Received: path="):
+    with pytest.raises(FileExistsError, match="`path` must not exist unless overwrite=True. Received: path="):
         export_saved_model(tiny_model("photo"), path)
     export_saved_model(tiny_model("photo"), path, overwrite=True)
     assert list(served(path, photo=tf.ones([1, 8, 8, 3]))) == ["down"]
@@ -203,7 +203,7 @@ def test_an_existing_model_is_replaced_only_when_asked(tmp_path):
 def test_a_folder_that_is_no_model_is_never_replaced(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("years of work")
-    with pytest.raises(FileExistsError, match="`path` must be a SavedModel, or nothing, for overwrite=True"):
+    with pytest.raises(FileExistsError, match="`path` must be a SavedModel, because overwrite=True"):
         export_saved_model(tiny_model(), tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
 
@@ -213,14 +213,14 @@ def test_a_model_that_does_not_know_its_inputs_is_refused(tmp_path):
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match=r"`model` must be a keras.Model that knows its inputs: .* Received: model=<"):
+    with pytest.raises(ValueError, match=r"`model` must be a keras.Model with known inputs: .* Received: model=<"):
         export_saved_model(Subclassed(), tmp_path / "1")
     with pytest.raises(ValueError, match="`model` must be a keras.Model .* Received: model=None"):
         export_saved_model(None, tmp_path / "1")
 
 
 def test_a_sample_that_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"`sample` must be a batch that the model can answer. .*\(1, 8, 8, 5\)"):
+    with pytest.raises(ValueError, match=r"`sample` must be a batch that the model can process. .*\(1, 8, 8, 5\)"):
         export_saved_model(tiny_model(), tmp_path / "1", sample=np.ones([1, 8, 8, 5], "float32"))
     with pytest.raises(ValueError, match=r"`sample` must hold one batch for each of \['image'\]. Received: 2 values"):
         export_saved_model(tiny_model(), tmp_path / "1", sample=[np.ones(1), np.ones(1)])
@@ -229,5 +229,5 @@ def test_a_sample_that_does_not_fit_is_refused(tmp_path):
 def test_strings_need_a_sample(tmp_path):
     text = keras.Input((), dtype="string", name="text")
     model = keras.Model(text, StringLength()(text))
-    with pytest.raises(ValueError, match="`sample` must be given for a model with an input of strings"):
+    with pytest.raises(ValueError, match="`sample` must be given for a model with a string input"):
         export_saved_model(model, tmp_path / "1")

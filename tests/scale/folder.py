@@ -46,9 +46,12 @@ def of_16_bits(values):
 GOOD = Image.fromarray(pixels(0))
 # What is wrong, and what is said of it.
 BAD = {
-    "truncated.jpg": (encoded(GOOD, "JPEG")[:400], "A file must be PNG or JPEG, and whole. .* cut short"),
-    "zero.png": (b"", "A file must be PNG or JPEG, and whole. Received: no bytes"),
-    "text.png": (b"This was never an image.\n", "A file must be PNG or JPEG, and whole. Received: neither"),
+    "truncated.jpg": (encoded(GOOD, "JPEG")[:400], "A file must be PNG or JPEG, and complete. .* truncated"),
+    "zero.png": (b"", "A file must be PNG or JPEG, and complete. Received: no bytes"),
+    "text.png": (
+        b"This was never an image.\n",
+        "A file must be PNG or JPEG, and complete. Received: another kind of file",
+    ),
     "claims.png": (claiming(100_000, 100_000), "at most 134,217,728 pixels. Received: 100000 x 100000"),
 }
 WIDE = np.random.default_rng(1).integers(0, 2**16, (13, 21, 3), dtype=np.uint16)

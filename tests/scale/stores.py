@@ -23,7 +23,18 @@ def picture(seed=0, height=75, width=90):
     return image
 
 
+GREY = np.random.default_rng(0).random((150, 133), dtype=np.float32)
 IMAGE, SMALL = picture(), picture(3, 33, 40)
+
+
+class Sliced:
+    """Has the shape and the dtype of an array, and returns what a function makes of it."""
+
+    def __init__(self, function, array=GREY):
+        self.array, self.shape, self.dtype, self._function = array, array.shape, array.dtype, function
+
+    def __getitem__(self, places):
+        return self._function(self.array[places])
 
 
 def write(path, image=IMAGE, **options):

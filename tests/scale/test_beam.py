@@ -15,7 +15,7 @@ from tests.scale import folder, objects
 from tfpyramid import export
 from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
-from tfpyramid.scale import _job, _places, _predictor
+from tfpyramid.scale import _job, _predictor, _storage
 from tfpyramid.scale.beam import PredictImages
 
 COUNT = 40
@@ -50,8 +50,8 @@ def run(pattern, model, output, *options, names=None, **kwargs):
 
 def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypatch):
     path, good = images
-    batches, answer = [], _predictor.Predictor._answer
-    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+    batches, answer = [], _predictor.Predictor._predict
+    monkeypatch.setattr(_predictor.Predictor, "_predict", lambda self, x: batches.append(len(x)) or answer(self, x))
     names = [f"part-0000{k}-of-00003.parquet" for k in range(3)]
     counters = run(path / "*", model, tmp_path / "out", names=names, files_per_part=19, batch_size=3)
     assert counters == {"images": COUNT - 4, "dead_letters": 4, "models_loaded": 1}
@@ -106,7 +106,10 @@ def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
     late = some["pattern"].parent / "late.png"
     late.write_bytes(folder.encoded(folder.GOOD, "PNG"))
     run(**some)
-    assert f"1 files match '{some['pattern']}' now that did not when {some['output']} was begun" in caplog.text
+    assert (
+        f"1 files match '{some['pattern']}' that did not match when the job in {some['output']} was started"
+        in caplog.text
+    )
     assert len(folder.rows(some["output"])) == 5
 
 
@@ -115,7 +118,7 @@ def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_remov
     (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
     left = some["output"] / "_job" / "aside-1"
     left.mkdir()
-    (left / "lock").write_text(_places._CONTENTS)
+    (left / "lock").write_text(_storage._CONTENTS)
     (left / "results").write_bytes(b"half of a file")
     assert run(**some) == {"images": 2, "dead_letters": 0, "models_loaded": 1}
     assert len({row["file"] for row in folder.rows(some["output"])}) == len(folder.rows(some["output"])) == 5
@@ -135,8 +138,8 @@ def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
 
 
 def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monkeypatch):
-    batches, answer = [], _predictor.Predictor._answer
-    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+    batches, answer = [], _predictor.Predictor._predict
+    monkeypatch.setattr(_predictor.Predictor, "_predict", lambda self, x: batches.append(len(x)) or answer(self, x))
     for number in range(5, 10):
         image = Image.fromarray(folder.pixels(number))
         (some["pattern"].parent / f"{number:04}.png").write_bytes(folder.encoded(image, "PNG"))
@@ -180,13 +183,19 @@ def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, t
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"model": "other"}, r"Received: \{'model': '.*other', 'model_checksum': \d+\}, and .* was begun with"),
-        ({"files_per_part": 3}, r"Received: \{'files_per_part': 3\}, and .*out was begun with \{'files_per_part': 2}"),
+        (
+            {"model": "other"},
+            r"started with other arguments: .* Received: \{'model': '.*other', 'model_checksum': \d+\}",
+        ),
+        (
+            {"files_per_part": 3},
+            r"other arguments: \{'files_per_part': 2\}. Rerun .* Received: \{'files_per_part': 3\}, output='.*out'",
+        ),
         ({"pixels": Pixels(value_range=(-1, 1))}, r"Received: \{'pixels': 'Pixels\("),
         ({"pattern": "*.jpg"}, r"Received: \{'file_pattern': "),
     ],
 )
-def test_an_output_that_another_call_has_begun_is_left_alone(some, change, message, tmp_path):
+def test_an_output_that_another_call_has_started_is_left_alone(some, change, message, tmp_path):
     run(**some)
     if "model" in change:
         change = {"model": folder.save(tmp_path / "other", lambda image: {"x": image}, folder.IMAGES)}
@@ -198,7 +207,7 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
 def test_an_output_with_something_in_it_is_left_alone(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty .* 'within/letter.txt'"):
+    with pytest.raises(FileExistsError, match="`output` must be an empty or a new folder, .* 'within/letter.txt'"):
         run(**some)
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
@@ -223,7 +232,7 @@ def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
-    put = _places.Local.put
+    put = _storage.LocalStorage.publish
 
     def fail(self, file, name):
         if "00001" in name:
@@ -231,9 +240,11 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         put(self, file, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_places.Local, "put", fail)
+        patched.setattr(_storage.LocalStorage, "publish", fail)
         where = "at .*results.part-00001-of-00003.parquet"
-        with pytest.raises(Exception, match=f"No space left on device, {where}. Parts that .* are kept in .*same call"):
+        with pytest.raises(
+            Exception, match=f"No space left on device, {where}. Finished parts are kept in .*same arguments to resume"
+        ):
             run(**some)
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)

@@ -56,7 +56,10 @@ def test_a_file_of_any_name_is_a_row(file_format, model, tmp_path):
     expected = {str(tmp_path / "images" / BYTES[os.path.basename(path)]): grey for path, grey in greys.items()}
     assert greys_of(found["results"]) == expected
     (letter,) = found["dead_letters"]
-    assert letter["file"] == str(tmp_path / "images" / r"none\xe9.png") and "must be PNG or JPEG" in letter["reason"]
+    assert (
+        letter["file"] == str(tmp_path / "images" / r"none\xe9.png")
+        and "must be PNG or JPEG, and complete" in letter["reason"]
+    )
 
 
 def test_a_reason_names_a_file_of_any_name(model, tmp_path, monkeypatch):
@@ -96,7 +99,7 @@ def test_what_exists_by_a_name_is_not_a_pattern(pattern, found, tmp_path, monkey
 
 def test_an_output_in_brackets_is_left_alone_too(model, tmp_path):
     named(tmp_path, b"one.png", b"out[1]/mine.png")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty"):
+    with pytest.raises(FileExistsError, match="`output` must be an empty or a new folder"):
         run(tmp_path / "one.png", model, tmp_path / "out[1]")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.scale import objects
-from tfpyramid.scale import _job, _places
+from tfpyramid.scale import _job, _storage
 
 COUNT, EACH = 3, 2
 CALLS = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir")
@@ -185,27 +185,27 @@ def test_a_job_that_another_process_finishes_and_clears_meanwhile_is_no_error(pl
 
 
 def test_a_process_that_holds_a_part_for_too_long_is_told_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(_places, "_PATIENCE", 0.1)
-    place = _places.Local(str(tmp_path / "out"))
-    with place.alone("part"):
+    monkeypatch.setattr(_storage, "_LOCK_TIMEOUT", 0.1)
+    place = _storage.LocalStorage(str(tmp_path / "out"))
+    with place.exclusive("part"):
         with pytest.raises(BlockingIOError, match="another process is writing there, and has held .*part.lock for 0.1"):
-            with place.alone("part"):
+            with place.exclusive("part"):
                 pass
-    with place.alone("part"):
+    with place.exclusive("part"):
         pass
     assert os.listdir(tmp_path / "out" / "_job") == []
 
 
 def test_locks_that_killed_processes_left_are_removed_and_no_others(tmp_path):
-    place = _places.Local(str(tmp_path / "out"))
+    place = _storage.LocalStorage(str(tmp_path / "out"))
     job = tmp_path / "out" / "_job"
     job.mkdir(parents=True)
     precious = tmp_path / "precious"
     precious.write_text("")
-    for name, text in {"killed": _places._CONTENTS, "half": "", "others": "mine"}.items():
+    for name, text in {"killed": _storage._CONTENTS, "half": "", "others": "mine"}.items():
         (job / f"{name}.lock").write_text(text)
     (job / "link.lock").symlink_to(precious)
-    with place.alone("alive"):
+    with place.exclusive("alive"):
         place.clear(finished=True)
         assert sorted(os.listdir(job)) == ["alive.lock", "link.lock", "others.lock"]
     assert (job / "others.lock").read_text() == "mine" and precious.read_text() == ""
@@ -215,8 +215,12 @@ def test_a_temporary_folder_that_is_full_is_named_and_not_the_output(place, monk
     each = place("full")
     job = _job.Job(each.output, "txt")
     (part, _) = job.begin(place.pattern, EACH, {})
-    where = str(tmp_path / "tmp" if isinstance(job._place, _places.Remote) else tmp_path / "full" / "out" / "_job")
-    with pytest.raises(OSError, match=f"No space left on device, in {where}/.*aside-.* kept in {each.output}. Once"):
+    where = str(
+        tmp_path / "tmp" if isinstance(job._storage, _storage.RemoteStorage) else tmp_path / "full" / "out" / "_job"
+    )
+    with pytest.raises(
+        OSError, match=f"No space left on device, in {where}/.*aside-.* kept in {each.output}. Remove the cause"
+    ):
         with job.written(part):
             raise OSError(28, "No space left on device")
 

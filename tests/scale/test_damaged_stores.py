@@ -131,7 +131,7 @@ def test_arguments_that_cannot_be_read_are_an_error_that_names_what_to_remove(da
     folder = stores.interrupt(path)
     (folder / "arguments.json").write_bytes(data)
     before = stores.everything(tmp_path)
-    with pytest.raises(ValueError, match=f"`path` cannot be resumed.*Remove {folder} to begin again. Received: path="):
+    with pytest.raises(ValueError, match=f"`path` cannot be resumed.*Remove {folder} to start again. Received: path="):
         stores.write(path)
     assert stores.everything(tmp_path) == before
     shutil.rmtree(folder)
@@ -160,7 +160,7 @@ def test_a_chunk_that_is_damaged_while_others_are_computed_from_it_is_an_error_a
 
     with monkeypatch.context() as patch:
         patch.setattr(_store.Level, "__setitem__", damage)
-        with pytest.raises(OSError, match="A chunk was damaged after it was written.*call with the same arguments"):
+        with pytest.raises(OSError, match="A chunk was damaged after it was written.*rerun with the same arguments"):
             stores.write(path)
     written = written_by(monkeypatch)
     # The checksum that was recorded is that of the damaged file here, so begin with the next level's error.
@@ -195,6 +195,9 @@ def test_stores_are_valid_for_the_models_of_the_specification(tmp_path):
 def test_another_image_is_not_mixed_with_what_is_written_of_the_first(tmp_path):
     path = tmp_path / "a.zarr"
     folder = stores.interrupt(path)
-    with pytest.raises(ValueError, match=f"begun with. Call with those to resume, or remove.*{'image'}.*checksum"):
+    with pytest.raises(
+        ValueError,
+        match=f"started with other arguments: .*Rerun with those .* or remove {folder} to start.*'image'.*checksum",
+    ):
         stores.write(path, np.flipud(stores.IMAGE))
     assert folder.exists()

@@ -120,7 +120,7 @@ def test_whole_numbers_that_a_double_cannot_hold_are_refused(dtype, tmp_path):
     for found in levels_of(image, tmp_path / "small", 2):
         assert found.dtype == dtype
     image[3, 5] = 2**60
-    rule = rf"`image` must hold whole numbers of less than 2\*\*53, unless they are labels.* Received: .*{2**60}"
+    rule = rf"`image` must hold integers below 2\*\*53, .* For labels, .* Received: .*{2**60}"
     with pytest.raises(ValueError, match=rule):
         scale.write_ome_zarr(image, tmp_path / "large", 2)
     with pytest.raises(ValueError, match=rule):
@@ -171,5 +171,5 @@ def test_labels_have_no_filter_and_no_residuals(arguments, message, tmp_path):
 @pytest.mark.parametrize("dtype", ["complex64", "text", "S3"])
 def test_a_dtype_of_tiles_is_one_of_numbers(dtype):
     for tiles in (scale.pyr_down_tiles, lambda x, **given: scale.pyr_up_tiles(x, (150, 92), **given)):
-        with pytest.raises(ValueError, match=f"`dtype` must be a dtype of numbers.* Received: dtype='{dtype}'"):
+        with pytest.raises(ValueError, match=f"`dtype` must be a boolean, integer .* Received: dtype='{dtype}'"):
             tiles(noise("uint8"), dtype=dtype)

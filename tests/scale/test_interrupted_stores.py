@@ -10,7 +10,7 @@ import pytest
 
 from tests.scale import stores
 from tfpyramid import scale
-from tfpyramid.scale import _finished
+from tfpyramid.scale import _chunk_log
 
 
 class Interrupting:
@@ -50,7 +50,7 @@ DISK = OSError(errno.EIO, "Input/output error")
     ids=["key", "late key", "disk"],
 )
 def test_whichever_step_is_interrupted_the_next_call_is_right_and_nothing_is_left(error, after, tmp_path, monkeypatch):
-    monkeypatch.setattr(_finished, "_INTERVAL", 0)
+    monkeypatch.setattr(_chunk_log, "_INTERVAL", 0)
     monkeypatch.setattr(os, "fsync", lambda file: None)
     outcomes, number = collections.Counter(), 0
     while not outcomes["undisturbed"]:
@@ -106,7 +106,7 @@ def test_nothing_counts_as_finished_before_it_is_on_the_disk(tmp_path, monkeypat
             assert Path(source) in synced
         replace(source, target)
 
-    monkeypatch.setattr(_finished, "_INTERVAL", 0)
+    monkeypatch.setattr(_chunk_log, "_INTERVAL", 0)
     monkeypatch.setattr(os, "fsync", fsync_noted)
     monkeypatch.setattr(os, "rename", rename_checked)
     monkeypatch.setattr(os, "replace", replace_checked)

@@ -104,7 +104,7 @@ def test_no_more_than_a_window_is_read(border):
         ({"image": np.zeros((0, 3))}, r"`image` must be.*shape \(0, 3\)"),
         ({"image": np.zeros((2, 3), complex)}, "`image` must be.*dtype complex128"),
         ({"image": None}, "`image` must be an array of numbers.*type NoneType, shape None"),
-        ({"image": np.ma.masked_less(np.ones((8, 8)), 2)}, "`image` must have no masked.*masked values in image"),
+        ({"image": np.ma.masked_less(np.ones((8, 8)), 2)}, "`image` must not have masked.*masked values in image"),
         ({"tile_size": 0}, "`tile_size` must be an integer of at least 1.*tile_size=0"),
         ({"scale_factor": 1.5}, "`scale_factor` must be an integer of at least 2.*scale_factor=1.5"),
         ({"border": "mirror"}, "`border` must be one of.*'mirror'"),
@@ -121,7 +121,7 @@ def test_masked_values_are_an_error_in_the_tile_that_reads_them():
     image = Recorder(np.ma.masked_equal(np.arange(400.0).reshape(20, 20), 399))
     tiles = scale.pyr_down_tiles(image, tile_size=4)
     next(tiles)
-    with pytest.raises(ValueError, match="`image` must have no masked values.*masked values in image"):
+    with pytest.raises(ValueError, match="`image` must not have masked values.*masked values in image"):
         list(tiles)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.scale import stores
 from tfpyramid import _files
-from tfpyramid.scale import _finished, _unfinished
+from tfpyramid.scale import _chunk_log, _unfinished_store
 
 SMALL = stores.SMALL
 OTHER = stores.picture(4, 33, 40)
@@ -60,7 +60,7 @@ def before_the_first_call(monkeypatch, holder, name, action):
 
 def test_a_writer_that_waited_for_the_lock_finds_what_the_first_has_written(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
-    before_the_first_call(monkeypatch, _unfinished, "_hold", lambda: stores.write(path, SMALL))
+    before_the_first_call(monkeypatch, _unfinished_store, "lock_folder", lambda: stores.write(path, SMALL))
     with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
         stores.write(path, OTHER)
     stores.check(path, SMALL)
@@ -120,7 +120,9 @@ def test_what_exists_is_not_touched(made, tmp_path):
 @pytest.mark.parametrize("made", MADE)
 def test_what_is_made_at_the_path_meanwhile_is_kept_and_the_store_too(made, tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
-    with pytest.raises(FileExistsError, match="`path` must not exist, and something else has made it.*is kept in"):
+    with pytest.raises(
+        FileExistsError, match="`path` must not exist, but something else made it in the meantime.*is kept in"
+    ):
         stores.write(path, Calling(lambda: MADE[made](path), 0))
     before = stores.everything(tmp_path)
     with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
@@ -128,7 +130,7 @@ def test_what_is_made_at_the_path_meanwhile_is_kept_and_the_store_too(made, tmp_
     assert stores.everything(tmp_path) == before
     os.rename(path, tmp_path / "moved away")
     # Nothing is computed once more.
-    monkeypatch.setattr(_finished.Finished, "add", None)
+    monkeypatch.setattr(_chunk_log.ChunkLog, "add", None)
     stores.write(path, SMALL)
     stores.check(path, SMALL)
     assert not stores.unfinished(path).exists()
@@ -142,7 +144,7 @@ def test_a_file_that_is_made_at_the_last_moment_is_kept(tmp_path, monkeypatch):
         return rename(*arguments)
 
     monkeypatch.setattr(os, "rename", made_before)
-    with pytest.raises(FileExistsError, match="`path` must not exist, and something else has made it"):
+    with pytest.raises(FileExistsError, match="`path` must not exist, but something else made it"):
         stores.write(path, SMALL)
     assert path.read_text() == "precious"
 
@@ -206,7 +208,7 @@ def test_what_is_not_ours_is_neither_used_nor_changed(foreign, exists, tmp_path)
 def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     assert sorted(os.listdir(stores.unfinished(path))) == ["arguments.json", "finished.txt", "lock"]
     stores.check(path, SMALL)
@@ -218,7 +220,7 @@ def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, 
 def test_what_such_a_call_left_does_not_bind_the_next_one_to_its_arguments(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     shutil.rmtree(path)
     stores.write(path, OTHER)
@@ -233,7 +235,7 @@ def test_without_locks_a_store_is_written_and_what_is_left_is_not_removed(tmp_pa
     path = tmp_path / "a.zarr"
     monkeypatch.setattr(_files.fcntl, "flock", no_locks)
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     with pytest.raises(FileExistsError):
         stores.write(path, SMALL)

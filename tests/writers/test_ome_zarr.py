@@ -8,10 +8,10 @@ import pytest
 
 from tests.scale import stores
 from tests.writers import processes
-from tfpyramid.scale import _finished
+from tfpyramid.scale import _chunk_log
 
 # Seconds between two records: of each tile, so that half a store is resumed here, and those of the package.
-EACH, DEFAULT = 0.0, _finished._INTERVAL
+EACH, DEFAULT = 0.0, _chunk_log._INTERVAL
 
 
 def image(seed):
@@ -20,7 +20,7 @@ def image(seed):
 
 def write(path, seed=0, interval=EACH):
     tempfile.tempdir = str(path.parent.with_name("temporary"))
-    _finished._INTERVAL = interval
+    _chunk_log._INTERVAL = interval
     stores.write(path, image(seed))
 
 

@@ -102,7 +102,7 @@ def test_two_pipelines_to_one_folder(given, tmp_path, same):
             assert errors == [] and files_in(output) == OUTPUT
         else:
             (error,) = errors
-            assert error.startswith("ValueError: `output` holds a job that was begun with other arguments.")
+            assert error.startswith("ValueError: `output` holds a job that was started with other arguments:")
         folder.check_rows(folder.rows(output), good)
         folder.check_dead_letters(folder.rows(output, "dead_letters"), images)
         assert left_in(temporary) == []
