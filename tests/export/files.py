@@ -1,4 +1,4 @@
-"""Files of one small photograph, good and bad, made by Pillow; and what Pillow reads in them."""
+"""Image files of one small photograph, valid and damaged, written by Pillow; and the pixels that Pillow reads."""
 
 import io
 
@@ -15,7 +15,7 @@ def photograph(sides=SIDES, seed=0):
 
 
 def file(pixels, kind="PNG", mode=None, **kwargs):
-    """Return the bytes of a file of an array, turned to one of Pillow's modes."""
+    """Return an array as the bytes of a file, converted to one of Pillow's modes."""
     image = Image.fromarray(pixels)
     stream = io.BytesIO()
     (image.convert(mode) if mode else image).save(stream, kind, **kwargs)
@@ -23,13 +23,13 @@ def file(pixels, kind="PNG", mode=None, **kwargs):
 
 
 def read(data, mode="RGB"):
-    """Return what Pillow sees in a file, [height, width, channels]."""
+    """Return the pixels that Pillow reads in a file, [height, width, channels]."""
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert(mode))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def bad_files():
-    """Return, by what is wrong, a file that is not to be served and the pattern of what the client is told."""
+    """Return, for each kind of damage, a file and the pattern of the error that a client gets."""
     photo = photograph()
     png, jpeg = file(photo), file(photo, "JPEG")
     moving = [Image.fromarray(photograph(seed=1))]

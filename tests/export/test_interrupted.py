@@ -1,4 +1,4 @@
-"""An export that fails or is interrupted at any step, and what it leaves; what it must not touch."""
+"""Exports that fail or are interrupted at any step: what they leave, and what they must not change."""
 
 import itertools
 import os
@@ -9,19 +9,19 @@ import pytest
 
 from tfpyramid.export import _staging
 
-# The functions of which one call fails: all that change names or wait for the disk.
+# One call of these functions fails; they are all that change names or wait for the disk.
 STEPS = [(os, "rename"), (os, "fsync"), (os, "mkdir"), (os, "rmdir"), (os, "unlink"), (shutil, "rmtree")]
 
 
 def write(folder, text):
-    """Write a model of two files, so that half of one can be told."""
+    """Write a model of two files, so that half a model can be detected."""
     (folder / "variables").mkdir(parents=True)
     for name in ("saved_model.pb", "variables/variables.index"):
         (folder / name).write_text(text)
 
 
 def read(folder):
-    """Return the text of a model that `write` wrote, which must be whole; None if there is no folder."""
+    """Return the text of a model that `write` wrote, which must be complete; None if there is no folder."""
     if not folder.exists():
         return None
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
@@ -43,7 +43,7 @@ def put_next(versions):
 
 
 class Failing:
-    """Lets call number `fails`, of all `STEPS`, end with an error: before it has done its work, or after."""
+    """Raises an error in call number `fails` of all `STEPS`, before or after the call has had its effect."""
 
     def __init__(self, patch, fails, error, after, again=0):
         self.calls, self.numbers, self.error, self.after = 0, range(fails, fails + 1 + again), error, after
@@ -65,7 +65,7 @@ class Failing:
 
 
 def failures(monkeypatch, error, action, folder, after=False, again=0):
-    """Yield a new folder each with what `action` of it raised: while its first call fails, its second, and so on."""
+    """Yield a new folder and the error of `action` on it, once for each step that fails."""
     for fails in itertools.count(1):
         raised, place = None, folder / str(fails)
         write(place / "model", "old")
@@ -86,7 +86,7 @@ ERRORS = [OSError(28, "No space left on device"), KeyboardInterrupt("interrupted
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_the_old_model_or_the_new_one_is_whole_whatever_fails(error, after, monkeypatch, tmp_path):
+def test_the_old_or_the_new_model_is_complete_whatever_fails(error, after, monkeypatch, tmp_path):
     seen = set()
     for folder, raised in failures(monkeypatch, error, lambda folder: replace(folder / "model"), tmp_path, after):
         text = read(folder / "model")
@@ -98,7 +98,7 @@ def test_the_old_model_or_the_new_one_is_whole_whatever_fails(error, after, monk
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(error, monkeypatch, tmp_path):
+def test_the_next_export_moves_back_an_old_model_that_could_not_be_moved_back(error, monkeypatch, tmp_path):
     named = 0
     for folder, raised in failures(monkeypatch, error, lambda folder: replace(folder / "model"), tmp_path, again=1):
         target = folder / "model"
@@ -117,7 +117,7 @@ def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_the_next_version_is_whole_or_absent_whatever_fails(error, monkeypatch, tmp_path):
+def test_the_next_version_is_complete_or_absent_whatever_fails(error, monkeypatch, tmp_path):
     for folder, _ in failures(monkeypatch, error, lambda folder: put_next(folder / "model"), tmp_path):
         versions = folder / "model"
         assert read(versions / "1") in (None, "new")
@@ -126,7 +126,7 @@ def test_the_next_version_is_whole_or_absent_whatever_fails(error, monkeypatch, 
         assert left in ({"1"}, {"1", "2"}) and {read(versions / name) for name in left} == {"new"}
 
 
-def test_a_model_that_another_program_put_in_the_place_of_the_moved_one_is_kept_and_so_is_the_old_one(tmp_path):
+def test_the_model_of_another_program_at_the_target_and_the_old_model_are_both_kept(tmp_path):
     target = tmp_path / "model"
     write(target, "old")
     with pytest.raises(OSError, match="the old model of .*/model' is now at .*/replaced'"):
@@ -143,7 +143,7 @@ def test_a_model_that_another_program_put_in_the_place_of_the_moved_one_is_kept_
     assert read(target) == "old" and os.listdir(tmp_path) == ["model"]
 
 
-def test_half_of_an_old_model_is_never_put_back(monkeypatch, tmp_path):
+def test_half_of_an_old_model_is_never_moved_back(monkeypatch, tmp_path):
     target = tmp_path / "model"
     write(target, "old")
     remove = shutil.rmtree
@@ -164,7 +164,7 @@ def test_half_of_an_old_model_is_never_put_back(monkeypatch, tmp_path):
 
 
 def tree(folder):
-    """Return what is in a folder: each name with its contents, or where it points."""
+    """Return the names in a folder with their contents or the targets of links."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -176,7 +176,7 @@ def tree(folder):
 
 
 def plant(target, precious):
-    """Make folders that an attacker or chance may put beside `target`, under the names of those of exports."""
+    """Make folders next to `target` with the names of staging folders, as an attacker or an accident could."""
     lock = _staging._contents(target)
 
     def folder(name, lock=None):
@@ -207,7 +207,7 @@ def plant(target, precious):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_was_planted_is_neither_followed_nor_changed_nor_served(overwrite, tmp_path):
+def test_planted_files_are_neither_followed_nor_changed_nor_served(overwrite, tmp_path):
     precious, target = tmp_path / "precious", tmp_path / "served" / "1"
     precious.mkdir()
     target.parent.mkdir()
@@ -221,14 +221,14 @@ def test_what_was_planted_is_neither_followed_nor_changed_nor_served(overwrite, 
     shutil.rmtree(target)
     after = tree(tmp_path)
     assert after == {name: content for name, content in before.items() if not name.startswith("served/1")}
-    # The versions beside it look at all names.
+    # The recovery of versions reads all names.
     assert put_next(target.parent) == target
     shutil.rmtree(target)
     assert tree(tmp_path) == after
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "file"])
-def test_what_was_planted_for_the_lock_of_the_path_is_named(kind, tmp_path):
+def test_a_planted_lock_of_the_path_is_named(kind, tmp_path):
     planted, precious, target = tmp_path / ".model.exporting", tmp_path / "precious", tmp_path / "model"
     precious.write_text("precious")
     {
@@ -243,7 +243,7 @@ def test_what_was_planted_for_the_lock_of_the_path_is_named(kind, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_the_folder_of_another_target_is_not_taken_for_ones_own(tmp_path):
+def test_the_staging_folder_of_another_target_is_kept(tmp_path):
     # Its name begins with that of "a".
     other = tmp_path / "a.exporting-b"
     write(other, "the other")
@@ -269,7 +269,7 @@ def test_on_a_disk_without_locks_nothing_is_removed(monkeypatch, tmp_path):
     assert read(tmp_path / "model") == "new" and set(os.listdir(tmp_path)) == {"model", left.name}
 
 
-def test_what_is_put_is_on_the_disk_before_it_gets_its_name(monkeypatch, tmp_path):
+def test_a_model_is_on_the_disk_before_it_gets_its_name(monkeypatch, tmp_path):
     done = []
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda file: (done.append(os.readlink(f"/proc/self/fd/{file}")), fsync(file))[1])

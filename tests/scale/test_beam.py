@@ -1,4 +1,4 @@
-"""PredictImages: the answers, the dead letters, and each file once, whatever happens on the way."""
+"""PredictImages: each file is one row or one dead letter, whatever happens to the pipeline."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ from tfpyramid.scale import _job, _predictor, _storage
 from tfpyramid.scale.beam import PredictImages
 
 COUNT = 40
-# What `_job` holds when a job of `some` is finished.
+# The files in `_job` when a job of `some` is finished.
 JOB = ["arguments.json", "files.jsonl", *(f"part-0000{k}-of-00003.json" for k in range(3))]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """A folder, and what the good files in it show."""
+    """A folder of images, and the pixels of the valid ones."""
     path = tmp_path_factory.mktemp("images") / "some"
     return path, folder.fill(path, COUNT)
 
@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 
 
 def run(pattern, model, output, *options, names=None, **kwargs):
-    """Run a pipeline to its end, which must return `names` in `output`, and return its counters."""
+    """Run a pipeline, check that it returns `names` in `output`, and return its counters."""
     pipeline = apache_beam.Pipeline(options=PipelineOptions(list(options)))
     pattern = list(map(str, pattern)) if isinstance(pattern, list) else str(pattern)
     paths = pipeline | PredictImages(pattern, model=model, output=output, **kwargs)
@@ -63,7 +63,7 @@ def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypat
     assert max(batches) == 3 and sum(batches) == COUNT - 4
 
 
-def test_records_of_tensorflow_hold_the_same(images, model, tmp_path):
+def test_tfrecord_files_hold_the_same_rows(images, model, tmp_path):
     path, good = images
     run(path / "*", model, tmp_path / "out", file_format="tfrecord", files_per_part=19)
 
@@ -79,7 +79,7 @@ def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
     folder.check_rows(folder.rows(tmp_path / "out"), images[1])
 
 
-def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path, one_interpreter):
+def test_the_outputs_equal_those_of_the_signature_image_bytes(images, tmp_path, one_interpreter):
     path, good = images
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="mean")(image))
@@ -96,12 +96,12 @@ def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_pa
                 np.testing.assert_allclose(row["mean"], answer(image_bytes=[file.read()])["mean"][0], atol=atol)
 
 
-def test_what_is_finished_is_not_done_again(some):
+def test_finished_parts_are_skipped(some):
     assert run(**some)["images"] == 5
     assert run(**some) == {}
 
 
-def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
+def test_files_that_are_added_later_are_skipped_with_a_warning(some, caplog):
     run(**some)
     late = some["pattern"].parent / "late.png"
     late.write_bytes(folder.encoded(folder.GOOD, "PNG"))
@@ -113,7 +113,7 @@ def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
     assert len(folder.rows(some["output"])) == 5
 
 
-def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_removed(some):
+def test_a_missing_part_is_written_again_and_files_of_killed_workers_are_removed(some):
     run(**some)
     (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
     left = some["output"] / "_job" / "aside-1"
@@ -125,7 +125,7 @@ def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_remov
     assert sorted(os.listdir(some["output"] / "_job")) == JOB
 
 
-def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
+def test_a_file_that_is_missing_or_too_large_is_a_dead_letter(some, monkeypatch):
     images = some["pattern"].parent
     begin = _job.Job.begin
     monkeypatch.setattr(_job.Job, "begin", lambda *args: [begin(*args), (images / "0000.png").unlink()][0])
@@ -137,7 +137,7 @@ def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
     assert letters["0002.png"] == "A file must have at most 853 pixels. Received: 40 x 40 (height x width)"
 
 
-def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monkeypatch):
+def test_images_that_wait_for_others_of_their_size_are_bounded_by_max_pixels(some, monkeypatch):
     batches, answer = [], _predictor.Predictor._predict
     monkeypatch.setattr(_predictor.Predictor, "_predict", lambda self, x: batches.append(len(x)) or answer(self, x))
     for number in range(5, 10):
@@ -148,7 +148,7 @@ def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monk
     assert batches == [2, 2, 2, 2, 2]
     batches.clear()
     run(**{**some, "output": some["output"].with_name("other")}, max_pixels=1600)
-    # 24 x 36 + 17 x 9 + 40 x 40 are more, and so on.
+    # The first three images, 24 x 36 + 17 x 9 + 40 x 40, exceed the limit, and so on.
     assert batches == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     assert len(folder.rows(some["output"].with_name("other"))) == 10
 
@@ -171,7 +171,7 @@ def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
     assert len(folder.rows(some["output"])) == 4
 
 
-def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, tmp_path):
+def test_an_image_of_a_size_that_the_model_refuses_is_a_dead_letter(some, tmp_path):
     spec = tf.TensorSpec([None, 40, None, 3], name="image")
     model = folder.save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
     run(**{**some, "model": model})
@@ -195,7 +195,7 @@ def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, t
         ({"pattern": "*.jpg"}, r"Received: \{'file_pattern': "),
     ],
 )
-def test_an_output_that_another_call_has_started_is_left_alone(some, change, message, tmp_path):
+def test_an_output_of_a_call_with_other_arguments_is_not_changed(some, change, message, tmp_path):
     run(**some)
     if "model" in change:
         change = {"model": folder.save(tmp_path / "other", lambda image: {"x": image}, folder.IMAGES)}
@@ -204,7 +204,7 @@ def test_an_output_that_another_call_has_started_is_left_alone(some, change, mes
     assert len(folder.rows(some["output"])) == 5
 
 
-def test_an_output_with_something_in_it_is_left_alone(some):
+def test_an_output_that_holds_other_files_is_not_changed(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="`output` must be an empty or a new folder, .* 'within/letter.txt'"):
@@ -212,7 +212,7 @@ def test_an_output_with_something_in_it_is_left_alone(some):
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
 
-def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
+def test_files_and_results_may_be_in_an_object_store(some, monkeypatch, tmp_path):
     good = folder.fill(tmp_path / "more", 8)
     good = {f"objects://in/{os.path.basename(name)}": image for name, image in good.items()}
     store = {f"objects://in/{path.name}": path.read_bytes() for path in (tmp_path / "more").iterdir()}
@@ -231,7 +231,7 @@ def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
     assert sorted(os.listdir(tmp_path / "read")) == ["_SUCCESS", "_job", "dead_letters", "results"]
 
 
-def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
+def test_a_full_disk_is_an_error_that_says_how_to_resume(some, monkeypatch):
     put = _storage.LocalStorage.publish
 
     def fail(self, file, name):

@@ -1,10 +1,14 @@
-"""PredictImages names each wrong argument before anything is written, and refuses models that do not fit."""
+"""PredictImages names each wrong argument before anything is written, and refuses unsuitable models."""
+
+import importlib
+import sys
 
 import pytest
 import tensorflow as tf
 
 from tests.scale import folder
 from tests.scale.test_beam import run
+from tfpyramid import scale
 from tfpyramid.export import Pixels
 
 
@@ -82,16 +86,27 @@ WORD, ONE = tf.TensorSpec([None], tf.string, name="word"), tf.TensorSpec([1, Non
         (lambda image: {"x": image, "x/shape": image}, [folder.IMAGES], "'x/shape' needs the column 'x/shape'"),
     ],
 )
-def test_models_that_do_not_answer_images_are_refused(some, function, specs, message, tmp_path):
+def test_models_that_do_not_return_outputs_for_images_are_refused(some, function, specs, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(**{**some, "model": folder.save(tmp_path / "wrong", function, *specs)})
     assert not some["output"].exists()
 
 
-def test_a_model_that_answers_a_batch_as_one_is_found_out(some, tmp_path):
+def test_a_model_that_returns_one_output_for_a_batch_is_detected(some, tmp_path):
     spec = tf.TensorSpec([None, None, None, 3], name="image")
     model = folder.save(tmp_path / "sum", lambda image: {"x": tf.reshape(image, [-1])}, spec)
     with pytest.raises(
         Exception, match=r"`model` must return outputs of shape \[batch, ...\], one for each image.*'x' of shape \("
     ):
         run(**{**some, "model": model})
+
+
+@pytest.mark.parametrize("module", ["apache_beam", "pyarrow"])
+def test_without_beam_the_error_says_what_to_install(module, monkeypatch):
+    for name in ("beam", "_rows"):
+        monkeypatch.delitem(sys.modules, f"tfpyramid.scale.{name}")
+        monkeypatch.delattr(scale, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    told = r"requires Apache Beam. Install it with: pip install 'tfpyramid\[beam\]'. Received: .*" + module
+    with pytest.raises(ImportError, match=told):
+        importlib.import_module("tfpyramid.scale.beam")

@@ -45,11 +45,11 @@ def test_the_store_holds_the_pyramid_and_its_scales(image, laplacian, tmp_path):
     assert scales == [[1.0] * (image.ndim - 2) + [0.5 * 2**k] * 2 for k in range(4)]
     for level, whole in zip(levels, expected(image, laplacian, 4), strict=True):
         assert level.dtype == (np.float32 if laplacian else image.dtype)
-        rounded = 0 if laplacian or image.dtype == np.float32 else 1  # Half a number at each level, and its blur.
+        rounded = 0 if laplacian or image.dtype == np.float32 else 1  # Rounding adds up to half a unit at each level.
         np.testing.assert_allclose(level, whole, rtol=1e-6, atol=max(rounded, 1e-6 * image.max()))
 
 
-def test_every_option_of_a_step_reaches_it(tmp_path):
+def test_every_option_is_used(tmp_path):
     step = {"scale_factor": 3, "kernel": [1.0, 3.0, 2.0], "border": "wrap"}
     levels, scales = opened(scale.write_ome_zarr(GREY, tmp_path / "b", laplacian=True, tile_size=20, **step))
     assert [level.shape for level in levels] == [(150, 133), (50, 45), (17, 15), (6, 5), (2, 2), (1, 1)]
@@ -151,7 +151,7 @@ def test_a_store_that_was_started_with_levels_of_another_dtype_is_not_resumed(tm
 
 
 @pytest.mark.parametrize("bad", ["masked", "large"])
-def test_an_image_that_turns_out_to_be_unfit_leaves_nothing_behind(bad, tmp_path):
+def test_an_image_that_breaks_a_rule_late_leaves_nothing(bad, tmp_path):
     """The same call would fail again, so nothing is kept for it."""
     if bad == "masked":
         image = Sliced(lambda part: np.ma.masked_equal(part, GREY[75, 75]))
@@ -164,8 +164,8 @@ def test_an_image_that_turns_out_to_be_unfit_leaves_nothing_behind(bad, tmp_path
 
 
 @pytest.mark.parametrize("error", [RuntimeError("not now"), OSError("not now"), TimeoutError(110, "not now")])
-def test_what_is_written_before_an_image_cannot_be_read_is_kept(error, tmp_path):
-    """One thread that reads it raises the error while another is writing."""
+def test_tiles_written_before_an_image_cannot_be_read_are_kept(error, tmp_path):
+    """One thread reads the image and raises the error while another thread writes."""
     path, failing = tmp_path / "a", [True]
 
     def fail(part):

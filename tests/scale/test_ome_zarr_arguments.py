@@ -55,7 +55,7 @@ MASKED = r"`image` must not have masked values, .* Received: masked values in im
         ({"image": Sliced(np.ravel, np.zeros([40, 40]))}, NO_PART + r"ndarray of shape \(1,\)"),
     ],
 )
-def test_bad_arguments_leave_nothing_behind(arguments, message, tmp_path):
+def test_bad_arguments_leave_nothing(arguments, message, tmp_path):
     arguments = {"image": GREY, **arguments}
     with pytest.raises(ValueError, match=message):
         scale.write_ome_zarr(arguments.pop("image"), tmp_path / "g.ome.zarr", **arguments)
@@ -87,7 +87,7 @@ UNWRITABLE = "`path` must be in a folder that can be written "
         ("file", FileExistsError, "`path` must not exist. Received: path='file'"),
     ],
 )
-def test_a_bad_path_leaves_nothing_behind(path, error, message, tmp_path, monkeypatch):
+def test_a_bad_path_leaves_nothing(path, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("precious")
     with pytest.raises(error, match=message):
@@ -96,7 +96,7 @@ def test_a_bad_path_leaves_nothing_behind(path, error, message, tmp_path, monkey
 
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Denied"), OSError(errno.EROFS, "Read-only")])
-def test_a_folder_that_cannot_be_written_is_named_as_that_of_path(error, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_an_error_of_path(error, tmp_path, monkeypatch):
     def fail(*_):
         raise error
 
@@ -113,7 +113,7 @@ def test_missing_parents_are_made_and_on_the_disk(tmp_path, monkeypatch):
     assert os.listdir(path.parent) == ["a"] and {tmp_path, tmp_path / "one", path.parent} <= synced
 
 
-def test_units_are_those_of_the_specification():
+def test_units_equal_those_of_the_specification():
     assert sorted(_store.UNITS) == sorted(KNOWN_SPATIAL_UNITS)
 
 
