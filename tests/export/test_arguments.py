@@ -131,7 +131,7 @@ def test_folders_that_tensorflow_serving_ignores_do_not_count_as_versions(model,
     path = export_saved_model(model, tmp_path, version=2**63 - 1)
     assert load_saved_model(tmp_path)(left=ONES, right=ONES)["difference"].shape == (1, 4)
     assert int(path.name) == 2**63 - 1
-    with pytest.raises(ValueError, match="`version` must be a number that is free: 9223372036854775807, the highest"):
+    with pytest.raises(ValueError, match="`version` must be a free number: 9223372036854775807, the highest"):
         export_saved_model(model, tmp_path, version="next")
 
 

@@ -28,7 +28,7 @@ def check_version(path: Path, version: object) -> int | str | None:
         )
     if version == NEXT and next_version(path) > _LARGEST:
         raise ValueError(
-            f"`version` must be a number that is free: {_LARGEST}, the highest that TensorFlow Serving accepts, exists. "
+            f"`version` must be a free number: {_LARGEST}, the highest that TensorFlow Serving accepts, exists. "
             f"Received: version={version!r}, path={str(path)!r}"
         )
     return version

@@ -164,8 +164,8 @@ def _lock(path: Path, folder: Path) -> _files.Lock:
         raise BlockingIOError(error.errno, f"{text}. Wait for it, or choose another path. {received}") from None
     except _files.ForeignError as error:
         raise FileExistsError(
-            f"`path` cannot be written, because tfpyramid writes to {folder} first. That exists, and this version of "
-            f"tfpyramid did not make it for this user. Remove it, or choose another path. {received}"
+            f"`path` cannot be written, because tfpyramid must first write to {folder}, which this version of tfpyramid "
+            f"did not make for this user. Remove it, or choose another path. {received}"
         ) from error
     except OSError as error:
         text = f"`path` must be in a folder that can be written ({error.strerror or error}). {received}"
