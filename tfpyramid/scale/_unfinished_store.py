@@ -164,7 +164,7 @@ def _lock(path: Path, folder: Path) -> _files.Lock:
         raise BlockingIOError(error.errno, f"{text}. Wait for it, or choose another path. {received}") from None
     except _files.ForeignError as error:
         raise FileExistsError(
-            f"`path` cannot be written, because tfpyramid must first write to {folder}, which this version of tfpyramid "
+            f"`path` cannot be written, because tfpyramid first writes to {folder}, which this version of tfpyramid "
             f"did not make for this user. Remove it, or choose another path. {received}"
         ) from error
     except OSError as error:
