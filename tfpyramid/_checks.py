@@ -11,6 +11,7 @@ and no float. Variables and masked arrays are refused, because their values may 
 import contextlib
 import math
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, Union
 
 import numpy as np
@@ -136,6 +137,17 @@ def path(name: str, value: Any) -> str:
             text.encode()  # TensorFlow takes UTF-8 alone.
             return text
     raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. {received(name, value)}")
+
+
+def local_path(name: str, value: Any, *, named: bool = True) -> Path:
+    """Return `value` as a path on a disk of this machine; if `named`, it must end in the name of a folder to make."""
+    found = path(name, value)
+    if "://" in found:
+        rule = f"`{name}` must be on a disk of this machine: write there, and copy the folder."
+        raise ValueError(f"{rule} {received(name, found)}")
+    if named and Path(found).name in ("", ".."):
+        raise ValueError(f"`{name}` must end in the name of the folder to make. {received(name, found)}")
+    return Path(found)
 
 
 def num_levels(value: object, name: str = "num_levels", meaning: str = "") -> int:

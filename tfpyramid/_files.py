@@ -27,6 +27,10 @@ LOCK = "lock"
 _FOREIGN = (errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ENXIO)
 
 
+class ForeignError(PermissionError):
+    """A file or a folder has the name of one of ours, and something else made it: another user or another program."""
+
+
 class Lock:
     """A small file that one process at a time holds; the kernel releases it however that process ends.
 
@@ -43,7 +47,7 @@ class Lock:
         Raises:
             BlockingIOError: another process holds it.
             FileNotFoundError: it does not exist, and `create` is False; or its folder does not.
-            PermissionError: the file is no lock of this user with these contents.
+            ForeignError: the file is no lock of this user with these contents.
         """
         self._file, self.held = -1, False
         _open_locks.add(self)
@@ -98,10 +102,29 @@ def write_whole(path: Path, data: bytes) -> None:
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
     with open(file, "wb") as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(new, path)
-    sync(path.parent)
+    replace(new, path)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Move a file to `target` so that, after a power failure, `target` is the old file or all of the new one."""
+    sync(source)
+    os.replace(source, target)
+    sync(target.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, and wait until their names are on the disk.
+
+    Raises:
+        NotADirectoryError: a file has the name of the folder, or of one of its parents.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+    for each in missing:
+        sync(each.parent)
 
 
 @contextlib.contextmanager
@@ -233,7 +256,7 @@ def _is_new(folder: Path, prefix: str) -> bool:
     """Tell whether a folder has nothing but, perhaps, an empty lock, and is like those that `tempfile` makes.
 
     Raises:
-        PermissionError: it is no folder of this user.
+        ForeignError: it is no folder of this user.
     """
     status = folder.lstat()
     if not (stat.S_ISDIR(status.st_mode) and is_mine(status)):
@@ -242,5 +265,5 @@ def _is_new(folder: Path, prefix: str) -> bool:
     return bool(made) and set(os.listdir(folder)) <= {LOCK}
 
 
-def _foreign(path: Path) -> PermissionError:
-    return PermissionError(f"{path} must be a lock that tfpyramid made for this user, and is something else")
+def _foreign(path: Path) -> ForeignError:
+    return ForeignError(f"{path} must be a lock that tfpyramid made for this user, and is something else")

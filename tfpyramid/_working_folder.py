@@ -1,4 +1,4 @@
-"""A folder for unfinished files inside the folder that they are for: one process at a time writes there."""
+"""A folder for unfinished files that one process at a time holds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from tfpyramid import _files
 
 @contextlib.contextmanager
 def working_folder(path: Path, contents: str) -> Iterator[Path]:
-    """Make a folder, or take over the folder of a process that was killed; yield it, and remove it in the end.
+    """Lock a folder with `lock_folder`, yield it, and remove it in the end.
 
-    It holds a lock with these `contents`, which is made first and removed last. So a folder that holds files and no
-    such lock belongs to someone else and is refused; in one that holds the lock, all files may be removed.
+    The lock is removed last, so files of a killed process are always next to the lock that says who made them.
 
     Raises:
         BlockingIOError: another process holds the lock.
         PermissionError: the folder is not one that this user made for this purpose.
     """
-    with _locked(path, contents):
+    with lock_folder(path, contents):
         try:
             yield path
         finally:
@@ -32,15 +31,46 @@ def working_folder(path: Path, contents: str) -> Iterator[Path]:
                 path.rmdir()
 
 
-def _locked(path: Path, contents: str) -> _files.Lock:
+def lock_folder(path: Path, contents: str, *, create: bool = True) -> _files.Lock:
+    """Return the lock in a folder; with `create`, make the folder if it does not exist.
+
+    The lock holds these `contents`. It is on the disk before the caller writes any file, so a folder that holds files
+    but no such lock belongs to someone else and is refused. The caller may remove all files of a folder it has locked.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        _files.ForeignError: the folder is not one that this user made for this purpose.
+        FileNotFoundError: the folder does not exist, and `create` is False; or its parent does not exist.
+    """
     while True:
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-        # Its last process may remove it meanwhile.
-        with contextlib.suppress(FileNotFoundError):
-            status = path.lstat()
-            found = os.listdir(path) if stat.S_ISDIR(status.st_mode) and _files.is_mine(status) else None
-            if found is None or (found and _files.LOCK not in found):
-                rule = "must be a folder that tfpyramid made for this user"
-                raise PermissionError(f"{path} {rule}, and is something else")
-            return _files.Lock(path / _files.LOCK, contents)
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        try:
+            _check_ours(path)
+            return _synced_lock(path, contents)
+        except FileNotFoundError:  # The process that held the folder has just removed it.
+            if not create:
+                raise
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise unless this user made the folder, and it is empty or holds a lock: a lock is the first file we write."""
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and _files.is_mine(status):
+        names = set(os.listdir(folder))
+        # We never write a file next to an empty lock.
+        if names <= {_files.LOCK} or (_files.LOCK in names and (folder / _files.LOCK).lstat().st_size > 0):
+            return
+    raise _files.ForeignError(f"{folder} must be a folder that tfpyramid made for this user, and is something else")
+
+
+def _synced_lock(folder: Path, contents: str) -> _files.Lock:
+    lock = _files.Lock(folder / _files.LOCK, contents)
+    try:
+        _files.sync(folder / _files.LOCK)
+        _files.sync(folder)
+        return lock
+    except BaseException:
+        lock.close()
+        raise

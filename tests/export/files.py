@@ -1,4 +1,4 @@
-"""Files of one small photograph, good and bad, made by Pillow; and what Pillow reads in them."""
+"""Image files of one small photograph, valid and damaged, written by Pillow; and the pixels that Pillow reads."""
 
 import io
 
@@ -15,7 +15,7 @@ def photograph(sides=SIDES, seed=0):
 
 
 def file(pixels, kind="PNG", mode=None, **kwargs):
-    """Return the bytes of a file of an array, turned to one of Pillow's modes."""
+    """Return an array as the bytes of a file, converted to one of Pillow's modes."""
     image = Image.fromarray(pixels)
     stream = io.BytesIO()
     (image.convert(mode) if mode else image).save(stream, kind, **kwargs)
@@ -23,31 +23,31 @@ def file(pixels, kind="PNG", mode=None, **kwargs):
 
 
 def read(data, mode="RGB"):
-    """Return what Pillow sees in a file, [height, width, channels]."""
+    """Return the pixels that Pillow reads in a file, [height, width, channels]."""
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert(mode))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def bad_files():
-    """Return, by what is wrong, a file that is not to be served and the pattern of what the client is told."""
+    """Return, for each kind of damage, a file and the pattern of the error that a client gets."""
     photo = photograph()
     png, jpeg = file(photo), file(photo, "JPEG")
     moving = [Image.fromarray(photograph(seed=1))]
     broken = bytearray(png)
     broken[len(png) // 2] ^= 0xFF
-    neither, cut = "Received: neither of them at index 1 of the batch", "Received: a file that is cut short at index 1"
+    other, truncated = "Received: another kind of file at index 1 of the batch", "Received: a truncated file at index 1"
     return {
-        "half a JPEG": (jpeg[: len(jpeg) // 2], cut),
-        "JPEG without its end": (jpeg[:-2], cut),
-        "three bytes of a JPEG": (jpeg[:3], cut),
-        "half a PNG": (png[: len(png) // 2], cut),
-        "PNG without its end": (png[:-12], cut),
-        "the first and last bytes of a PNG": (png[:8] + png[-12:], cut),
-        "text": (b"a photograph", neither),
-        "a zero": (b"\0", neither),
+        "half a JPEG": (jpeg[: len(jpeg) // 2], truncated),
+        "JPEG without its end": (jpeg[:-2], truncated),
+        "three bytes of a JPEG": (jpeg[:3], truncated),
+        "half a PNG": (png[: len(png) // 2], truncated),
+        "PNG without its end": (png[:-12], truncated),
+        "the first and last bytes of a PNG": (png[:8] + png[-12:], truncated),
+        "text": (b"a photograph", other),
+        "a zero": (b"\0", other),
         "nothing": (b"", "Received: no bytes at index 1 of the batch"),
         "GIF": (file(photo, "GIF"), "Received: a GIF at index 1 of the batch"),
         "GIF that moves": (file(photo, "GIF", save_all=True, append_images=moving), "Received: a GIF at index 1"),
-        "BMP": (file(photo, "BMP"), neither),
+        "BMP": (file(photo, "BMP"), other),
         "damage inside a PNG": (bytes(broken), "Received: a file that does not decode at index 1 of the batch"),
     }

@@ -1,4 +1,4 @@
-"""Operations with a gradient of their own inside branches and loops: before saving, and loaded without the package."""
+"""Operations with custom gradients inside branches and loops, before saving and loaded without the package."""
 
 import numpy as np
 import pytest

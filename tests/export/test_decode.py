@@ -15,7 +15,7 @@ from tfpyramid.export._decode import decode_image, decode_images
 BAD = bad_files()
 PHOTO = photograph()
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# Each of them as Pillow reads it, to rounding.
+# Each file has the pixels that Pillow reads, up to rounding.
 EXACT = {
     "PNG": file(PHOTO),
     "grey PNG": file(PHOTO, mode="L"),
@@ -27,7 +27,7 @@ EXACT = {
 
 
 def decoder(channels, sides=(None, None), size=None, max_pixels=None):
-    """Return the function of a list of files, as a graph."""
+    """Return the traced function of a list of files."""
     graph = tf.function(
         lambda files: decode_images(files, channels, sides, size, max_pixels),
         input_signature=[tf.TensorSpec([None], tf.string)],
@@ -38,7 +38,7 @@ def decoder(channels, sides=(None, None), size=None, max_pixels=None):
 
 @pytest.fixture(scope="module")
 def decode():
-    """A decoder by number of channels, for files of any size."""
+    """Decoders by number of channels, for files of any size."""
     return {channels: decoder(channels) for channels in MODES}
 
 
@@ -62,7 +62,7 @@ def test_every_kind_of_jpeg_is_close_to_what_pillow_reads(decode, channels):
             np.testing.assert_array_equal(pixels, tf.io.decode_jpeg(data, channels))
 
 
-def test_of_16_bits_the_high_8_are_kept(decode):
+def test_the_high_8_of_16_bits_are_kept(decode):
     deep = PHOTO[..., 0].astype(np.uint16) * 256 + 255
     np.testing.assert_array_equal(decode[3](file(deep))[0], np.repeat(PHOTO[..., :1], 3, axis=-1))
 
@@ -75,7 +75,7 @@ def test_alpha_is_dropped_and_not_blended(decode):
     np.testing.assert_array_equal(decode[4](file(grey))[0], PHOTO[..., [0, 0, 0, 1]])
 
 
-def test_of_a_png_that_moves_the_first_picture_is_read(decode):
+def test_the_first_frame_of_an_animated_png_is_read(decode):
     moving = file(PHOTO, save_all=True, append_images=[Image.fromarray(photograph(seed=1))])
     assert b"acTL" in moving
     np.testing.assert_array_equal(decode[3](moving)[0], PHOTO)
@@ -85,7 +85,7 @@ def test_cmyk_is_read_as_rgb_and_refused_for_other_channels(decode):
     data = file(PHOTO, "JPEG", "CMYK", quality=95)
     np.testing.assert_allclose(decode[3](data)[0].astype(int), read(data), atol=12)
     for channels in (1, 4):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must not be a JPEG of CMYK.*at index 0"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must not be CMYK JPEG.*at index 0"):
             decode[channels](data)
 
 
@@ -104,14 +104,14 @@ def test_files_of_several_sizes_are_refused_unless_they_are_resized(decode):
     assert decoder(3, size=(12, 18))(*files).shape == (3, 12, 18, 3)
 
 
-def test_a_side_that_the_model_knows_is_asked_for():
+def test_images_must_have_the_known_sides_of_the_model():
     decode = decoder(3, sides=(24, None))
     assert decode(EXACT["PNG"]).shape == (1, 24, 36, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="24 x 36 .* Received: 20 x 36 .* at index 0 of the batch"):
         decode(file(PHOTO[:20]))
 
 
-def test_resizing_is_the_anti_aliased_one(decode):
+def test_resizing_is_anti_aliased(decode):
     resized = decoder(3, size=(12, 18))(EXACT["PNG"])
     np.testing.assert_allclose(resized, ops.bilinear_down(PHOTO[None].astype(np.float32), antialias=True), atol=1e-3)
     np.testing.assert_array_equal(decoder(3, size=SIDES)(EXACT["PNG"])[0], PHOTO)
@@ -143,7 +143,7 @@ LARGE = {"PNG": claiming, "JPEG": start_of_frame}
 @pytest.mark.parametrize("kind", LARGE)
 @pytest.mark.parametrize("size", [None, (8, 8)])
 def test_files_of_too_many_pixels_are_refused_by_their_headers(kind, size):
-    # The data are those of a small image: a decoder would complain about them.
+    # The data belong to a small image, so decoding them would raise another error.
     data = LARGE[kind](15000, 15000)
     most = "33,554,432 pixels together" if size is None else "134,217,728 pixels each"
     told = rf"must be files of at most {most}. Received: 15000 x 15000 \(height x width\) at index 1 of the batch"
@@ -151,7 +151,7 @@ def test_files_of_too_many_pixels_are_refused_by_their_headers(kind, size):
         decoder(3, size=size)(EXACT["PNG"], data)
 
 
-def test_a_limit_is_for_each_file_that_is_resized_and_for_all_that_are_not():
+def test_the_limit_is_per_file_if_files_are_resized_and_per_batch_otherwise():
     one, pixels = EXACT["PNG"], SIDES[0] * SIDES[1]
     assert len(decoder(3, size=SIDES, max_pixels=pixels)(one, one, one)) == 3
     assert len(decoder(3, max_pixels=3 * pixels)(one, one, one)) == 3
@@ -162,7 +162,7 @@ def test_a_limit_is_for_each_file_that_is_resized_and_for_all_that_are_not():
         decoder(3, size=SIDES, max_pixels=pixels - 1)(file(PHOTO[:20]), one)
 
 
-def test_files_become_as_many_pixels_as_may_be_in_a_batch():
+def test_the_pixels_of_a_batch_after_resizing_are_limited():
     one = EXACT["one pixel"]
     decode = decoder(1, size=(2**12, 2**12))
     assert decode(one, one).shape == (2, 2**12, 2**12, 1)
@@ -186,7 +186,7 @@ def test_files_become_as_many_pixels_as_may_be_in_a_batch():
         (start_of_frame(24, 0), "a file with a header that does not decode"),
         (file(PHOTO, "JPEG").replace(b"\xff\xc0\0", b"\xff\xc0\xff"), "a file with a header that does not decode"),
         (b"\xff\xd8\xff\xd9", "a file with a header that does not decode"),
-        # Of a small image in front, which libpng skips.
+        # The header of a small image comes first; libpng skips it.
         (EXACT["PNG"][:8] + struct.pack(">I", 13) + b"abCd" + EXACT["PNG"][16:], "a PNG that does not begin with its"),
         (EXACT["PNG"][:33] + EXACT["PNG"][-12:], "a file that does not decode"),
     ],
@@ -198,13 +198,13 @@ def test_a_header_that_lies_is_named_by_its_index(decode, data, told):
 
 
 @pytest.mark.parametrize("sides", [(4000, 4000), (25, 36)])
-def test_a_header_that_claims_more_than_the_data_have_is_named_by_the_index(decode, sides):
+def test_a_header_that_claims_more_pixels_than_the_file_has_is_named_by_its_index(decode, sides):
     with pytest.raises(tf.errors.InvalidArgumentError, match="a file that does not decode at index 0 of the batch"):
         decode[3](claiming(*sides))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_every_damage_is_decoded_or_named_by_its_index(decode, kind):
+def test_a_damaged_file_is_decoded_or_named_by_its_index(decode, kind):
     whole, random, answers = file(PHOTO, kind), np.random.default_rng(0), set()
     for _ in range(200):
         data = bytearray(whole)
@@ -219,7 +219,7 @@ def test_every_damage_is_decoded_or_named_by_its_index(decode, kind):
     assert "a file that does not" in answers and len(answers) > 3
 
 
-def test_large_files_are_decoded_one_by_one_to_the_same_pixels():
+def test_large_files_are_decoded_one_at_a_time_to_the_same_pixels():
     files = [file(photograph(seed=k), kind) for k in range(4) for kind in ("PNG", "JPEG")]
     together = decoder(3, size=(12, 18))(*files)
     one_by_one = decoder(3, size=(12, 18), max_pixels=SIDES[0] * SIDES[1])(*files)
@@ -229,7 +229,7 @@ def test_large_files_are_decoded_one_by_one_to_the_same_pixels():
         np.testing.assert_array_equal(together[k], expected)
 
 
-def test_one_file_has_the_same_limit_and_says_so():
+def test_decoding_one_file_has_the_same_limits_and_errors():
     assert decode_image(tf.constant(EXACT["PNG"]), 3, SIDES[0] * SIDES[1]).shape == (*SIDES, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="A file must have at most 863 pixels. Received: 24 x 36"):
         decode_image(tf.constant(EXACT["PNG"]), 3, SIDES[0] * SIDES[1] - 1)

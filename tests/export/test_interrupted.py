@@ -1,4 +1,4 @@
-"""An export that fails or is interrupted at any step, and what it leaves; what it must not touch."""
+"""Exports that fail or are interrupted at any step: what they leave, and what they must not change."""
 
 import itertools
 import os
@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tfpyramid.export import _aside
+from tfpyramid.export import _staging
 
-# The functions of which one call fails: all that change names or wait for the disk.
+# One call of these functions fails; they are all that change names or wait for the disk.
 STEPS = [(os, "rename"), (os, "fsync"), (os, "mkdir"), (os, "rmdir"), (os, "unlink"), (shutil, "rmtree")]
 
 
 def write(folder, text):
-    """Write a model of two files, so that half of one can be told."""
+    """Write a model of two files, so that half a model can be detected."""
     (folder / "variables").mkdir(parents=True)
     for name in ("saved_model.pb", "variables/variables.index"):
         (folder / name).write_text(text)
 
 
 def read(folder):
-    """Return the text of a model that `write` wrote, which must be whole; None if there is no folder."""
+    """Return the text of a model that `write` wrote, which must be complete; None if there is no folder."""
     if not folder.exists():
         return None
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
@@ -31,19 +31,19 @@ def read(folder):
 
 
 def replace(target, text="new"):
-    with _aside.aside(target) as folder:
-        write(folder / _aside.WRITTEN, text)
-        _aside.put(folder, target, overwrite=True)
+    with _staging.staging_folder(target) as folder:
+        write(folder / _staging.WRITTEN, text)
+        _staging.publish(folder, target, overwrite=True)
 
 
 def put_next(versions):
-    with _aside.aside(versions / "next", shared=True) as folder:
-        write(folder / _aside.WRITTEN, "new")
-        return _aside.put_next(folder, versions)
+    with _staging.staging_folder(versions / "next", is_next=True) as folder:
+        write(folder / _staging.WRITTEN, "new")
+        return _staging.publish_next(folder, versions)
 
 
 class Failing:
-    """Lets call number `fails`, of all `STEPS`, end with an error: before it has done its work, or after."""
+    """Raises an error in call number `fails` of all `STEPS`, before or after the call has had its effect."""
 
     def __init__(self, patch, fails, error, after, again=0):
         self.calls, self.numbers, self.error, self.after = 0, range(fails, fails + 1 + again), error, after
@@ -65,7 +65,7 @@ class Failing:
 
 
 def failures(monkeypatch, error, action, folder, after=False, again=0):
-    """Yield a new folder each with what `action` of it raised: while its first call fails, its second, and so on."""
+    """Yield a new folder and the error of `action` on it, once for each step that fails."""
     for fails in itertools.count(1):
         raised, place = None, folder / str(fails)
         write(place / "model", "old")
@@ -86,7 +86,7 @@ ERRORS = [OSError(28, "No space left on device"), KeyboardInterrupt("interrupted
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_the_old_model_or_the_new_one_is_whole_whatever_fails(error, after, monkeypatch, tmp_path):
+def test_the_old_or_the_new_model_is_complete_whatever_fails(error, after, monkeypatch, tmp_path):
     seen = set()
     for folder, raised in failures(monkeypatch, error, lambda folder: replace(folder / "model"), tmp_path, after):
         text = read(folder / "model")
@@ -98,7 +98,7 @@ def test_the_old_model_or_the_new_one_is_whole_whatever_fails(error, after, monk
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(error, monkeypatch, tmp_path):
+def test_the_next_export_moves_back_an_old_model_that_could_not_be_moved_back(error, monkeypatch, tmp_path):
     named = 0
     for folder, raised in failures(monkeypatch, error, lambda folder: replace(folder / "model"), tmp_path, again=1):
         target = folder / "model"
@@ -107,7 +107,7 @@ def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(
             assert isinstance(raised, type(error))
             (place,) = folder.glob(".model.exporting-*/replaced")
             assert str(place) in str(raised) and read(place) == "old"
-            with pytest.raises(ZeroDivisionError), _aside.aside(target):
+            with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
                 assert read(target) == "old"
                 1 / 0
         assert read(target) in ("old", "new")
@@ -117,7 +117,7 @@ def test_an_old_model_that_cannot_be_put_back_is_named_and_put_back_by_the_next(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["OSError", "KeyboardInterrupt"])
-def test_the_next_version_is_whole_or_absent_whatever_fails(error, monkeypatch, tmp_path):
+def test_the_next_version_is_complete_or_absent_whatever_fails(error, monkeypatch, tmp_path):
     for folder, _ in failures(monkeypatch, error, lambda folder: put_next(folder / "model"), tmp_path):
         versions = folder / "model"
         assert read(versions / "1") in (None, "new")
@@ -126,24 +126,24 @@ def test_the_next_version_is_whole_or_absent_whatever_fails(error, monkeypatch, 
         assert left in ({"1"}, {"1", "2"}) and {read(versions / name) for name in left} == {"new"}
 
 
-def test_a_model_that_another_program_put_in_the_place_of_the_moved_one_is_kept_and_so_is_the_old_one(tmp_path):
+def test_the_model_of_another_program_at_the_target_and_the_old_model_are_both_kept(tmp_path):
     target = tmp_path / "model"
     write(target, "old")
-    with pytest.raises(OSError, match="the model that was at .*/model' is now at .*/replaced'"):
-        with _aside.aside(target) as folder:
-            write(folder / _aside.WRITTEN, "new")
-            os.rename(target, folder / _aside.REPLACED)
+    with pytest.raises(OSError, match="the old model of .*/model' is now at .*/replaced'"):
+        with _staging.staging_folder(target) as folder:
+            write(folder / _staging.WRITTEN, "new")
+            os.rename(target, folder / _staging.REPLACED)
             write(target, "of another program")
-            _aside.put(folder, target, overwrite=False)
+            _staging.publish(folder, target, overwrite=False)
     replace(target, "newest")
-    assert read(target) == "newest" and read(folder / _aside.REPLACED) == "old"
+    assert read(target) == "newest" and read(folder / _staging.REPLACED) == "old"
     shutil.rmtree(target)
-    with pytest.raises(ZeroDivisionError), _aside.aside(target):
+    with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
         1 / 0
     assert read(target) == "old" and os.listdir(tmp_path) == ["model"]
 
 
-def test_half_of_an_old_model_is_never_put_back(monkeypatch, tmp_path):
+def test_half_of_an_old_model_is_never_moved_back(monkeypatch, tmp_path):
     target = tmp_path / "model"
     write(target, "old")
     remove = shutil.rmtree
@@ -157,14 +157,14 @@ def test_half_of_an_old_model_is_never_put_back(monkeypatch, tmp_path):
         replace(target)
     monkeypatch.setattr(shutil, "rmtree", remove)
     remove(target)
-    with pytest.raises(ZeroDivisionError), _aside.aside(target):
+    with pytest.raises(ZeroDivisionError), _staging.staging_folder(target):
         assert not target.exists()
         1 / 0
     assert os.listdir(tmp_path) == []
 
 
 def tree(folder):
-    """Return what is in a folder: each name with its contents, or where it points."""
+    """Return the names in a folder with their contents or the targets of links."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -176,8 +176,8 @@ def tree(folder):
 
 
 def plant(target, precious):
-    """Make folders that an attacker or chance may put beside `target`, under the names of those of exports."""
-    lock = _aside._contents(target)
+    """Make folders next to `target` with the names of staging folders, as an attacker or an accident could."""
+    lock = _staging._contents(target)
 
     def folder(name, lock=None):
         path = target.parent / f".{target.name}.exporting-{name}"
@@ -189,7 +189,7 @@ def plant(target, precious):
     folder("of the user")
     folder("empty lock", "")
     folder("other lock", "locked")
-    folder("lock of another target", _aside._contents(target.with_name("other")))
+    folder("lock of another target", _staging._contents(target.with_name("other")))
     (folder("link for a lock") / "lock").symlink_to(precious / "diary")
     (folder("dangling link for a lock") / "lock").symlink_to(precious / "made by following")
     (folder("folder for a lock") / "lock").mkdir()
@@ -207,7 +207,7 @@ def plant(target, precious):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_was_planted_is_neither_followed_nor_changed_nor_served(overwrite, tmp_path):
+def test_planted_files_are_neither_followed_nor_changed_nor_served(overwrite, tmp_path):
     precious, target = tmp_path / "precious", tmp_path / "served" / "1"
     precious.mkdir()
     target.parent.mkdir()
@@ -221,14 +221,14 @@ def test_what_was_planted_is_neither_followed_nor_changed_nor_served(overwrite, 
     shutil.rmtree(target)
     after = tree(tmp_path)
     assert after == {name: content for name, content in before.items() if not name.startswith("served/1")}
-    # The versions beside it look at all names.
+    # The recovery of versions reads all names.
     assert put_next(target.parent) == target
     shutil.rmtree(target)
     assert tree(tmp_path) == after
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "file"])
-def test_what_was_planted_for_the_lock_of_the_path_is_named(kind, tmp_path):
+def test_a_planted_lock_of_the_path_is_named(kind, tmp_path):
     planted, precious, target = tmp_path / ".model.exporting", tmp_path / "precious", tmp_path / "model"
     precious.write_text("precious")
     {
@@ -243,7 +243,7 @@ def test_what_was_planted_for_the_lock_of_the_path_is_named(kind, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_the_folder_of_another_target_is_not_taken_for_ones_own(tmp_path):
+def test_the_staging_folder_of_another_target_is_kept(tmp_path):
     # Its name begins with that of "a".
     other = tmp_path / "a.exporting-b"
     write(other, "the other")
@@ -263,13 +263,13 @@ def test_on_a_disk_without_locks_nothing_is_removed(monkeypatch, tmp_path):
 
     left = tmp_path / ".model.exporting-abcdefgh"
     write(left / "written", "half")
-    (left / "lock").write_text(_aside._contents(tmp_path / "model"))
-    monkeypatch.setattr(_aside._files.fcntl, "flock", no_locks)
+    (left / "lock").write_text(_staging._contents(tmp_path / "model"))
+    monkeypatch.setattr(_staging._files.fcntl, "flock", no_locks)
     replace(tmp_path / "model")
     assert read(tmp_path / "model") == "new" and set(os.listdir(tmp_path)) == {"model", left.name}
 
 
-def test_what_is_put_is_on_the_disk_before_it_gets_its_name(monkeypatch, tmp_path):
+def test_a_model_is_on_the_disk_before_it_gets_its_name(monkeypatch, tmp_path):
     done = []
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda file: (done.append(os.readlink(f"/proc/self/fd/{file}")), fsync(file))[1])

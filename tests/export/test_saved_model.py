@@ -1,4 +1,4 @@
-"""export_saved_model: what it writes, and what it refuses to."""
+"""export_saved_model: what it writes, and what it refuses."""
 
 import os
 import random
@@ -11,13 +11,13 @@ from tfpyramid import layers
 from tfpyramid._compat import keras
 from tfpyramid.export import _verify, export_saved_model
 
-# The module's fixture, made before, is read back by a fresh interpreter; tests/export/test_signatures.py has one that
-# is not answered there as it should be.
+# The fixture of the module is checked in a fresh interpreter; tests/export/test_signatures.py has a model that fails
+# the check there.
 pytestmark = pytest.mark.usefixtures("one_interpreter")
 
 
 def small_model(sides=(None, None), **kwargs):
-    """Return a model of every kind of layer: a hard one, a fused one, features of each level."""
+    """Return a model with every kind of layer: hard, fused, and with features of each level."""
     image = keras.Input((*sides, 3), name="image")
     downsample = layers.LearnableDownsample2D(hard=True, name="down")
     levels = layers.LearnablePyramid(3, downsample, name="pyramid")(image)
@@ -32,7 +32,7 @@ def small_model(sides=(None, None), **kwargs):
 
 
 def served(path, **inputs):
-    """Return what a server answers, as a dict of tensors."""
+    """Return the outputs of a served model as a dict of tensors."""
     return tf.saved_model.load(str(path)).signatures["serving_default"](**inputs)
 
 
@@ -75,7 +75,7 @@ class StringLength(keras.layers.Layer):
 
 
 class CannotBeTraced(keras.layers.Layer):
-    armed = False  # While a model is made of it, it must be traceable.
+    armed = False  # The layer must be traceable while the model is built.
 
     def call(self, x):
         if self.armed and x.shape[0] is None:
@@ -110,7 +110,7 @@ def test_outputs_of_one_layer_are_numbered(tmp_path):
     assert {name: tuple(y.shape) for name, y in outputs.items()} == {"levels_0": (1, 8, 8, 3), "levels_1": (1, 4, 4, 3)}
 
 
-def test_keys_of_dicts_are_kept(tmp_path):
+def test_outputs_of_a_dict_are_named_by_its_keys(tmp_path):
     left, right = keras.Input((4, 5, 1), name="left"), keras.Input((4, 5, 1), name="right")
     outputs = {"sum": keras.layers.Add()([left, right]), "difference": keras.layers.Subtract()([left, right])}
     model = keras.Model({"left": left, "right": right}, outputs)
@@ -133,7 +133,7 @@ def test_a_sequential_model_is_exported(tmp_path):
     assert tuple(answer["down"].shape) == (2, 5, 4, 2)
 
 
-def test_the_gradient_of_the_loaded_model_is_the_straight_through_one(exported):
+def test_the_loaded_model_has_the_straight_through_gradient(exported):
     model, path = exported
     loaded = tf.saved_model.load(str(path))
     image = tf.random.uniform([2, 21, 34, 3])
@@ -171,15 +171,15 @@ def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, 
     culprit = layer(name="culprit")
     model = keras.Model(image, layers.LearnablePyramid(2)(culprit(image)), name="doomed")
     culprit.armed = True
-    with pytest.raises(ValueError, match=rf"model 'doomed', in which layer 'culprit' \({layer.__name__}\).*{reason}"):
+    with pytest.raises(ValueError, match=rf"model 'doomed'; its layer 'culprit' \({layer.__name__}\).*{reason}"):
         export_saved_model(model, tmp_path / "1", sample=np.ones([1, 8, 8, 3], "float32"))
     assert os.listdir(tmp_path) == []
 
 
 def test_a_gradient_that_is_lost_is_reported(tmp_path, monkeypatch):
-    # As if the loader dropped custom gradients: the fresh interpreter answers without any.
+    # Simulate a loader that drops custom gradients.
     monkeypatch.setattr(_verify._read_back, "answer", with_another_gradient(_verify._read_back.answer))
-    with pytest.raises(ValueError, match="its gradient 'image' is not the same in a fresh interpreter"):
+    with pytest.raises(ValueError, match="its gradient 'image' differs in a fresh interpreter"):
         export_saved_model(tiny_model(), tmp_path / "1")
 
 
@@ -193,41 +193,41 @@ def with_another_gradient(answer):
 def test_an_existing_model_is_replaced_only_when_asked(tmp_path):
     path = export_saved_model(tiny_model("image"), tmp_path / "1")
     before = sorted(os.listdir(path))
-    with pytest.raises(FileExistsError, match="`path` must not exist, unless overwrite=True. Received: path="):
+    with pytest.raises(FileExistsError, match="`path` must not exist unless overwrite=True. Received: path="):
         export_saved_model(tiny_model("photo"), path)
     export_saved_model(tiny_model("photo"), path, overwrite=True)
     assert list(served(path, photo=tf.ones([1, 8, 8, 3]))) == ["down"]
     assert sorted(os.listdir(path)) == before and os.listdir(tmp_path) == ["1"]
 
 
-def test_a_folder_that_is_no_model_is_never_replaced(tmp_path):
+def test_a_folder_that_is_not_a_model_is_never_replaced(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("years of work")
-    with pytest.raises(FileExistsError, match="`path` must be a SavedModel, or nothing, for overwrite=True"):
+    with pytest.raises(FileExistsError, match="`path` must be a SavedModel, because overwrite=True"):
         export_saved_model(tiny_model(), tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
 
 
-def test_a_model_that_does_not_know_its_inputs_is_refused(tmp_path):
+def test_a_model_with_unknown_inputs_is_refused(tmp_path):
     class Subclassed(keras.Model):
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match=r"`model` must be a keras.Model that knows its inputs: .* Received: model=<"):
+    with pytest.raises(ValueError, match=r"`model` must be a keras.Model with known inputs: .* Received: model=<"):
         export_saved_model(Subclassed(), tmp_path / "1")
     with pytest.raises(ValueError, match="`model` must be a keras.Model .* Received: model=None"):
         export_saved_model(None, tmp_path / "1")
 
 
 def test_a_sample_that_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"`sample` must be a batch that the model can answer. .*\(1, 8, 8, 5\)"):
+    with pytest.raises(ValueError, match=r"`sample` must be a batch that the model can process. .*\(1, 8, 8, 5\)"):
         export_saved_model(tiny_model(), tmp_path / "1", sample=np.ones([1, 8, 8, 5], "float32"))
     with pytest.raises(ValueError, match=r"`sample` must hold one batch for each of \['image'\]. Received: 2 values"):
         export_saved_model(tiny_model(), tmp_path / "1", sample=[np.ones(1), np.ones(1)])
 
 
-def test_strings_need_a_sample(tmp_path):
+def test_string_inputs_require_a_sample(tmp_path):
     text = keras.Input((), dtype="string", name="text")
     model = keras.Model(text, StringLength()(text))
-    with pytest.raises(ValueError, match="`sample` must be given for a model with an input of strings"):
+    with pytest.raises(ValueError, match="`sample` must be given for a model with a string input"):
         export_saved_model(model, tmp_path / "1")

@@ -1,4 +1,4 @@
-"""The page docs/serving.md: its table, which `make test-readers` checks, is whole; its commands name what exists."""
+"""The page docs/serving.md: its table, which `make test-readers` checks, is complete; its commands are valid."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ def table():
     return header[1:], {name: cells for name, *cells in rows}
 
 
-def test_every_layer_has_a_row_and_what_chooses_has_one_for_hard():
+def test_every_layer_has_a_row_and_layers_with_a_hard_mode_have_two():
     _, rows = table()
     expected = set()
     for name in layers.__all__:
@@ -25,7 +25,7 @@ def test_every_layer_has_a_row_and_what_chooses_has_one_for_hard():
         if "hard" in inspect.signature(getattr(layers, name)).parameters:
             expected.add(f"`{name}`, hard")
     assert expected <= set(rows)
-    # Beside those, a layer of another room, an option, and the last line.
+    # The other rows are a layer of another package, an option, and the last line.
     assert set(rows) - expected == {"`PyramidDiversity`", "`LevelRouter`, partition=False", "largest error"}
 
 

@@ -1,4 +1,4 @@
-"""The signatures of image files and of bytes, in a SavedModel, and the warmup requests in it."""
+"""The signatures of a SavedModel that take image files and bytes, and its warm-up requests."""
 
 import builtins
 import re
@@ -20,7 +20,7 @@ QUESTIONS = np.array([[0, 1], [2, 3]], np.int32)
 
 
 def asked_model():
-    """Return a model that answers with the image as it was given, and with something about a question."""
+    """Return a model with two outputs: the image unchanged, and the embedding of a question."""
     image, question = keras.Input((None, None, 3), name="image"), keras.Input((2,), dtype="int32", name="question")
     seen = keras.layers.Activation("linear", name="seen")(image)
     return keras.Model(
@@ -31,7 +31,7 @@ def asked_model():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The model and the SavedModel of it, with everything, that is the first version."""
+    """A model and its export as the first version, with all signatures."""
     model = asked_model()
     folder = tmp_path_factory.mktemp("served") / "asked"
     path = export_saved_model(model, folder, version="next", image_bytes=True, uint8=True, warmup=True)
@@ -40,7 +40,7 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(exported):
-    """The signatures, and what holds their variables."""
+    """The loaded model, which holds the signatures and their variables."""
     return tf.saved_model.load(str(exported[1]))
 
 
@@ -55,7 +55,7 @@ def test_each_signature_names_its_inputs(served):
     assert taken["uint8"] == {"image": (tf.uint8, [None, None, None, 3]), **question}
 
 
-def test_files_and_bytes_are_answered_as_the_model_answers_their_pixels(exported, served):
+def test_files_and_bytes_give_the_outputs_of_the_model_for_their_pixels(exported, served):
     expected = exported[0]({"image": IMAGES / np.float32(255), "question": QUESTIONS})
     files = tf.constant([file(PHOTO), file(OTHER)])
     question = tf.constant(QUESTIONS)
@@ -68,7 +68,7 @@ def test_files_and_bytes_are_answered_as_the_model_answers_their_pixels(exported
             np.testing.assert_allclose(answer, expected[name], atol=1e-6)
 
 
-def test_a_jpeg_is_answered(served):
+def test_a_jpeg_is_processed(served):
     data = file(PHOTO, "JPEG", quality=95)
     answer = served.signatures["image_bytes"](image_bytes=tf.constant([data]), question=tf.constant(QUESTIONS[:1]))
     np.testing.assert_allclose(answer["seen"][0] * 255, read(data), atol=12)
@@ -81,7 +81,7 @@ def test_a_client_is_told_which_file_is_wrong(served, kind):
         served.signatures["image_bytes"](image_bytes=tf.constant([file(PHOTO), data]), question=tf.constant(QUESTIONS))
 
 
-def test_a_session_like_that_of_tensorflow_serving_answers_files_and_names_the_wrong_one(exported):
+def test_a_session_like_that_of_tensorflow_serving_processes_files_and_names_a_wrong_one(exported):
     one_thread = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, intra_op_parallelism_threads=1)
     with tf.compat.v1.Session(graph=tf.Graph(), config=one_thread) as session:
         signature = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[1])).signature_def["image_bytes"]
@@ -111,7 +111,7 @@ def test_the_limit_of_pixels_is_in_the_export(tmp_path, monkeypatch):
             ask(image_bytes=large)
 
 
-def test_every_warmup_request_is_answered(served, exported):
+def test_every_warmup_request_succeeds(served, exported):
     path = exported[1] / "assets.extra" / "tf_serving_warmup_requests"
     answered = []
     for record in tf.data.TFRecordDataset(str(path)):
@@ -125,12 +125,14 @@ def test_every_warmup_request_is_answered(served, exported):
     assert answered == ["serving_default", "image_bytes", "uint8"]
 
 
-def test_a_warmup_batch_of_ones_own_is_the_request(tmp_path, monkeypatch):
+def test_a_given_warmup_batch_is_the_request(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "difference", lambda *args: None)
     index = keras.Input((3,), dtype="int32", name="index")
     model = keras.Model(index, keras.layers.Embedding(5, 2, name="rows")(index))
     batch = np.array([[4, 0, 2]], np.int32)
-    with pytest.raises(ValueError, match="`warmup` must be a batch that the model can answer. .* the error: indices"):
+    with pytest.raises(
+        ValueError, match="`warmup` must be a batch that the model can process. .* which raised: indices"
+    ):
         export_saved_model(model, tmp_path / "1", warmup=batch + 5)
     with pytest.raises(ValueError, match=r"`warmup` must hold one batch for each of \['index'\]. Received: 2 values"):
         export_saved_model(model, tmp_path / "1", warmup=[batch, batch])
@@ -149,13 +151,13 @@ def test_without_the_protos_the_command_that_installs_them_is_named(tmp_path, mo
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ImportError, match=r"pip install 'tfpyramid\[serving\]'. Received: No module"):
+    with pytest.raises(ImportError, match=r"pip install 'tfpyramid\[serving\]'. Received: ModuleNotFoundError: "):
         export_saved_model(asked_model(), tmp_path / "1", warmup=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def signature(model, name, pixels=Pixels()):
-    """Return what a signature makes of its inputs, without an export."""
+    """Return the inputs of the model that a signature decodes, without an export."""
     options = {"image_bytes": False, "uint8": False, name: True}
     return _signatures.signatures(input_specs(model), pixels, **options)[name]
 
@@ -167,7 +169,7 @@ def identity(*shapes, names=("left", "right"), dtype="float32"):
 
 @pytest.mark.parametrize("value_range", [(0, 1), (-1, 1), (0, 255), (-2.5, 2)])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_bytes_become_the_range_that_is_asked_for(value_range, dtype):
+def test_bytes_are_mapped_to_the_value_range(value_range, dtype):
     form = signature(identity((None, None, 3), dtype=dtype), "uint8", Pixels(value_range=value_range))
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
     values = form.decode({"left": tf.constant(every)})["left"]
@@ -179,21 +181,21 @@ def test_bytes_become_the_range_that_is_asked_for(value_range, dtype):
     np.testing.assert_array_equal(form.encode({"left": values})["left"], every)
 
 
-def test_files_are_resized_to_the_sides_that_the_model_knows_or_that_are_asked_for():
+def test_files_are_resized_to_the_known_sides_of_the_model_or_to_image_size():
     files = {"image_bytes": tf.constant([file(PHOTO), file(PHOTO[:20])])}
     assert signature(identity((12, 18, 3)), "image_bytes").decode(files)["left"].shape == (2, 12, 18, 3)
     free = signature(identity((None, None, 1)), "image_bytes", Pixels(image_size=(6, 9)))
     assert free.decode(files)["left"].shape == (2, 6, 9, 1)
 
 
-def test_bytes_are_those_of_every_image_or_of_the_one_that_is_named():
+def test_uint8_applies_to_every_image_or_to_the_one_that_pixels_names():
     model = identity((None, None, 3), (None, None, 1))
     assert [spec.dtype for spec in signature(model, "uint8").specs.values()] == [tf.uint8, tf.uint8]
     named = signature(model, "uint8", Pixels(input="right"))
     assert [spec.dtype for spec in named.specs.values()] == [tf.float32, tf.uint8]
 
 
-def test_one_of_several_images_is_the_file_and_the_order_of_the_inputs_stays():
+def test_image_bytes_replaces_one_of_several_images_and_keeps_the_order_of_inputs():
     model = identity((None, None, 3), (None, None, 1))
     form = signature(model, "image_bytes", Pixels(input="left"))
     right = tf.ones([1, 2, 2, 1])
@@ -235,31 +237,31 @@ def test_a_signature_that_cannot_serve_is_refused(model, pixels, told, tmp_path)
         ({"value_range": 255}, "`value_range` must be two finite numbers.* Received: value_range=255"),
     ],
 )
-def test_what_pixels_cannot_mean_is_refused(options, told):
+def test_wrong_arguments_of_pixels_are_refused(options, told):
     with pytest.raises(ValueError, match=told):
         Pixels(**options)
 
 
-def test_pixels_without_a_signature_of_them_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="`pixels` must be left out unless .* Received: pixels=Pixels"):
+def test_pixels_without_a_signature_that_takes_bytes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="`pixels` requires `image_bytes=True` or .* Received: pixels=Pixels"):
         export_saved_model(asked_model(), tmp_path / "1", pixels=Pixels(value_range=(-1, 1)))
 
 
-def test_flags_must_be_true_or_false(tmp_path):
+def test_options_must_be_true_or_false(tmp_path):
     for name in ("image_bytes", "uint8"):
         with pytest.raises(ValueError, match=f"`{name}` must be True or False. Received: {name}='image'"):
             export_saved_model(asked_model(), tmp_path / "1", **{name: "image"})
 
 
-def test_an_answer_that_is_not_that_of_the_pixels_is_reported(tmp_path, monkeypatch):
-    # As if the loaded decoder read other pixels than the one here.
+def test_a_signature_that_decodes_other_pixels_is_reported(tmp_path, monkeypatch):
+    # Simulate a loaded decoder that reads other pixels.
     decode = _signatures.decode_images
 
     def wrong(*args):
         return decode(*args) if tf.executing_eagerly() else decode(*args) // 2
 
     monkeypatch.setattr(_signatures, "decode_images", wrong)
-    told = "of which the signature 'image_bytes' does not survive the export: its output 'seen' is not the same"
+    told = "the signature 'image_bytes' does not survive the export: its output 'seen' differs"
     with pytest.raises(ValueError, match=re.escape(told)):
         export_saved_model(asked_model(), tmp_path / "1", image_bytes=True)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A program, run where tfpyramid cannot be imported: answers of a SavedModel, and the gradient of one batch.
+"""A program that computes outputs of a SavedModel, and the gradient of one batch, without importing tfpyramid.
 
 python in_python.py SAVED_MODEL INPUTS.npz ANSWERS.npz
 """

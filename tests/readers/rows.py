@@ -1,4 +1,4 @@
-"""What the readers of an export read: a model for each row of the table, and one of all rows.
+"""The exports that readers load: a model for each row of the table, and one with all rows.
 
 Every row is a layer by default, or with an option, between the input "image" [batch, height, width, 3] and its
 outputs. A layer that takes levels takes those of a Gaussian pyramid, and one that takes vectors the means of
@@ -18,7 +18,7 @@ from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export._endpoint import endpoint, input_specs
 from tfpyramid.export._names import output_names
 
-LEVELS = 3  # As many as an image has channels.
+LEVELS = 3  # Equal to the number of channels.
 SIZES = ((2, 16, 20), (1, 33, 47), (2, 24, 18))  # Batch, height, width.
 
 
@@ -82,7 +82,7 @@ ROWS: dict[str, Callable] = {
     "GradientNormalization": _of_image("GradientNormalization"),
     "GumbelLevelSelector": _of_query("GumbelLevelSelector"),
     "GumbelLevelSelector, hard": _of_query("GumbelLevelSelector", hard=True),
-    # A side of 47 becomes 27, and then 15: dividing in float32 would make that 16.
+    # A side of 47 becomes 27, then 15; division in float32 would give 16.
     "LaplacianPyramid": _of_image("LaplacianPyramid", LEVELS, scale_factor=1.8),
     "LaplacianReconstruction": _of_levels("LaplacianReconstruction"),
     "LearnableDownsample2D": _of_image("LearnableDownsample2D"),
@@ -111,7 +111,7 @@ ROWS: dict[str, Callable] = {
 
 
 def model(*rows: str) -> keras.Model:
-    """Return a model of some rows, of float32, its weights moved off their initial values; its outputs are a dict."""
+    """Return a float32 model of some rows with weights that differ from their initial values, and a dict of outputs."""
     image = keras.Input((None, None, LEVELS), name="image")
     levels, query = layers.GaussianPyramid(LEVELS)(image), keras.layers.GlobalAveragePooling2D()(image)
     outputs = {}
@@ -127,7 +127,7 @@ def model(*rows: str) -> keras.Model:
 
 
 def row_of(output: str) -> str:
-    """Return the row that an output of `model` belongs to."""
+    """Return the row of an output of `model`."""
     return list(ROWS)[int(output[3:5])]
 
 
@@ -137,7 +137,7 @@ def inputs(batch: int, height: int, width: int) -> dict[str, np.ndarray]:
 
 
 def write(made: keras.Model, folder: Path, *, portable: bool = False) -> Path:
-    """Write what `export_saved_model` does, without its check: the readers are the check."""
+    """Write the same as `export_saved_model` without its check, because the readers are the check."""
     specs = input_specs(made)
     function = endpoint(made, output_names(made), portable=portable)
     serve = (lambda *tensors: function(dict(zip(specs, tensors))), list(specs.values()))
@@ -152,7 +152,7 @@ def keras_answers(made: keras.Model) -> list[tuple[dict, dict]]:
 
 
 def keras_gradient(made: keras.Model) -> np.ndarray:
-    """Return the gradient of the last of the batches, of the sum of the mean squares of all outputs."""
+    """Return the gradient of the sum of the mean squares of all outputs for the last batch."""
     image = tf.constant(inputs(*SIZES[-1])["image"])
     with tf.GradientTape() as tape:
         tape.watch(image)

@@ -28,7 +28,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def run(*command: object) -> str:
-    """Run a program and return what it prints; what it says on failing is in the error."""
+    """Run a program and return its output; if it fails, raise an error with its messages."""
     ended = subprocess.run([str(word) for word in command], env=QUIET, capture_output=True, text=True, timeout=1800)
     assert ended.returncode == 0, f"{command[0]}: {ended.stderr[-2000:]}"
     return ended.stdout
@@ -47,7 +47,7 @@ def python(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Array
 
 def keras_layer(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]:
     layer = tf.keras.layers.TFSMLayer(str(saved_model), call_endpoint="serve")
-    # It passes one argument on: a model of more inputs needs another endpoint.
+    # The layer passes one argument only; a model with more inputs needs another endpoint.
     return [{k: y.numpy() for k, y in layer(batch["image"]).items()} for batch in batches]
 
 
@@ -130,8 +130,8 @@ def tflite(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Array
 
     flat = tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert()
     runner = Interpreter(model_content=flat, num_threads=1).get_signature_runner("serving_default")
-    asked = runner.get_input_details()  # An input that no output depends on is gone.
-    # What the runner returns is overwritten by its next run.
+    asked = runner.get_input_details()  # The converter removes inputs on which no output depends.
+    # Copy the outputs, because the next run overwrites them.
     return [{k: y.copy() for k, y in runner(**{k: batch[k] for k in asked}).items()} for batch in batches]
 
 
@@ -139,7 +139,7 @@ def onnx(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arrays]
     import onnxruntime
     import tf2onnx
 
-    model = tf.saved_model.load(str(saved_model))  # Without it, the signature would lose its variables.
+    model = tf.saved_model.load(str(saved_model))  # Keep the model, which owns the signature's variables.
     loaded = model.signatures["serving_default"]
     specs = list(loaded.structured_input_signature[1].values())
     function = tf.function(lambda *tensors: loaded(**dict(zip([s.name for s in specs], tensors))), autograph=False)
@@ -164,7 +164,7 @@ def openvino(saved_model: Path, batches: list[Arrays], folder: Path) -> list[Arr
     return found
 
 
-# Of a model of all rows, and of portable exports, one for each row.
+# Readers of one model with all rows, and of portable exports, one for each row.
 WHOLE: dict[str, Callable] = {
     "Python": python,
     "C": c,

@@ -1,4 +1,4 @@
-"""What every reader makes of every row, and the table of that in docs/serving.md.
+"""The results of every reader for every row, and their table in docs/serving.md.
 
 python -m tests.readers.table
 """
@@ -15,19 +15,19 @@ import numpy as np
 from tests.readers import rows, runtimes
 
 DOCS = runtimes.ROOT / "docs" / "serving.md"
-TOLERANCE = 1e-5  # Of the largest magnitude of an output, where that is over 1.
+TOLERANCE = 1e-5  # Relative to the largest magnitude of an output if that is above 1.
 
 Errors = dict[str, float]
 
 
 def whole(folder: Path) -> tuple[Path, list, np.ndarray]:
-    """Return the export of a model of every row, and what Keras answers, with the gradient of the last batch."""
+    """Return the export of a model with all rows, Keras's outputs, and the gradient for the last batch."""
     made = rows.model(*rows.ROWS)
     return rows.write(made, folder / "whole"), rows.keras_answers(made), rows.keras_gradient(made)
 
 
 def portable(folder: Path, *names: str) -> tuple[Path, list]:
-    """Return the portable export of a model of some rows, and what Keras answers."""
+    """Return the portable export of a model of some rows, and Keras's outputs."""
     made = rows.model(*names)
     return rows.write(made, folder / "portable", portable=True), rows.keras_answers(made)
 
@@ -38,7 +38,7 @@ def errors(reader: Callable, saved_model: Path, expected: list, folder: Path) ->
 
 
 def largest(read: list, expected: list) -> Errors:
-    """Return the largest error of each row in what was read of all batches."""
+    """Return the largest error of each row over all batches."""
     found: Errors = {}
     for answers, (_, outputs) in zip(read, expected, strict=True):
         for name, y in outputs.items():
@@ -54,7 +54,7 @@ def error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def markdown(found: dict[str, Errors]) -> str:
-    """Return the table: a tick where the answers are Keras's, and the largest error of each reader."""
+    """Return the table: a tick where the outputs equal Keras's, and the largest error of each reader."""
     lines = [["", *found], ["---", *[":---:"] * len(found)]]
     for row in rows.ROWS:
         lines.append([label(row), *("✓" if each[row] <= TOLERANCE else f"{each[row]:.0e}" for each in found.values())])

@@ -1,4 +1,4 @@
-"""The benchmark of the servers runs, and asks both of them."""
+"""The benchmark runs, and measures both servers."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import sys
 from tests.readers import runtimes
 
 
-def test_both_servers_are_asked_and_written_of(tmp_path):
+def test_both_servers_are_measured(tmp_path):
     program = runtimes.ROOT / "benchmarks" / "bench_serving.py"
     command = [sys.executable, str(program), "--quick", "--output", str(tmp_path)]
     ended = subprocess.run(command, env=runtimes.QUIET, capture_output=True, text=True, timeout=1800)

@@ -1,4 +1,4 @@
-"""The C client: TensorFlow Serving's loader answers as Keras does, for the quickstart's model and for questions."""
+"""The C client: TensorFlow's loader returns Keras's outputs for the quickstart's model and for questions."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def write(made, batch, folder):
 
 
 @pytest.mark.parametrize("make", [quickstart, questions])
-def test_the_client_answers_as_keras(make, tmp_path):
+def test_the_client_returns_the_outputs_of_keras(make, tmp_path):
     made, batches = make()
     write(made, batches[0], tmp_path / "model")
     for batch, answers in zip(batches, runtimes.c(tmp_path / "model", batches, tmp_path), strict=True):
@@ -59,7 +59,7 @@ def test_the_client_says_what_is_wrong(tmp_path):
     made = keras.Model(image, layers.LearnableDownsample2D()(image))
     batch = {"image": np.zeros((1, 4, 4, 3), np.float32)}
     write(made, batch, tmp_path / "model")
-    runtimes.c(tmp_path / "model", [batch], tmp_path)  # Which builds it.
+    runtimes.c(tmp_path / "model", [batch], tmp_path)  # This call builds the client.
     name, raw = "image", tmp_path / "image.raw"
     model, out = [tmp_path / "model", "serving_default"], ["--", "label", tmp_path / "out"]
     for words, message in (
@@ -83,12 +83,12 @@ def test_the_client_says_what_is_wrong(tmp_path):
         assert f"predict: {message}" in ended.stderr, (message, ended.stderr[-500:])
 
 
-def test_the_command_of_the_page_asks_the_signature_and_not_the_endpoint_before_it(tmp_path):
+def test_the_command_of_the_page_calls_the_signature_instead_of_the_endpoint(tmp_path):
     image = keras.Input((None, None, 3), name="image")
     made = keras.Model(image, layers.LearnableDownsample2D(name="mask")(image))
     path = export_saved_model(made, tmp_path / "served" / "pyramid", version=1, image_bytes=True, uint8=True)
     batch = {"image": np.random.default_rng(0).random((1, 33, 47, 3), np.float32)}
-    runtimes.c(path, [batch], tmp_path)  # Which builds it, and writes image.raw.
+    runtimes.c(path, [batch], tmp_path)  # This call builds the client and writes image.raw.
     (command,) = re.findall(r"^predict .*", (runtimes.ROOT / "docs" / "serving.md").read_text(), re.MULTILINE)
     subprocess.run([f"./{word}" if word == "predict" else word for word in command.split()], cwd=tmp_path, check=True)
     answer = np.fromfile(tmp_path / "answer.raw", np.float32)

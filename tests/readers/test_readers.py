@@ -1,4 +1,4 @@
-"""Every reader answers every row as Keras does, on images of three sizes, one of them odd, in two batch sizes."""
+"""Every reader returns Keras's outputs for every row, on images of three sizes, one of them odd, in two batch sizes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tests.readers import rows, runtimes, table
 from tfpyramid import layers
 from tfpyramid._compat import keras, write_saved_model
 
-# Converters take longer to start than to convert a layer more.
+# Starting a converter takes longer than converting one more layer.
 PARTS = 5
 
 
@@ -18,7 +18,7 @@ def everything(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", runtimes.WHOLE)
-def test_a_model_of_every_row_is_answered_as_by_keras(name, everything, tmp_path):
+def test_every_reader_returns_the_outputs_of_keras(name, everything, tmp_path):
     saved_model, expected, gradient = everything
     answers = runtimes.WHOLE[name](saved_model, [batch for batch, _ in expected], tmp_path)
     found = table.largest(answers, expected)
@@ -31,7 +31,7 @@ def test_a_model_of_every_row_is_answered_as_by_keras(name, everything, tmp_path
 
 @pytest.mark.parametrize("name", runtimes.BY_ROW)
 @pytest.mark.parametrize("part", range(PARTS))
-def test_portable_exports_are_converted_and_answered_as_by_keras(name, part, tmp_path):
+def test_converted_portable_exports_return_the_outputs_of_keras(name, part, tmp_path):
     names = list(rows.ROWS)[part::PARTS]
     found = table.errors(runtimes.BY_ROW[name], *table.portable(tmp_path, *names), tmp_path)
     assert sorted(found) == sorted(names)
@@ -39,7 +39,7 @@ def test_portable_exports_are_converted_and_answered_as_by_keras(name, part, tmp
 
 
 def assert_same_gradients(made, layer, tolerance):
-    """Assert that the input gradients of both are equal, by themselves and inside a branch and a map."""
+    """Assert that the input gradients of both are equal, directly and inside a branch and a map."""
     x = tf.constant(np.random.default_rng(1).random((3, 9, 12, 3), np.float32))
     ways = [
         lambda model, x: model(x),
@@ -61,7 +61,7 @@ def assert_same_gradients(made, layer, tolerance):
 
 @pytest.mark.parametrize("policy, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
 def test_a_tfsm_layer_is_fine_tuned_with_the_gradients_of_the_model(policy, tolerance, tmp_path):
-    """The step of `fit` is that of the model before it was saved, straight-through gradients included."""
+    """A step of `fit` equals that of the model before it was saved, including straight-through gradients."""
     image = keras.Input((None, None, 3), name="image")
     level = layers.LearnableDownsample2D(4, hard=True, dtype=policy)(image)
     vector = keras.layers.GlobalAveragePooling2D(dtype=policy)(level)

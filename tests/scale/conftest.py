@@ -7,7 +7,7 @@ from tests.scale import folder
 
 @pytest.fixture
 def some(tmp_path):
-    """Five images that are good, in tmp_path/images, and the arguments to answer them."""
+    """Five valid images in tmp_path/images, and the arguments of a call for them."""
     folder.fill(tmp_path / "images", 12)
     for name in [*folder.BAD, *folder.UNUSUAL]:
         (tmp_path / "images" / name).unlink()

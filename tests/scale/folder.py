@@ -1,4 +1,4 @@
-"""A folder of images as people have them: of many sizes, some unusual, some that are none; and what is in them."""
+"""A folder of images of many sizes, some unusual and some damaged, and their pixels."""
 
 import io
 import os
@@ -30,13 +30,13 @@ def chunk(name, data):
 
 
 def claiming(height, width):
-    """Return a PNG in which all is right but that it has no such pixels."""
+    """Return a PNG with a valid header that claims more pixels than the file holds."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
 def of_16_bits(values):
-    """Return a PNG of colours of 16 bits, uint16 [height, width, 3], which Pillow does not write."""
+    """Return uint16 colours, [height, width, 3], as a PNG of 16 bits, which Pillow cannot write."""
     height, width, _ = values.shape
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
@@ -44,16 +44,19 @@ def of_16_bits(values):
 
 
 GOOD = Image.fromarray(pixels(0))
-# What is wrong, and what is said of it.
+# Damaged files, and the patterns of the reasons.
 BAD = {
-    "truncated.jpg": (encoded(GOOD, "JPEG")[:400], "A file must be PNG or JPEG, and whole. .* cut short"),
-    "zero.png": (b"", "A file must be PNG or JPEG, and whole. Received: no bytes"),
-    "text.png": (b"This was never an image.\n", "A file must be PNG or JPEG, and whole. Received: neither"),
+    "truncated.jpg": (encoded(GOOD, "JPEG")[:400], "A file must be PNG or JPEG, and complete. .* truncated"),
+    "zero.png": (b"", "A file must be PNG or JPEG, and complete. Received: no bytes"),
+    "text.png": (
+        b"This was never an image.\n",
+        "A file must be PNG or JPEG, and complete. Received: another kind of file",
+    ),
     "claims.png": (claiming(100_000, 100_000), "at most 134,217,728 pixels. Received: 100000 x 100000"),
 }
 WIDE = np.random.default_rng(1).integers(0, 2**16, (13, 21, 3), dtype=np.uint16)
 INK = Image.fromarray(np.full([16, 24, 4], (30, 200, 90, 60), np.uint8), "CMYK")
-# What is in them, as RGB; a JPEG is flat, so that it loses nothing.
+# Unusual files, and their pixels as RGB. The JPEG has one colour, so that it is lossless up to rounding.
 UNUSUAL = {
     "cmyk.jpg": (encoded(INK, "JPEG", quality=95), np.asarray(INK.convert("RGB"))),
     "wide.png": (of_16_bits(WIDE), (WIDE >> 8).astype(np.uint8)),
@@ -62,7 +65,7 @@ UNUSUAL = {
 
 
 def fill(folder, count):
-    """Write `count` files into `folder`, of which seven are bad or unusual; return what is in the good ones."""
+    """Write `count` files into `folder`, seven of them damaged or unusual; return the pixels of the valid ones."""
     folder.mkdir()
     images = {f"{number:04}.png": pixels(number) for number in range(count - len(BAD) - len(UNUSUAL))}
     for name, image in images.items():
@@ -104,7 +107,7 @@ def save_model(path, dtype=tf.float32):
 
 
 def rows(output, kind="results"):
-    """Return what Parquet files of a kind hold."""
+    """Return the rows of the Parquet files of a kind."""
     return pyarrow.parquet.read_table(output / kind).to_pylist()
 
 
@@ -131,12 +134,12 @@ def check_dead_letters(letters, path):
 
 
 def check_rows(rows, images):
-    """Compare with what Pillow and NumPy say."""
+    """Compare rows with results of Pillow and NumPy."""
     assert sorted(row["file"] for row in rows) == sorted(images)
     for row in rows:
         x = images[row["file"]] / 255.0
         assert (row["height"], row["width"]) == x.shape[:2]
-        # A JPEG of one colour is off by its rounding.
+        # A JPEG of one colour differs by rounding.
         atol = 0.01 if row["file"].endswith("jpg") else 1e-6
         np.testing.assert_allclose(row["mean"], x.mean(axis=(0, 1)), atol=atol)
         np.testing.assert_allclose(np.reshape(row["corner"], row["corner/shape"]), x[:2, :3], atol=atol)

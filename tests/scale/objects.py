@@ -1,4 +1,4 @@
-"""A file system of Beam in memory, with the rules of stores of objects, and as strict as any of them.
+"""A file system of Beam in memory, with the rules of object stores, as strict as the strictest.
 
 An object appears when its writer is closed, also if that fails half-way; there are no folders and no locks; what is
 renamed is copied and then deleted, and no object is renamed to a name that exists.

@@ -1,4 +1,4 @@
-"""Stores of one image: what is in them by OpenCV, half of one, and what there is in a folder."""
+"""Stores of one image: their levels computed by OpenCV, partial stores, and the contents of folders."""
 
 import errno
 import os
@@ -23,7 +23,18 @@ def picture(seed=0, height=75, width=90):
     return image
 
 
+GREY = np.random.default_rng(0).random((150, 133), dtype=np.float32)
 IMAGE, SMALL = picture(), picture(3, 33, 40)
+
+
+class Sliced:
+    """An image with the shape and dtype of an array, and with a function applied to each slice."""
+
+    def __init__(self, function, array=GREY):
+        self.array, self.shape, self.dtype, self._function = array, array.shape, array.dtype, function
+
+    def __getitem__(self, places):
+        return self._function(self.array[places])
 
 
 def write(path, image=IMAGE, **options):
@@ -38,7 +49,7 @@ def levels_of(image, num_levels=NUM_LEVELS):
 
 
 def files_of(levels):
-    """Return the names of the files that a store of these levels consists of."""
+    """Return the names of all files in a store of these levels."""
     names = {"zarr.json"}
     for k, level in enumerate(levels):
         names.add(f"{k}/zarr.json")
@@ -50,7 +61,7 @@ def files_of(levels):
 
 
 def check(path, image=IMAGE, num_levels=NUM_LEVELS):
-    """Assert that a store holds its files, and no others, and in them what OpenCV computes."""
+    """Assert that a store holds exactly its files, and the levels that OpenCV computes."""
     levels = levels_of(image, num_levels)
     assert {str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir()} == files_of(levels)
     group = zarr.open_group(str(path), mode="r")
@@ -59,7 +70,7 @@ def check(path, image=IMAGE, num_levels=NUM_LEVELS):
 
 
 def interrupt(path, after=8, **options):
-    """Write a store until `after` tiles are written, and then no more."""
+    """Write a store, and fail after `after` tiles."""
     left, original = iter(range(after)), _store.Level.__setitem__
 
     def write_or_fail(level, places, values):
@@ -83,7 +94,7 @@ def unfinished(path):
 
 
 def everything(folder):
-    """Return the contents of a folder, with links as what they point at."""
+    """Return the contents of a folder, with the targets of links."""
     return {
         str(file.relative_to(folder)): (
             os.readlink(file) if file.is_symlink() else None if file.is_dir() else file.read_bytes()

@@ -1,4 +1,4 @@
-"""PredictImages: the answers, the dead letters, and each file once, whatever happens on the way."""
+"""PredictImages: each file is one row or one dead letter, whatever happens to the pipeline."""
 
 import errno
 import os
@@ -15,17 +15,17 @@ from tests.scale import folder, objects
 from tfpyramid import export
 from tfpyramid._compat import keras
 from tfpyramid.export import Pixels
-from tfpyramid.scale import _job, _places, _predictor
+from tfpyramid.scale import _job, _predictor, _storage
 from tfpyramid.scale.beam import PredictImages
 
 COUNT = 40
-# What `_job` holds when a job of `some` is finished.
+# The files in `_job` when a job of `some` is finished.
 JOB = ["arguments.json", "files.jsonl", *(f"part-0000{k}-of-00003.json" for k in range(3))]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """A folder, and what the good files in it show."""
+    """A folder of images, and the pixels of the valid ones."""
     path = tmp_path_factory.mktemp("images") / "some"
     return path, folder.fill(path, COUNT)
 
@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 
 
 def run(pattern, model, output, *options, names=None, **kwargs):
-    """Run a pipeline to its end, which must return `names` in `output`, and return its counters."""
+    """Run a pipeline, check that it returns `names` in `output`, and return its counters."""
     pipeline = apache_beam.Pipeline(options=PipelineOptions(list(options)))
     pattern = list(map(str, pattern)) if isinstance(pattern, list) else str(pattern)
     paths = pipeline | PredictImages(pattern, model=model, output=output, **kwargs)
@@ -50,8 +50,8 @@ def run(pattern, model, output, *options, names=None, **kwargs):
 
 def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypatch):
     path, good = images
-    batches, answer = [], _predictor.Predictor._answer
-    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+    batches, answer = [], _predictor.Predictor._predict
+    monkeypatch.setattr(_predictor.Predictor, "_predict", lambda self, x: batches.append(len(x)) or answer(self, x))
     names = [f"part-0000{k}-of-00003.parquet" for k in range(3)]
     counters = run(path / "*", model, tmp_path / "out", names=names, files_per_part=19, batch_size=3)
     assert counters == {"images": COUNT - 4, "dead_letters": 4, "models_loaded": 1}
@@ -63,7 +63,7 @@ def test_every_file_is_a_row_or_a_dead_letter(images, model, tmp_path, monkeypat
     assert max(batches) == 3 and sum(batches) == COUNT - 4
 
 
-def test_records_of_tensorflow_hold_the_same(images, model, tmp_path):
+def test_tfrecord_files_hold_the_same_rows(images, model, tmp_path):
     path, good = images
     run(path / "*", model, tmp_path / "out", file_format="tfrecord", files_per_part=19)
 
@@ -79,7 +79,7 @@ def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
     folder.check_rows(folder.rows(tmp_path / "out"), images[1])
 
 
-def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_path, one_interpreter):
+def test_the_outputs_equal_those_of_the_signature_image_bytes(images, tmp_path, one_interpreter):
     path, good = images
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="mean")(image))
@@ -96,33 +96,36 @@ def test_the_answers_are_those_of_the_exported_signature_of_files(images, tmp_pa
                 np.testing.assert_allclose(row["mean"], answer(image_bytes=[file.read()])["mean"][0], atol=atol)
 
 
-def test_what_is_finished_is_not_done_again(some):
+def test_finished_parts_are_skipped(some):
     assert run(**some)["images"] == 5
     assert run(**some) == {}
 
 
-def test_files_that_come_later_are_told_of_and_left_out(some, caplog):
+def test_files_that_are_added_later_are_skipped_with_a_warning(some, caplog):
     run(**some)
     late = some["pattern"].parent / "late.png"
     late.write_bytes(folder.encoded(folder.GOOD, "PNG"))
     run(**some)
-    assert f"1 files match '{some['pattern']}' now that did not when {some['output']} was begun" in caplog.text
+    assert (
+        f"1 files match '{some['pattern']}' that did not match when the job in {some['output']} was started"
+        in caplog.text
+    )
     assert len(folder.rows(some["output"])) == 5
 
 
-def test_a_part_that_is_lost_is_made_again_and_what_killed_workers_left_is_removed(some):
+def test_a_missing_part_is_written_again_and_files_of_killed_workers_are_removed(some):
     run(**some)
     (some["output"] / "results" / "part-00001-of-00003.parquet").unlink()
     left = some["output"] / "_job" / "aside-1"
     left.mkdir()
-    (left / "lock").write_text(_places._CONTENTS)
+    (left / "lock").write_text(_storage._CONTENTS)
     (left / "results").write_bytes(b"half of a file")
     assert run(**some) == {"images": 2, "dead_letters": 0, "models_loaded": 1}
     assert len({row["file"] for row in folder.rows(some["output"])}) == len(folder.rows(some["output"])) == 5
     assert sorted(os.listdir(some["output"] / "_job")) == JOB
 
 
-def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
+def test_a_file_that_is_missing_or_too_large_is_a_dead_letter(some, monkeypatch):
     images = some["pattern"].parent
     begin = _job.Job.begin
     monkeypatch.setattr(_job.Job, "begin", lambda *args: [begin(*args), (images / "0000.png").unlink()][0])
@@ -134,9 +137,9 @@ def test_a_file_that_is_gone_or_too_large_is_a_dead_letter(some, monkeypatch):
     assert letters["0002.png"] == "A file must have at most 853 pixels. Received: 40 x 40 (height x width)"
 
 
-def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monkeypatch):
-    batches, answer = [], _predictor.Predictor._answer
-    monkeypatch.setattr(_predictor.Predictor, "_answer", lambda self, x: batches.append(len(x)) or answer(self, x))
+def test_images_that_wait_for_others_of_their_size_are_bounded_by_max_pixels(some, monkeypatch):
+    batches, answer = [], _predictor.Predictor._predict
+    monkeypatch.setattr(_predictor.Predictor, "_predict", lambda self, x: batches.append(len(x)) or answer(self, x))
     for number in range(5, 10):
         image = Image.fromarray(folder.pixels(number))
         (some["pattern"].parent / f"{number:04}.png").write_bytes(folder.encoded(image, "PNG"))
@@ -145,7 +148,7 @@ def test_images_wait_for_others_of_their_size_only_while_memory_lasts(some, monk
     assert batches == [2, 2, 2, 2, 2]
     batches.clear()
     run(**{**some, "output": some["output"].with_name("other")}, max_pixels=1600)
-    # 24 x 36 + 17 x 9 + 40 x 40 are more, and so on.
+    # The first three images, 24 x 36 + 17 x 9 + 40 x 40, exceed the limit, and so on.
     assert batches == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     assert len(folder.rows(some["output"].with_name("other"))) == 10
 
@@ -168,7 +171,7 @@ def test_images_that_the_model_fails_on_are_dead_letters(some, tmp_path):
     assert len(folder.rows(some["output"])) == 4
 
 
-def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, tmp_path):
+def test_an_image_of_a_size_that_the_model_refuses_is_a_dead_letter(some, tmp_path):
     spec = tf.TensorSpec([None, 40, None, 3], name="image")
     model = folder.save(tmp_path / "high", lambda image: {"mean": tf.reduce_mean(image, axis=[1, 2])}, spec)
     run(**{**some, "model": model})
@@ -180,13 +183,19 @@ def test_an_image_of_sides_that_the_model_does_not_take_is_a_dead_letter(some, t
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"model": "other"}, r"Received: \{'model': '.*other', 'model_checksum': \d+\}, and .* was begun with"),
-        ({"files_per_part": 3}, r"Received: \{'files_per_part': 3\}, and .*out was begun with \{'files_per_part': 2}"),
+        (
+            {"model": "other"},
+            r"started with other arguments: .* Received: \{'model': '.*other', 'model_checksum': \d+\}",
+        ),
+        (
+            {"files_per_part": 3},
+            r"other arguments: \{'files_per_part': 2\}. Rerun .* Received: \{'files_per_part': 3\}, output='.*out'",
+        ),
         ({"pixels": Pixels(value_range=(-1, 1))}, r"Received: \{'pixels': 'Pixels\("),
         ({"pattern": "*.jpg"}, r"Received: \{'file_pattern': "),
     ],
 )
-def test_an_output_that_another_call_has_begun_is_left_alone(some, change, message, tmp_path):
+def test_an_output_of_a_call_with_other_arguments_is_not_changed(some, change, message, tmp_path):
     run(**some)
     if "model" in change:
         change = {"model": folder.save(tmp_path / "other", lambda image: {"x": image}, folder.IMAGES)}
@@ -195,15 +204,15 @@ def test_an_output_that_another_call_has_begun_is_left_alone(some, change, messa
     assert len(folder.rows(some["output"])) == 5
 
 
-def test_an_output_with_something_in_it_is_left_alone(some):
+def test_an_output_that_holds_other_files_is_not_changed(some):
     (some["output"] / "within").mkdir(parents=True)
     (some["output"] / "within" / "letter.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty .* 'within/letter.txt'"):
+    with pytest.raises(FileExistsError, match="`output` must be an empty or a new folder, .* 'within/letter.txt'"):
         run(**some)
     assert [path.name for path in some["output"].rglob("*")] == ["within", "letter.txt"]
 
 
-def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
+def test_files_and_results_may_be_in_an_object_store(some, monkeypatch, tmp_path):
     good = folder.fill(tmp_path / "more", 8)
     good = {f"objects://in/{os.path.basename(name)}": image for name, image in good.items()}
     store = {f"objects://in/{path.name}": path.read_bytes() for path in (tmp_path / "more").iterdir()}
@@ -222,8 +231,8 @@ def test_files_and_results_in_a_store_of_objects(some, monkeypatch, tmp_path):
     assert sorted(os.listdir(tmp_path / "read")) == ["_SUCCESS", "_job", "dead_letters", "results"]
 
 
-def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
-    put = _places.Local.put
+def test_a_full_disk_is_an_error_that_says_how_to_resume(some, monkeypatch):
+    put = _storage.LocalStorage.publish
 
     def fail(self, file, name):
         if "00001" in name:
@@ -231,9 +240,11 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(some, monkeypatch):
         put(self, file, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_places.Local, "put", fail)
+        patched.setattr(_storage.LocalStorage, "publish", fail)
         where = "at .*results.part-00001-of-00003.parquet"
-        with pytest.raises(Exception, match=f"No space left on device, {where}. Parts that .* are kept in .*same call"):
+        with pytest.raises(
+            Exception, match=f"No space left on device, {where}. Finished parts are kept in .*same arguments to resume"
+        ):
             run(**some)
     assert not (some["output"] / "_SUCCESS").exists()
     run(**some)

@@ -1,4 +1,4 @@
-"""PredictImages on what kills, full disks and other people leave: nothing half taken for whole, nothing lost."""
+"""PredictImages after kills, full disks and changes by others: no partial file counts, and no image is lost."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from tests.scale import folder
 from tests.scale.test_beam import JOB, run
-from tfpyramid.scale import _job, _paths, _places
+from tfpyramid.scale import _job, _paths, _storage
 
 KINDS = ("results", "dead_letters")
 
@@ -30,14 +30,14 @@ def finished(request, tmp_path_factory):
 
 @pytest.fixture
 def job(finished, tmp_path):
-    """A copy of it that a test may damage."""
+    """A copy of the finished job that a test may damage."""
     arguments, good, output = finished
     shutil.copytree(output, tmp_path / "out")
     return {**arguments, "output": tmp_path / "out"}, good, tmp_path / "out"
 
 
 def check(good, output, file_format):
-    """Compare all of a finished job with what Pillow and NumPy say, and list what is in it."""
+    """Compare a finished job with results of Pillow and NumPy, and check the names of its files."""
     folder.check_rows(list(folder.read_rows(output, "results", file_format)), good)
     letters = [os.path.basename(row["file"]) for row in folder.read_rows(output, "dead_letters", file_format)]
     assert sorted(letters) == ["claims.png", "text.png", "zero.png"]
@@ -47,8 +47,8 @@ def check(good, output, file_format):
         assert sorted(os.listdir(output / kind)) == [f"part-0000{k}-of-00003.{file_format}" for k in range(3)]
 
 
-def begun_with(output):
-    """Return what `begin` was called with."""
+def arguments_of(output):
+    """Return the arguments with which `begin` was called."""
     arguments = json.loads((output / "_job" / "arguments.json").read_text())
     arguments.pop("files")
     return arguments.pop("file_pattern"), arguments.pop("files_per_part"), arguments
@@ -73,25 +73,25 @@ DAMAGES = {
 }
 
 
-def test_a_part_is_finished_if_its_files_hold_what_was_written(job):
+def test_a_part_is_finished_if_its_files_match_their_checksums(job):
     arguments, _, output = job
-    begun = _job.Job(str(output), arguments["file_format"])
+    started = _job.Job(str(output), arguments["file_format"])
     part = _job.Part(1, 3, 0, 0, 0)
-    assert begun.is_finished(part)
-    files = [output / kind / f"part-00001-of-00003.{begun.file_format}" for kind in KINDS]
+    assert started.is_finished(part)
+    files = [output / kind / f"part-00001-of-00003.{started.file_format}" for kind in KINDS]
     for path in [*files, output / "_job" / "part-00001-of-00003.json"]:
         whole = path.read_bytes()
         for name, damage in DAMAGES.items():
             damage(path)
-            assert not begun.is_finished(part), (path, name)
+            assert not started.is_finished(part), (path, name)
             path.unlink(missing_ok=True)
             path.write_bytes(whole)
-            assert begun.is_finished(part)
+            assert started.is_finished(part)
     path.write_bytes(b"[" * 100_000)  # Too deep for Python's reader.
-    assert not begun.is_finished(part)
+    assert not started.is_finished(part)
 
 
-def test_a_part_that_is_damaged_is_written_again(job):
+def test_a_damaged_part_is_written_again(job):
     arguments, good, output = job
     DAMAGES["cut short"](output / "results" / f"part-00000-of-00003.{arguments['file_format']}")
     DAMAGES["missing"](output / "dead_letters" / f"part-00001-of-00003.{arguments['file_format']}")
@@ -104,31 +104,33 @@ def test_a_part_that_is_damaged_is_written_again(job):
 def test_while_a_part_is_written_again_the_job_is_not_marked_as_finished(job, monkeypatch):
     arguments, good, output = job
     (output / "results" / f"part-00001-of-00003.{arguments['file_format']}").unlink()
-    put, seen = _places.Local.put, []
+    put, seen = _storage.LocalStorage.publish, []
     with monkeypatch.context() as patch:
-        patch.setattr(_places.Local, "put", lambda *args: [seen.append((output / "_SUCCESS").exists()), put(*args)])
+        patch.setattr(
+            _storage.LocalStorage, "publish", lambda *args: [seen.append((output / "_SUCCESS").exists()), put(*args)]
+        )
         run(**arguments)
     assert seen == [False] * 4  # Two files of the part, its checksums, and the mark.
     check(good, output, arguments["file_format"])
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]", b"[1]", b"null", b"[" * 100_000, b'{"model": 1'])
-def test_arguments_that_are_damaged_are_named_with_what_to_do(job, text):
+def test_damaged_arguments_are_an_error_that_says_what_to_remove(job, text):
     _, _, output = job
-    begun = begun_with(output)
+    arguments = arguments_of(output)
     (output / "_job" / "arguments.json").write_bytes(text)
     before = sorted(output.rglob("*"))
-    message = "`output` holds a job whose _job/arguments.json is damaged: .*Remove the folder .* Received: output='"
+    message = "_job/arguments.json in it is damaged: .*Remove the folder .* Received: output='"
     with pytest.raises(ValueError, match=message):
-        _job.Job(str(output), "parquet").begin(*begun)
+        _job.Job(str(output), "parquet").begin(*arguments)
     assert sorted(output.rglob("*")) == before
 
 
-def test_a_list_of_files_that_is_damaged_is_made_again_if_the_same_files_match(job):
+def test_a_damaged_list_of_files_is_rebuilt_if_the_same_files_match(job):
     arguments, good, output = job
     files = output / "_job" / "files.jsonl"
     whole = files.read_bytes()
-    arguments_of_job = begun_with(output)
+    arguments_of_job = arguments_of(output)
     for damage in ("missing", "empty", "half", "a flipped bit", "a FIFO"):
         DAMAGES[damage](files)
         parts = _job.Job(str(output), arguments["file_format"]).begin(*arguments_of_job)
@@ -138,24 +140,28 @@ def test_a_list_of_files_that_is_damaged_is_made_again_if_the_same_files_match(j
     late = arguments["pattern"].parent / "late.png"
     late.write_bytes(b"")
     try:
-        message = "`output` holds a job whose _job/files.jsonl is damaged: .* Remove the folder to begin again"
+        message = (
+            "`output` cannot be resumed, because _job/files.jsonl in it is damaged: .* Remove the folder to start again"
+        )
         with pytest.raises(ValueError, match=message):
             run(**arguments)
     finally:
         late.unlink()
 
 
-def test_a_list_of_files_that_changes_while_a_pipeline_runs_mispairs_nothing(job):
+def test_a_list_of_files_that_changes_while_a_pipeline_runs_is_an_error(job):
     _, _, output = job
-    begun = _job.Job(str(output), "parquet")
+    started = _job.Job(str(output), "parquet")
     part = _job.Part(1, 3, 10, 60, 12345)
-    with pytest.raises(ValueError, match="_job/files.jsonl is damaged: it has changed since this pipeline was started"):
-        begun.files(part)
+    with pytest.raises(
+        ValueError, match="_job/files.jsonl in it is damaged: it changed while the pipeline was running"
+    ):
+        started.files(part)
 
 
 def test_links_are_not_followed(job):
     arguments, _, output = job
-    # Of this user, but not of this job.
+    # They belong to this user, but not to this job.
     elsewhere = output.with_name("elsewhere")
     elsewhere.mkdir()
     (elsewhere / "aside-mine").mkdir()
@@ -169,7 +175,7 @@ def test_links_are_not_followed(job):
     assert sorted(elsewhere.rglob("*")) == [elsewhere / "aside-mine", elsewhere / "aside-mine" / "letter"]
 
 
-def test_what_is_no_file_is_a_dead_letter(job, tmp_path, monkeypatch):
+def test_names_of_other_things_than_files_are_dead_letters(job, tmp_path, monkeypatch):
     arguments, _, _ = job
     images = tmp_path / "images"
     images.mkdir()
@@ -194,20 +200,22 @@ def test_what_is_no_file_is_a_dead_letter(job, tmp_path, monkeypatch):
 def test_a_pattern_that_is_a_folder_is_refused(job, tmp_path):
     arguments, _, _ = job
     folder_ = arguments["pattern"].parent
-    with pytest.raises(ValueError, match=r"`file_pattern` must match a file: .* Received: .*images', a folder"):
+    with pytest.raises(
+        ValueError, match=r"`file_pattern` must match at least one file. Use .* Received: .*images', a folder"
+    ):
         run(folder_, arguments["model"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_reading_a_small_file_asks_for_little_memory_whatever_the_limit_is(tmp_path):
+def test_reading_a_small_file_allocates_little_memory_whatever_the_limit_is(tmp_path):
     (tmp_path / "small").write_bytes(b"12345")
     assert _paths.contents(str(tmp_path / "small"), 2**50) == b"12345"
     assert _paths.contents(str(tmp_path / "small"), 5) == b"12345"
-    with pytest.raises(ValueError, match="A file must have at most 4 bytes. Received: more"):
+    with pytest.raises(ValueError, match="A file must have at most 4 bytes. Received: a larger file"):
         _paths.contents(str(tmp_path / "small"), 4)
 
 
-def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path, monkeypatch, caplog):
+def test_a_folder_that_cannot_be_listed_is_skipped_with_a_warning(tmp_path, monkeypatch, caplog):
     (tmp_path / "closed").mkdir()
     (tmp_path / "one.png").write_bytes(b"")
     scandir = os.scandir
@@ -219,6 +227,6 @@ def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(os, "scandir", closed)
     assert _paths.match(str(tmp_path / "**.png")) == [str(tmp_path / "one.png")]
-    message = "A folder cannot be listed, and files in it are left out: [Errno 13] Permission denied"
+    message = "A folder cannot be listed, so its files are skipped: [Errno 13] Permission denied"
     assert f"{message}: '{tmp_path}/closed'" in caplog.text
     assert _paths.match(str(tmp_path / "missing" / "*.png")) == [] and caplog.text.count("cannot be listed") == 1

@@ -1,4 +1,4 @@
-"""PredictImages on names that a disk allows and others do not: no UTF-8, the characters of patterns, new lines."""
+"""PredictImages on unusual file names: not UTF-8, with the characters of patterns, with line breaks."""
 
 import os
 
@@ -17,7 +17,7 @@ def model(tmp_path_factory):
 
 
 def named(folder_, *names):
-    """Write an image of one grey to each of these names, a number of bytes each, and return them with the greys."""
+    """Write an image of a different grey to each of these names, given as bytes; return the greys by path."""
     greys = {os.path.join(os.fsencode(folder_), name): 10 * k for k, name in enumerate(names, 1)}
     for path, grey in greys.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -30,7 +30,7 @@ def greys_of(rows):
     return {row["file"]: round(255 * row["mean"][0]) for row in rows}
 
 
-# Each as it is in a row: Python's `backslashreplace` of what is not UTF-8, and doubled where that could be mistaken.
+# Names and their text in a row: Python's `backslashreplace`, with backslashes doubled if they would be ambiguous.
 BYTES = {
     b"caf\xe9.png": r"caf\xe9.png",
     rb"caf\xe9.png": r"caf\\xe9.png",
@@ -49,14 +49,17 @@ def test_a_file_of_any_name_is_a_row(file_format, model, tmp_path):
     arguments = {"pattern": tmp_path / "images" / "**", "model": model, "output": tmp_path / "out"}
     arguments.update(file_format=file_format, files_per_part=3)
     assert run(**arguments) == {"images": 7, "dead_letters": 1, "models_loaded": 1}
-    # A part is made again from the list of files, whatever their names are.
+    # A part is written again from the list of files, whatever their names are.
     (tmp_path / "out" / "results" / f"part-00000-of-00003.{file_format}").unlink()
     assert run(**arguments)["images"] == 3 and run(**arguments) == {}
     found = {kind: list(folder.read_rows(tmp_path / "out", kind, file_format)) for kind in ("results", "dead_letters")}
     expected = {str(tmp_path / "images" / BYTES[os.path.basename(path)]): grey for path, grey in greys.items()}
     assert greys_of(found["results"]) == expected
     (letter,) = found["dead_letters"]
-    assert letter["file"] == str(tmp_path / "images" / r"none\xe9.png") and "must be PNG or JPEG" in letter["reason"]
+    assert (
+        letter["file"] == str(tmp_path / "images" / r"none\xe9.png")
+        and "must be PNG or JPEG, and complete" in letter["reason"]
+    )
 
 
 def test_a_reason_names_a_file_of_any_name(model, tmp_path, monkeypatch):
@@ -83,28 +86,28 @@ def test_a_reason_names_a_file_of_any_name(model, tmp_path, monkeypatch):
         (["br[1].png", "q*.png", "br1.png", "br*.png"], ["br1.png", "br2.png", "br[1].png", "q?.png", "qx.png"]),
     ],
 )
-def test_what_exists_by_a_name_is_not_a_pattern(pattern, found, tmp_path, monkeypatch):
+def test_the_name_of_an_existing_file_is_not_a_pattern(pattern, found, tmp_path, monkeypatch):
     named(tmp_path, b"br[1].png", b"br1.png", b"br2.png", b"a*b.png", b"axb.png", b"axc.png", b"q?.png", b"qx.png")
     named(tmp_path, b"f[1]/in.png", b"f[1]/br[1].png", b"f1/in.png", b"f1/br1.png")
     monkeypatch.chdir(tmp_path)
     job = _job.Job(str(tmp_path / "out[1]"), "parquet")
     job.begin(_paths.patterns(pattern), 100, {})
-    # As a call that resumes it does.
+    # A call that resumes reads the list.
     (part,) = job.begin(_paths.patterns(pattern), 100, {})
     assert job.files(part) == [str(tmp_path / name) for name in found]
 
 
-def test_an_output_in_brackets_is_left_alone_too(model, tmp_path):
+def test_an_output_with_brackets_in_its_name_is_not_changed_either(model, tmp_path):
     named(tmp_path, b"one.png", b"out[1]/mine.png")
-    with pytest.raises(FileExistsError, match="`output` must be a folder that is empty"):
+    with pytest.raises(FileExistsError, match="`output` must be an empty or a new folder"):
         run(tmp_path / "one.png", model, tmp_path / "out[1]")
 
 
-def test_what_is_no_path_is_refused():
+def test_a_value_that_is_not_a_path_is_refused():
     with pytest.raises(ValueError, match="`file_pattern` must be a path or a pattern .* Received: file_pattern=3"):
         _paths.patterns(3)
 
 
-def test_paths_on_other_file_systems_are_what_they_are():
+def test_paths_on_other_file_systems_are_unchanged():
     assert _paths.patterns("gs://bucket/a//b*.png") == "gs://bucket/a//b*.png"
     assert _paths.patterns(["s3://bucket/a", b"/a/caf\xe9"]) == ["s3://bucket/a", "/a/caf\udce9"]

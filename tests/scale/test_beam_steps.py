@@ -1,4 +1,4 @@
-"""A job of PredictImages that ends at any step, on a disk and in a store of objects, without a runner of Beam."""
+"""Jobs of PredictImages that end at any step, on a disk and in an object store, without a runner of Beam."""
 
 import contextlib
 import json
@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from tests.scale import objects
-from tfpyramid.scale import _job, _places
+from tfpyramid.scale import _job, _storage
 
 COUNT, EACH = 3, 2
 CALLS = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir")
 
 
 class Killed(BaseException):
-    """The process has ended: nothing that it calls has an effect any more."""
+    """The process was killed: its later calls have no effect."""
 
 
 @contextlib.contextmanager
 def killed_at(step, monkeypatch, error=Killed):
-    """Raise `error` in place of the change of this number and, if the process was killed, of all that follow it."""
+    """Raise `error` instead of change number `step`; if the process was killed, also instead of all later changes."""
     count, open_ = 0, os.open
 
     def counted(function):
@@ -68,7 +68,7 @@ def place(request, tmp_path, monkeypatch):
     for k in range(COUNT):
         (tmp_path / "images" / f"{k}.png").write_bytes(b"")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(os, "fsync", lambda file: None)  # Thousands of times it takes half a minute.
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # Thousands of calls take half a minute.
 
     def new(name):
         (tmp_path / name).mkdir()
@@ -79,7 +79,7 @@ def place(request, tmp_path, monkeypatch):
 
 
 def complete(output, pattern):
-    """Do what a pipeline does, one part after another; the answer to a file is its name."""
+    """Do the work of a pipeline, part by part; the output for a file is its name."""
     job = _job.Job(output, "txt")
     parts = job.begin(pattern, EACH, {"model": "none"})
     job.clear()
@@ -119,7 +119,7 @@ def check_all(place, new):
     assert os.listdir(new.temporary) == []
 
 
-def test_a_job_that_is_killed_at_any_step_is_completed_by_the_next_call(place, monkeypatch):
+def test_the_next_call_completes_a_job_that_was_killed_at_any_step(place, monkeypatch):
     first = place("first")
     with killed_at(0, monkeypatch, None) as steps:
         complete(first.output, place.pattern)
@@ -134,7 +134,7 @@ def test_a_job_that_is_killed_at_any_step_is_completed_by_the_next_call(place, m
         check_all(each, place)
 
 
-def test_an_error_at_any_step_leaves_a_job_that_the_next_call_completes(place, monkeypatch):
+def test_the_next_call_completes_a_job_after_an_error_at_any_step(place, monkeypatch):
     with killed_at(0, monkeypatch, None) as steps:
         complete(place("first").output, place.pattern)
     for step in range(1, steps() + 1):
@@ -169,7 +169,7 @@ def test_the_first_of_two_processes_that_finishes_a_part_keeps_it(place):
 
 
 @pytest.mark.parametrize("place", [Store], indirect=True)
-def test_a_job_that_another_process_finishes_and_clears_meanwhile_is_no_error(place, monkeypatch):
+def test_a_job_that_another_process_finishes_in_the_meantime_is_not_an_error(place, monkeypatch):
     each, rename = place("cleared"), objects.Objects.rename
 
     def late(self, sources, targets):
@@ -184,39 +184,43 @@ def test_a_job_that_another_process_finishes_and_clears_meanwhile_is_no_error(pl
     check_all(each, place)
 
 
-def test_a_process_that_holds_a_part_for_too_long_is_told_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(_places, "_PATIENCE", 0.1)
-    place = _places.Local(str(tmp_path / "out"))
-    with place.alone("part"):
+def test_a_part_that_another_process_holds_for_too_long_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(_storage, "_LOCK_TIMEOUT", 0.1)
+    place = _storage.LocalStorage(str(tmp_path / "out"))
+    with place.exclusive("part"):
         with pytest.raises(BlockingIOError, match="another process is writing there, and has held .*part.lock for 0.1"):
-            with place.alone("part"):
+            with place.exclusive("part"):
                 pass
-    with place.alone("part"):
+    with place.exclusive("part"):
         pass
     assert os.listdir(tmp_path / "out" / "_job") == []
 
 
-def test_locks_that_killed_processes_left_are_removed_and_no_others(tmp_path):
-    place = _places.Local(str(tmp_path / "out"))
+def test_only_locks_of_killed_processes_are_removed(tmp_path):
+    place = _storage.LocalStorage(str(tmp_path / "out"))
     job = tmp_path / "out" / "_job"
     job.mkdir(parents=True)
     precious = tmp_path / "precious"
     precious.write_text("")
-    for name, text in {"killed": _places._CONTENTS, "half": "", "others": "mine"}.items():
+    for name, text in {"killed": _storage._CONTENTS, "half": "", "others": "mine"}.items():
         (job / f"{name}.lock").write_text(text)
     (job / "link.lock").symlink_to(precious)
-    with place.alone("alive"):
+    with place.exclusive("alive"):
         place.clear(finished=True)
         assert sorted(os.listdir(job)) == ["alive.lock", "link.lock", "others.lock"]
     assert (job / "others.lock").read_text() == "mine" and precious.read_text() == ""
 
 
-def test_a_temporary_folder_that_is_full_is_named_and_not_the_output(place, monkeypatch, tmp_path):
+def test_a_full_temporary_folder_is_named_instead_of_the_output(place, monkeypatch, tmp_path):
     each = place("full")
     job = _job.Job(each.output, "txt")
     (part, _) = job.begin(place.pattern, EACH, {})
-    where = str(tmp_path / "tmp" if isinstance(job._place, _places.Remote) else tmp_path / "full" / "out" / "_job")
-    with pytest.raises(OSError, match=f"No space left on device, in {where}/.*aside-.* kept in {each.output}. Once"):
+    where = str(
+        tmp_path / "tmp" if isinstance(job._storage, _storage.RemoteStorage) else tmp_path / "full" / "out" / "_job"
+    )
+    with pytest.raises(
+        OSError, match=f"No space left on device, in {where}/.*aside-.* kept in {each.output}. Remove the cause"
+    ):
         with job.written(part):
             raise OSError(28, "No space left on device")
 

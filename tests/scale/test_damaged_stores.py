@@ -1,4 +1,4 @@
-"""Stores whose writing was interrupted, and whose files were then damaged, as power failures and disks do it."""
+"""Unfinished stores with files that were damaged, as by power failures and disks."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from tfpyramid.scale import _store
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    """Nothing here depends on what is on the disk when the power fails."""
+    """Skip syncing: no test here simulates a power failure."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def written_by(monkeypatch):
-    """Return the list that the names of levels go to whose tiles are written."""
+    """Return a list that collects the name of the level of each tile that is written."""
     written, original = [], _store.Level.__setitem__
     monkeypatch.setattr(
         _store.Level, "__setitem__", lambda level, *tile: written.append(level.name) or original(level, *tile)
@@ -59,7 +59,7 @@ def append(file, data):
 
 
 def add_half_files(folder):
-    """Add what a killed process leaves: a temporary file of zarr, and half of a chunk that is not recorded."""
+    """Add files of a killed process: a temporary file of zarr, and half of an unrecorded chunk."""
     chunk = chunks(folder)[-1]
     chunk.with_suffix(".0123456789abcdef.partial").write_bytes(b"half")
     chunk.with_name("7").write_bytes(chunk.read_bytes()[:9])
@@ -67,7 +67,7 @@ def add_half_files(folder):
 
 
 def rename_in_record(folder):
-    """Let the record say that a tile is zeros which is not yet written, and which is not."""
+    """Make the log claim that an unwritten tile is zeros; in fact it is not."""
     record = folder / "finished.txt"
     data = record.read_bytes()
     assert b"store/0/c/0/0 none" in data and b"store/1/c/1/1" not in data
@@ -102,7 +102,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_is_written_once_more(damage, tmp_path):
+def test_damaged_chunks_are_written_again(damage, tmp_path):
     path = tmp_path / "a.zarr"
     DAMAGES[damage](stores.interrupt(path, after=12))
     stores.write(path)
@@ -111,12 +111,12 @@ def test_what_is_damaged_is_written_once_more(damage, tmp_path):
 
 
 @pytest.mark.parametrize("laplacian", [False, True])
-def test_only_what_is_missing_or_damaged_is_written_once_more(laplacian, tmp_path, monkeypatch):
+def test_only_missing_or_damaged_chunks_are_written_again(laplacian, tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     folder = stores.interrupt(path, after=8, laplacian=laplacian)
     recorded = (folder / "finished.txt").read_text().splitlines()
     # Some tiles are zeros, so their chunks have no files.
-    # And one may have been finished while the one before it failed.
+    # One chunk may have been finished while the one before it failed.
     assert len(recorded) in (7, 8) and any(" none " in line for line in recorded)
     flip(chunks(folder)[0], 0.5)
     written = written_by(monkeypatch)
@@ -131,7 +131,7 @@ def test_arguments_that_cannot_be_read_are_an_error_that_names_what_to_remove(da
     folder = stores.interrupt(path)
     (folder / "arguments.json").write_bytes(data)
     before = stores.everything(tmp_path)
-    with pytest.raises(ValueError, match=f"`path` cannot be resumed.*Remove {folder} to begin again. Received: path="):
+    with pytest.raises(ValueError, match=f"`path` cannot be resumed.*Remove {folder} to start again. Received: path="):
         stores.write(path)
     assert stores.everything(tmp_path) == before
     shutil.rmtree(folder)
@@ -148,9 +148,7 @@ def test_a_lock_that_cannot_be_read_is_an_error_that_names_what_to_remove(data, 
         stores.write(path)
 
 
-def test_a_chunk_that_is_damaged_while_others_are_computed_from_it_is_an_error_and_written_by_the_next_call(
-    tmp_path, monkeypatch
-):
+def test_a_chunk_that_is_damaged_while_it_is_used_is_an_error_and_the_next_call_writes_it(tmp_path, monkeypatch):
     path, original = tmp_path / "a.zarr", _store.Level.__setitem__
 
     def damage(level, places, values):
@@ -160,10 +158,10 @@ def test_a_chunk_that_is_damaged_while_others_are_computed_from_it_is_an_error_a
 
     with monkeypatch.context() as patch:
         patch.setattr(_store.Level, "__setitem__", damage)
-        with pytest.raises(OSError, match="A chunk was damaged after it was written.*call with the same arguments"):
+        with pytest.raises(OSError, match="A chunk was damaged after it was written.*rerun with the same arguments"):
             stores.write(path)
     written = written_by(monkeypatch)
-    # The checksum that was recorded is that of the damaged file here, so begin with the next level's error.
+    # Here the recorded checksum is that of the damaged file, so remove it from the log.
     log = stores.unfinished(path) / "finished.txt"
     log.write_bytes(b"".join(line for line in log.read_bytes().splitlines(True) if b"store/1" not in line))
     stores.write(path)
@@ -192,9 +190,12 @@ def test_stores_are_valid_for_the_models_of_the_specification(tmp_path):
         assert [each.path for each in group.attributes.ome.multiscales[0].datasets] == ["0", "1", "2"]
 
 
-def test_another_image_is_not_mixed_with_what_is_written_of_the_first(tmp_path):
+def test_another_image_cannot_resume_the_store_of_the_first(tmp_path):
     path = tmp_path / "a.zarr"
     folder = stores.interrupt(path)
-    with pytest.raises(ValueError, match=f"begun with. Call with those to resume, or remove.*{'image'}.*checksum"):
+    with pytest.raises(
+        ValueError,
+        match=f"started with other arguments: .*Rerun with those .* or remove {folder} to start.*'image'.*checksum",
+    ):
         stores.write(path, np.flipud(stores.IMAGE))
     assert folder.exists()

@@ -1,4 +1,4 @@
-"""Levels have the dtype of their image: OpenCV's rounding, exact labels, and the translation of OME-Zarr."""
+"""Levels have the dtype of their image: OpenCV's rounding, exact labels, and the translation in OME-Zarr."""
 
 import json
 
@@ -28,13 +28,13 @@ def levels_of(image, path, *arguments, **options):
 
 
 def transformations(path):
-    """Return what the reader of ome-zarr finds, level by level."""
+    """Return the levels that the reader of ome-zarr finds."""
     (node,) = Reader(parse_url(str(path)))()
     return node.metadata["coordinateTransformations"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
-def test_levels_of_whole_numbers_are_opencvs(dtype, tmp_path):
+def test_integer_levels_equal_those_of_opencv(dtype, tmp_path):
     level = noise(dtype)
     for found in levels_of(level, tmp_path / "image", 4, tile_size=32):
         assert found.dtype == dtype
@@ -50,7 +50,7 @@ def test_every_level_has_the_dtype_of_the_image(dtype, tmp_path):
         assert found.dtype == np.dtype(dtype).newbyteorder("=")
         if found.dtype.kind == "f":
             expected = exact.astype(dtype)
-        else:  # The nearest whole number; of two, the larger. True is 1.
+        else:  # Rounded to the nearest integer, halves up; True is 1.
             expected = np.floor(exact + 0.5).astype(found.dtype)
         np.testing.assert_array_equal(found, expected)
         exact = ops.pyr_down(np.float64(expected)[None, ..., None])[0, ..., 0].numpy()
@@ -73,7 +73,7 @@ def test_a_kernel_that_overshoots_stays_in_the_range():
 
 
 @pytest.mark.parametrize("border", ["reflect", "symmetric", "edge", "constant", "wrap"])
-def test_tiles_of_whole_numbers_are_rounded_or_not_as_asked(border):
+def test_integer_tiles_are_rounded_unless_dtype_is_floating(border):
     image = noise("uint8", (33, 20))
     coarse = image[::2, ::2].copy()
     down = ops.pyr_down(np.float32(image)[None, ..., None], border=border)[0, ..., 0]
@@ -100,7 +100,7 @@ def test_bands_of_a_laplacian_pyramid_are_floating_and_of_one_dtype(dtype, tmp_p
 
 @pytest.mark.parametrize("dtype", ["uint64", "int64", "uint8", "bool"])
 @pytest.mark.parametrize("factor", [2, 3])
-def test_labels_are_taken_as_they_are(dtype, factor, tmp_path):
+def test_labels_are_copied(dtype, factor, tmp_path):
     image = noise(dtype)
     image[0, 0] = np.iinfo(dtype).max if dtype != "bool" else True
     options = {"kind": "labels", "scale_factor": factor, "pixel_size": 0.5}
@@ -114,13 +114,13 @@ def test_labels_are_taken_as_they_are(dtype, factor, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
-def test_whole_numbers_that_a_double_cannot_hold_are_refused(dtype, tmp_path):
+def test_integers_that_float64_cannot_hold_are_refused(dtype, tmp_path):
     image = np.full((8, 8), 2**40, dtype)
     image[3, 5] = 2**45
     for found in levels_of(image, tmp_path / "small", 2):
         assert found.dtype == dtype
     image[3, 5] = 2**60
-    rule = rf"`image` must hold whole numbers of less than 2\*\*53, unless they are labels.* Received: .*{2**60}"
+    rule = rf"`image` must hold integers below 2\*\*53, .* For labels, .* Received: .*{2**60}"
     with pytest.raises(ValueError, match=rule):
         scale.write_ome_zarr(image, tmp_path / "large", 2)
     with pytest.raises(ValueError, match=rule):
@@ -129,14 +129,14 @@ def test_whole_numbers_that_a_double_cannot_hold_are_refused(dtype, tmp_path):
     if dtype == "int64":
         with pytest.raises(ValueError, match=rf"Received: image of dtype int64, which holds {2**63}"):
             list(scale.pyr_down_tiles(lowest))
-    # One tap takes numbers as they are.
+    # A one-tap kernel copies numbers.
     (tile,) = scale.pyr_down_tiles(image, kernel=[1.0])
     np.testing.assert_array_equal(tile.values, image[::2, ::2])
 
 
 @pytest.mark.parametrize("laplacian", [False, True])
 @pytest.mark.parametrize("kernel", ["box", [3.0, 1.0, 4.0, 1.0]], ids=["box", "asymmetric"])
-def test_the_metadata_say_where_the_samples_of_even_taps_lie(kernel, laplacian, tmp_path):
+def test_the_metadata_hold_the_positions_of_samples_of_even_kernels(kernel, laplacian, tmp_path):
     colour = np.zeros((40, 33, 3), np.uint8)
     for name, image, factor in (("grey", noise("uint8"), 2), ("colour", colour, 3)):
         options = {"kernel": kernel, "laplacian": laplacian, "scale_factor": factor, "pixel_size": 0.25}
@@ -162,14 +162,14 @@ def test_the_metadata_say_where_the_samples_of_even_taps_lie(kernel, laplacian, 
         ({"kind": "labels", "kernel": "box"}, "`kernel` must be None for labels.* Received: kernel='box'"),
     ],
 )
-def test_labels_have_no_filter_and_no_residuals(arguments, message, tmp_path):
+def test_labels_accept_neither_a_kernel_nor_residuals(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         scale.write_ome_zarr(noise("uint8"), tmp_path / "labels", **arguments)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "text", "S3"])
-def test_a_dtype_of_tiles_is_one_of_numbers(dtype):
+def test_the_dtype_of_tiles_must_be_numeric(dtype):
     for tiles in (scale.pyr_down_tiles, lambda x, **given: scale.pyr_up_tiles(x, (150, 92), **given)):
-        with pytest.raises(ValueError, match=f"`dtype` must be a dtype of numbers.* Received: dtype='{dtype}'"):
+        with pytest.raises(ValueError, match=f"`dtype` must be a boolean, integer .* Received: dtype='{dtype}'"):
             tiles(noise("uint8"), dtype=dtype)

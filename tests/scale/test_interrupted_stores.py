@@ -1,4 +1,4 @@
-"""Stores whose writing is interrupted at each of its steps, and what a power failure leaves of them."""
+"""Stores that are interrupted at each step of writing, and after a power failure."""
 
 import collections
 import errno
@@ -10,11 +10,11 @@ import pytest
 
 from tests.scale import stores
 from tfpyramid import scale
-from tfpyramid.scale import _finished
+from tfpyramid.scale import _chunk_log
 
 
 class Interrupting:
-    """Raises an error before or after the call of a number, among those that change files.
+    """Raises an error before or after one numbered call of the functions that change files.
 
     Python raises KeyboardInterrupt in the main thread alone.
     """
@@ -49,8 +49,8 @@ DISK = OSError(errno.EIO, "Input/output error")
     [(KeyboardInterrupt(), False), (KeyboardInterrupt(), True), (DISK, False)],
     ids=["key", "late key", "disk"],
 )
-def test_whichever_step_is_interrupted_the_next_call_is_right_and_nothing_is_left(error, after, tmp_path, monkeypatch):
-    monkeypatch.setattr(_finished, "_INTERVAL", 0)
+def test_after_an_interruption_at_any_step_the_next_call_finishes_the_store(error, after, tmp_path, monkeypatch):
+    monkeypatch.setattr(_chunk_log, "_INTERVAL", 0)
     monkeypatch.setattr(os, "fsync", lambda file: None)
     outcomes, number = collections.Counter(), 0
     while not outcomes["undisturbed"]:
@@ -76,7 +76,7 @@ def test_whichever_step_is_interrupted_the_next_call_is_right_and_nothing_is_lef
 
 
 def test_nothing_counts_as_finished_before_it_is_on_the_disk(tmp_path, monkeypatch):
-    """What a power failure leaves is what was synced; its folders too, or a file is there without its name."""
+    """A power failure keeps only what was synced. Folders must be synced too, or a file loses its name."""
     path, folder = tmp_path / "a.zarr", stores.unfinished(tmp_path / "a.zarr")
     synced, fsync, rename, replace = set(), os.fsync, os.rename, os.replace
     claimed = []
@@ -106,7 +106,7 @@ def test_nothing_counts_as_finished_before_it_is_on_the_disk(tmp_path, monkeypat
             assert Path(source) in synced
         replace(source, target)
 
-    monkeypatch.setattr(_finished, "_INTERVAL", 0)
+    monkeypatch.setattr(_chunk_log, "_INTERVAL", 0)
     monkeypatch.setattr(os, "fsync", fsync_noted)
     monkeypatch.setattr(os, "rename", rename_checked)
     monkeypatch.setattr(os, "replace", replace_checked)

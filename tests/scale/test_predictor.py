@@ -1,4 +1,4 @@
-"""Predictor without Beam: the limit of pixels is that of `PredictImages` and of `Pixels`, whichever is less."""
+"""Predictor without Beam: the smaller limit of `PredictImages` and `Pixels` applies."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def path(tmp_path_factory):
     "max_pixels, pixels, fits",
     [(PIXELS, None, True), (PIXELS - 1, None, False), (PIXELS, PIXELS - 1, False), (PIXELS - 1, PIXELS, False)],
 )
-def test_the_smaller_limit_of_pixels_counts(path, max_pixels, pixels, fits):
+def test_the_smaller_limit_of_pixels_applies(path, max_pixels, pixels, fits):
     photo = photograph()
     predictor = Predictor(path, "serving_default", Pixels(max_pixels=pixels), 2, max_pixels)
     (answer,) = predictor([("photo.png", lambda: file(photo))])

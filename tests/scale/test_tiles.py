@@ -1,4 +1,4 @@
-"""Steps tile by tile against the steps of the whole image, which have references of their own."""
+"""Steps tile by tile, compared with the steps of the whole image, which have their own references."""
 
 import itertools
 
@@ -13,7 +13,7 @@ SIZES = [(1, 1), (1, 7), (2, 2), (5, 4), (33, 20), (37, 64)]
 
 
 class Recorder:
-    """An image that remembers the largest part that was read of it."""
+    """An image that records the largest part that was read."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype, self.largest = array, array.shape, array.dtype, 0
@@ -25,7 +25,7 @@ class Recorder:
 
 
 def whole(tiles, shape):
-    """Return the image that tiles make up, each pixel of it written once."""
+    """Return the image that tiles compose; each pixel must be written once."""
     result, written = np.full(shape, np.nan), np.zeros(shape, int)
     for tile in tiles:
         result[tile.rows, tile.columns] = tile.values
@@ -36,10 +36,10 @@ def whole(tiles, shape):
 
 @pytest.mark.parametrize("tile_size", [1, 3, 8, 100])
 @pytest.mark.parametrize("border", BORDERS)
-def test_tiles_down_and_up_are_parts_of_the_whole(border, tile_size):
+def test_tiles_down_and_up_equal_parts_of_the_whole_result(border, tile_size):
     rng = np.random.default_rng(0)
     cases = list(itertools.product(SIZES, KERNELS, (2, 3)))
-    # Every third, of small images alone where tiles are many.
+    # Test every third case, and only small images with small tiles.
     for size, kernel, factor in cases[BORDERS.index(border) % 3 :: 3] if tile_size > 3 else cases[:32:3]:
         step = {"scale_factor": factor, "kernel": kernel, "border": border}
         image = rng.normal(size=size)
@@ -54,7 +54,7 @@ def test_tiles_down_and_up_are_parts_of_the_whole(border, tile_size):
 
 @pytest.mark.parametrize("tile_size", [64, 100, 257, 1024])
 @pytest.mark.parametrize("border", BORDERS)
-def test_a_tiled_laplacian_pyramid_of_an_odd_colour_image_is_that_of_the_whole(border, tile_size):
+def test_a_tiled_laplacian_pyramid_of_an_odd_colour_image_equals_the_whole_one(border, tile_size):
     image = np.random.default_rng(1).random((281, 333, 3), dtype=np.float32)
     gaussian = [image]
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_nan_spreads_no_further_than_the_taps_reach():
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_no_more_than_a_window_is_read(border):
+def test_at_most_a_window_is_read(border):
     image = Recorder(np.zeros((150, 180), np.float32))
     list(scale.pyr_down_tiles(image, tile_size=16, border=border))
     assert image.largest <= (2 * 16 + 5) ** 2
@@ -104,7 +104,7 @@ def test_no_more_than_a_window_is_read(border):
         ({"image": np.zeros((0, 3))}, r"`image` must be.*shape \(0, 3\)"),
         ({"image": np.zeros((2, 3), complex)}, "`image` must be.*dtype complex128"),
         ({"image": None}, "`image` must be an array of numbers.*type NoneType, shape None"),
-        ({"image": np.ma.masked_less(np.ones((8, 8)), 2)}, "`image` must have no masked.*masked values in image"),
+        ({"image": np.ma.masked_less(np.ones((8, 8)), 2)}, "`image` must not have masked.*masked values in image"),
         ({"tile_size": 0}, "`tile_size` must be an integer of at least 1.*tile_size=0"),
         ({"scale_factor": 1.5}, "`scale_factor` must be an integer of at least 2.*scale_factor=1.5"),
         ({"border": "mirror"}, "`border` must be one of.*'mirror'"),
@@ -121,7 +121,7 @@ def test_masked_values_are_an_error_in_the_tile_that_reads_them():
     image = Recorder(np.ma.masked_equal(np.arange(400.0).reshape(20, 20), 399))
     tiles = scale.pyr_down_tiles(image, tile_size=4)
     next(tiles)
-    with pytest.raises(ValueError, match="`image` must have no masked values.*masked values in image"):
+    with pytest.raises(ValueError, match="`image` must not have masked values.*masked values in image"):
         list(tiles)
 
 

@@ -1,4 +1,4 @@
-"""The folder next to a store that is being written: one process at a time, nothing of others changed, nothing left."""
+"""The folder of an unfinished store: one process at a time, foreign files unchanged, nothing left in the end."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from tests.scale import stores
 from tfpyramid import _files
-from tfpyramid.scale import _finished, _unfinished
+from tfpyramid.scale import _chunk_log, _unfinished_store
 
 SMALL = stores.SMALL
 OTHER = stores.picture(4, 33, 40)
@@ -17,7 +17,7 @@ BUSY = "`path` can be written by one process at a time, and another process is w
 
 
 class Calling:
-    """An image that calls a function when its last rows are read after `skipped` other times."""
+    """An image that calls a function when its last rows are read after `skipped` earlier reads."""
 
     def __init__(self, function, skipped=8, image=SMALL):
         self.array, self.shape, self.dtype = image, image.shape, image.dtype
@@ -32,7 +32,7 @@ class Calling:
 
 
 @pytest.mark.parametrize("options", [{}, {"border": "wrap"}], ids=["equal", "other arguments"])
-def test_a_second_writer_is_told_that_there_is_a_first(options, tmp_path):
+def test_a_second_writer_raises_an_error(options, tmp_path):
     path, told = tmp_path / "a.zarr", []
 
     def write_too():
@@ -47,7 +47,7 @@ def test_a_second_writer_is_told_that_there_is_a_first(options, tmp_path):
 
 
 def before_the_first_call(monkeypatch, holder, name, action):
-    """Let something happen before a function of a module is called for the first time."""
+    """Run `action` before the first call of a function of a module."""
     function = getattr(holder, name)
 
     def first(*arguments):
@@ -58,23 +58,23 @@ def before_the_first_call(monkeypatch, holder, name, action):
     monkeypatch.setattr(holder, name, first)
 
 
-def test_a_writer_that_waited_for_the_lock_finds_what_the_first_has_written(tmp_path, monkeypatch):
+def test_a_writer_that_waited_for_the_lock_finds_the_store_of_the_first(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
-    before_the_first_call(monkeypatch, _unfinished, "_hold", lambda: stores.write(path, SMALL))
+    before_the_first_call(monkeypatch, _unfinished_store, "lock_folder", lambda: stores.write(path, SMALL))
     with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
         stores.write(path, OTHER)
     stores.check(path, SMALL)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_its_owner_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+def test_a_folder_that_its_owner_removes_in_the_meantime_is_made_again(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     before_the_first_call(monkeypatch, _files, "Lock", stores.unfinished(path).rmdir)
     stores.write(path, SMALL)
     stores.check(path, SMALL)
 
 
-def test_of_many_threads_that_write_one_path_one_does(tmp_path):
+def test_one_of_many_threads_writes_a_path(tmp_path):
     images = [stores.picture(seed, 33, 40) for seed in range(4)]
     for number in range(3):
         path, answers = tmp_path / f"{number}.zarr", {}
@@ -108,7 +108,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("made", MADE)
-def test_what_exists_is_not_touched(made, tmp_path):
+def test_an_existing_path_is_not_changed(made, tmp_path):
     path = tmp_path / "a.zarr"
     MADE[made](path)
     before = stores.everything(tmp_path)
@@ -118,17 +118,19 @@ def test_what_exists_is_not_touched(made, tmp_path):
 
 
 @pytest.mark.parametrize("made", MADE)
-def test_what_is_made_at_the_path_meanwhile_is_kept_and_the_store_too(made, tmp_path, monkeypatch):
+def test_a_path_that_appears_in_the_meantime_is_kept_and_so_is_the_store(made, tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
-    with pytest.raises(FileExistsError, match="`path` must not exist, and something else has made it.*is kept in"):
+    with pytest.raises(
+        FileExistsError, match="`path` must not exist, but something else made it in the meantime.*is kept in"
+    ):
         stores.write(path, Calling(lambda: MADE[made](path), 0))
     before = stores.everything(tmp_path)
     with pytest.raises(FileExistsError, match="`path` must not exist. Received: path="):
         stores.write(path, SMALL)
     assert stores.everything(tmp_path) == before
     os.rename(path, tmp_path / "moved away")
-    # Nothing is computed once more.
-    monkeypatch.setattr(_finished.Finished, "add", None)
+    # Nothing is computed again.
+    monkeypatch.setattr(_chunk_log.ChunkLog, "add", None)
     stores.write(path, SMALL)
     stores.check(path, SMALL)
     assert not stores.unfinished(path).exists()
@@ -142,7 +144,7 @@ def test_a_file_that_is_made_at_the_last_moment_is_kept(tmp_path, monkeypatch):
         return rename(*arguments)
 
     monkeypatch.setattr(os, "rename", made_before)
-    with pytest.raises(FileExistsError, match="`path` must not exist, and something else has made it"):
+    with pytest.raises(FileExistsError, match="`path` must not exist, but something else made it"):
         stores.write(path, SMALL)
     assert path.read_text() == "precious"
 
@@ -189,7 +191,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_what_is_not_ours_is_neither_used_nor_changed(foreign, exists, tmp_path):
+def test_a_foreign_folder_is_neither_used_nor_changed(foreign, exists, tmp_path):
     if foreign == "another user's" and os.geteuid() != 0:
         pytest.skip("gives a folder to another user")
     path = tmp_path / "a.zarr"
@@ -203,10 +205,10 @@ def test_what_is_not_ours_is_neither_used_nor_changed(foreign, exists, tmp_path)
     assert stores.everything(tmp_path) == before
 
 
-def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, monkeypatch):
+def test_files_of_a_call_that_was_killed_after_the_rename_are_removed(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     assert sorted(os.listdir(stores.unfinished(path))) == ["arguments.json", "finished.txt", "lock"]
     stores.check(path, SMALL)
@@ -215,10 +217,10 @@ def test_what_a_call_left_that_was_killed_after_the_rename_is_removed(tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_such_a_call_left_does_not_bind_the_next_one_to_its_arguments(tmp_path, monkeypatch):
+def test_files_of_such_a_call_allow_other_arguments(tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     shutil.rmtree(path)
     stores.write(path, OTHER)
@@ -226,14 +228,14 @@ def test_what_such_a_call_left_does_not_bind_the_next_one_to_its_arguments(tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_without_locks_a_store_is_written_and_what_is_left_is_not_removed(tmp_path, monkeypatch):
+def test_without_locks_a_store_is_written_and_leftover_files_are_kept(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     path = tmp_path / "a.zarr"
     monkeypatch.setattr(_files.fcntl, "flock", no_locks)
     with monkeypatch.context() as patch:
-        patch.setattr(_unfinished._files, "remove", lambda folder: None)
+        patch.setattr(_unfinished_store._files, "remove", lambda folder: None)
         stores.write(path, SMALL)
     with pytest.raises(FileExistsError):
         stores.write(path, SMALL)

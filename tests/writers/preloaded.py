@@ -1,4 +1,4 @@
-"""What each process of these tests needs: imported once, by the server they are forked from."""
+"""The imports of all processes of these tests; the server from which they are forked imports them once."""
 
 import os
 

@@ -14,19 +14,19 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.writers.preloaded"])
 
-HUNG = 600  # Seconds after which a process is ended: no machine is so busy.
+HUNG = 600  # Seconds after which a process is killed, longer than on any busy machine.
 
 
 def start(function: Callable, *args: Any) -> multiprocessing.Process:
-    """Start `function(*args)` in a process, as the leader of a group to which its own children belong."""
+    """Start `function(*args)` in a process that leads a group, which its children belong to."""
     process = CONTEXT.Process(target=_run, args=(function, args))
     process.start()
     return process
 
 
 def seconds(function: Callable, *args: Any) -> float:
-    """Return how long a process takes that nothing disturbs, and that must succeed."""
-    start(bool).join(HUNG)  # The server takes seconds to start, and does so once.
+    """Return the duration of an undisturbed process, which must succeed."""
+    start(bool).join(HUNG)  # Starting the server takes seconds; do it before the measurement.
     started = time.monotonic()
     process = start(function, *args)
     process.join(HUNG)
@@ -35,7 +35,7 @@ def seconds(function: Callable, *args: Any) -> float:
 
 
 def kill_after(delay: float, function: Callable, *args: Any) -> bool:
-    """Start a process, kill it and its children after `delay` seconds, and tell whether it was still running."""
+    """Start a process, kill it and its children after `delay` seconds, and return whether it was still running."""
     process = start(function, *args)
     process.join(delay)
     running = process.is_alive()
@@ -52,7 +52,7 @@ def moments(number: int, longest: float, seed: int = 0) -> list[float]:
 
 
 def race(*calls: tuple) -> list[str | None]:
-    """Run (function, *args) side by side, started together; return for each None or the text of its error."""
+    """Run (function, *args) at the same time; return for each None or the text of its error."""
     barrier, results = CONTEXT.Barrier(len(calls)), [CONTEXT.SimpleQueue() for _ in calls]
     racers = [start(_race, barrier, result, *call) for call, result in zip(calls, results)]
     for racer in racers:
@@ -73,7 +73,7 @@ def _race(barrier: Any, result: Any, function: Callable, *args: Any) -> None:
     barrier.wait(HUNG)
     try:
         function(*args)
-    except Exception as error:  # Whatever it is, the test compares it with what the loser of a race may be told.
+    except Exception as error:  # Any kind: the test compares it with the errors that a loser may get.
         result.put(f"{type(error).__name__}: {error}")
     else:
         result.put(None)
@@ -82,5 +82,5 @@ def _race(barrier: Any, result: Any, function: Callable, *args: Any) -> None:
 def _kill(process: multiprocessing.Process) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # It has not made its group yet.
+    except ProcessLookupError:  # The process has not made its group yet.
         process.kill()

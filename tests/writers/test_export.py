@@ -1,4 +1,4 @@
-"""Exports that are killed at random moments, and that race each other for one path and for the next version."""
+"""Exports that are killed at random moments, and that race for one path and for the next version."""
 
 import os
 import tempfile
@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from tests.writers import processes
 
-SIDE = 256  # Of the matrix of the model: a quarter of a megabyte to write.
+SIDE = 256  # Side of the model's matrix, a quarter of a megabyte.
 KILLS, ROUNDS = 30, 20
-FRESH = 2  # Rounds with the fresh interpreters, which take seconds each.
+FRESH = 2  # Rounds with fresh interpreters, which take seconds each.
 
 
 def export(path, value, version=None, fresh=False):
-    """Export a model that answers ones with `value`; unless `fresh`, read it back in this process."""
+    """Export a model that returns `value` for ones; unless `fresh`, check it in this process."""
     import subprocess
 
     from tfpyramid._compat import keras
@@ -35,7 +35,7 @@ def export(path, value, version=None, fresh=False):
 
 
 def answer(path):
-    """Return the value of the model at a path, which must be whole, as TensorFlow alone reads it."""
+    """Return the value of the model at a path, which must be complete, as read by TensorFlow alone."""
     scaled = tf.saved_model.load(str(path)).signatures["serving_default"](row=tf.ones([2, SIDE]))["scaled"].numpy()
     assert scaled.shape == (2, SIDE)
     np.testing.assert_allclose(scaled, np.full_like(scaled, scaled[0, 0]), rtol=1e-5)
@@ -44,7 +44,7 @@ def answer(path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """A temporary folder of these processes' own, to see what they leave in it."""
+    """A temporary folder for these processes, to check what they leave in it."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -56,12 +56,12 @@ def in_temporary(folder, *args, **kwargs):
 
 
 def left_in(folder):
-    """Return what is in a temporary folder, without the code that TensorFlow leaves there when it is killed."""
+    """List a temporary folder without the code that TensorFlow leaves there when it is killed."""
     return [name for name in os.listdir(folder) if not name.startswith("__autograph_generated_file")]
 
 
 @pytest.mark.parametrize("version", [None, "next"])
-def test_an_export_that_is_killed_loses_nothing_and_leaves_nothing_after_the_next(version, tmp_path, temporary):
+def test_a_killed_export_loses_nothing_and_the_next_one_cleans_up(version, tmp_path, temporary):
     folder = tmp_path / "served"
     path = folder / "model" if version is None else folder
     processes.seconds(in_temporary, temporary, path, 1, version)
@@ -79,7 +79,7 @@ def test_an_export_that_is_killed_loses_nothing_and_leaves_nothing_after_the_nex
             (replaced,) = folder.glob(".model.exporting-*/replaced")
             assert answer(replaced) == models["model"]
         before = set(models)
-        # The shortest of all, so that most are killed before their end, however busy the machine is.
+        # Use the shortest duration, so that most are killed before their end on a busy machine, too.
         duration = min(duration, processes.seconds(in_temporary, temporary, path, value, version))
         assert not [each for each in os.listdir(folder) if each.startswith(".")], (delay, os.listdir(folder))
         models.update(dict.fromkeys(set(os.listdir(folder)) - before or {"model"}, value))
@@ -88,7 +88,7 @@ def test_an_export_that_is_killed_loses_nothing_and_leaves_nothing_after_the_nex
     assert killed >= KILLS // 4, f"{killed} of {KILLS // 2} were running when they were killed"
 
 
-def test_of_exports_to_one_path_one_is_told_and_each_next_version_is_its_own(tmp_path, temporary):
+def test_one_of_two_exports_to_a_path_fails_and_each_next_version_gets_a_number(tmp_path, temporary):
     refused, versions = 0, {}
     for turn in range(ROUNDS):
         path, fresh = tmp_path / "served" / "model", turn < FRESH
@@ -115,7 +115,7 @@ def test_of_exports_to_one_path_one_is_told_and_each_next_version_is_its_own(tmp
 
 
 def test_the_program_of_the_check_ends_with_the_process_that_started_it(tmp_path, temporary):
-    # Killed without its children, in the check: the folder is then removed by the next export, and stays removed.
+    # Killed in the check without its children: the next export removes the folder, and nothing recreates it.
     path = tmp_path / "served" / "model"
     process = processes.start(in_temporary, temporary, path, 1, None, True)
     while not list(Path(path.parent).glob(".model.exporting-*/*/inputs.npz")):

@@ -1,4 +1,4 @@
-"""Trainings that are killed at random moments, or share a folder for checkpoints."""
+"""Trainings that are killed at random moments, or that share a folder of checkpoints."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def train(folder, temporary, weights=None):
 
 @pytest.fixture(scope="module")
 def expected():
-    """The weights of an unbroken training, by Keras."""
+    """The weights of an uninterrupted training by Keras."""
     model = make_model()
     for epoch in range(EPOCHS):
         model.fit(batches(epoch), verbose=0, shuffle=False)
@@ -50,14 +50,14 @@ def expected():
 
 @pytest.fixture
 def temporary(tmp_path):
-    """The folder for temporary files of all processes here."""
+    """The temporary folder of all processes of these tests."""
     path = tmp_path / "temporary"
     path.mkdir()
     return path
 
 
 def checkpoints(folder):
-    """Return the numbers of the checkpoints in a folder, all of which must be whole."""
+    """Return the numbers of the checkpoints in a folder, which must be complete."""
     numbers = sorted(int(path.stem.split("-")[1]) for path in folder.glob("ckpt-*.index"))
     for number in numbers:
         reader = tf.train.load_checkpoint(str(folder / f"ckpt-{number}"))
@@ -72,7 +72,7 @@ def arrays(path):
 
 
 def assert_finished(folder, expected):
-    """Assert that a folder holds the last two checkpoints and nothing else, and that the weights are the right ones."""
+    """Assert that a folder holds only the last two checkpoints, and that the weights are correct."""
     last = EPOCHS * (STEPS + 1)
     assert checkpoints(folder) == [last - 1, last]
     kinds = ("index", "data-00000-of-00001")
@@ -83,7 +83,7 @@ def assert_finished(folder, expected):
         np.testing.assert_allclose(held, weight, atol=1e-6)
 
 
-def test_a_training_that_is_killed_ends_where_an_unbroken_one_ends(expected, temporary, tmp_path):
+def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(expected, temporary, tmp_path):
     unbroken = tmp_path / "unbroken"
     # The first process waits for the server to start.
     longest = [processes.seconds(train, tmp_path / name, temporary) for name in ("first", "second")][1]
@@ -92,13 +92,13 @@ def test_a_training_that_is_killed_ends_where_an_unbroken_one_ends(expected, tem
     for k, delay in enumerate(processes.moments(30, longest)):
         folder, weights = tmp_path / f"folder {k}", tmp_path / f"{k}.npz"
         while not processes.kill_after(delay, train, folder, temporary):
-            shutil.rmtree(folder)  # It has ended before it was killed.
+            shutil.rmtree(folder)  # The process ended before it was killed.
             delay *= 0.8
         if folder.exists():
             checkpoints(folder)
         processes.seconds(train, folder, temporary, weights)
         assert_finished(folder, expected)
-        # To the bit: what was computed in another process, and what was computed twice, is the same.
+        # Bit for bit: steps in another process, and repeated steps, give the same weights.
         for held, wanted in zip(arrays(weights), arrays(tmp_path / "unbroken.npz"), strict=True):
             np.testing.assert_array_equal(held, wanted)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted(
@@ -107,7 +107,7 @@ def test_a_training_that_is_killed_ends_where_an_unbroken_one_ends(expected, tem
     assert not any(temporary.iterdir())
 
 
-def test_one_of_two_trainings_in_a_folder_is_told(expected, temporary, tmp_path):
+def test_one_of_two_trainings_in_a_folder_raises_an_error(expected, temporary, tmp_path):
     told = 0
     for k in range(20):
         folder = tmp_path / f"folder {k}"

@@ -1,4 +1,4 @@
-"""write_ome_zarr, killed at random moments, and two of it that write to one path."""
+"""write_ome_zarr, killed at random moments, and two calls that write to one path."""
 
 import os
 import re
@@ -8,10 +8,10 @@ import pytest
 
 from tests.scale import stores
 from tests.writers import processes
-from tfpyramid.scale import _finished
+from tfpyramid.scale import _chunk_log
 
-# Seconds between two records: of each tile, so that half a store is resumed here, and those of the package.
-EACH, DEFAULT = 0.0, _finished._INTERVAL
+# Seconds between two flushes of the log: 0, so that partial stores are resumed here, and the default.
+EACH, DEFAULT = 0.0, _chunk_log._INTERVAL
 
 
 def image(seed):
@@ -20,20 +20,20 @@ def image(seed):
 
 def write(path, seed=0, interval=EACH):
     tempfile.tempdir = str(path.parent.with_name("temporary"))
-    _finished._INTERVAL = interval
+    _chunk_log._INTERVAL = interval
     stores.write(path, image(seed))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder to write in, beside the temporary folder of those who write."""
+    """Return a folder for stores; next to it is the temporary folder of the writers."""
     for name in ("temporary", "target"):
         (tmp_path / name).mkdir()
     yield tmp_path / "target"
     assert os.listdir(tmp_path / "temporary") == []
 
 
-def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_left(folder):
+def test_a_call_killed_at_any_moment_loses_nothing_and_leaves_nothing(folder):
     outcomes = []
     for interval in (EACH, DEFAULT):
         longest = processes.seconds(write, folder / f"{interval}.zarr", 0, interval)
@@ -52,14 +52,14 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_left(folder):
             assert [name for name in os.listdir(folder) if not name.endswith(".zarr")] == []
             assert not stores.unfinished(path).exists()
     killed, whole, begun = zip(*outcomes)
-    # Else the moments were not those of the writing.
+    # Otherwise most calls were not killed while they were writing.
     assert sum(killed) >= 10 and sum(begun) >= 3, outcomes
 
 
 TOLD = "BlockingIOError: .*another process is writing it now|FileExistsError: `path` must not exist. Received: path="
 
 
-def test_of_two_that_write_to_one_path_one_does_and_the_other_is_told(folder):
+def test_one_of_two_calls_for_a_path_writes_and_the_other_raises_an_error(folder):
     for number in range(20):
         path, seeds = folder / f"{number}.zarr", (number, number + 100)
         answers = processes.race(*((write, path, seed) for seed in seeds))
@@ -70,7 +70,7 @@ def test_of_two_that_write_to_one_path_one_does_and_the_other_is_told(folder):
         assert sorted(os.listdir(folder)) == sorted(f"{k}.zarr" for k in range(number + 1))
 
 
-def test_of_two_that_resume_one_store_one_does_and_the_other_is_told(folder):
+def test_one_of_two_calls_resumes_a_store_and_the_other_raises_an_error(folder):
     delay = 0.6 * processes.seconds(write, folder / "undisturbed.zarr")
     for number in range(5):
         path = folder / f"{number}.zarr"

@@ -1,4 +1,4 @@
-"""PredictImages that is killed at random moments, and two pipelines that write to one folder."""
+"""PredictImages, killed at random moments, and two pipelines that write to one folder."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ OUTPUT = sorted(
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """A folder of images, what is in the good ones, and a model."""
+    """A folder of images, the pixels of the valid ones, and a model."""
     path = tmp_path_factory.mktemp("given")
     return path / "images", folder.fill(path / "images", COUNT), folder.save_model(path / "model")
 
 
 def predict(images, model, output, temporary, files_per_part=EACH):
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
-    # Not Beam's default, which looks for another runner first and leaves folders of its own when it finds none.
+    # Beam's default runner looks for another runner first, and leaves folders if it finds none.
     with apache_beam.Pipeline(runner="FnApiRunner") as pipeline:
         pipeline | PredictImages(images / "*", model=model, output=output, files_per_part=files_per_part)
 
@@ -46,12 +46,12 @@ def files_in(path):
 
 
 def left_in(temporary):
-    """List the temporary folder, but for what `apache_beam.Pipeline` makes in it before PredictImages is called."""
+    """List the temporary folder without the folders that `apache_beam.Pipeline` makes."""
     return [name for name in os.listdir(temporary) if not name.startswith("beam-pipeline-temp")]
 
 
 def check_nothing_is_half(output, good):
-    """Read what stands under the names of results, which may be less than all, and compare it with Pillow and NumPy."""
+    """Compare the results that exist, which may be a part of all, with Pillow and NumPy."""
     rows, letters = ([row for path in sorted((output / kind).glob("*")) for row in read(path)] for kind in KINDS)
     folder.check_rows(rows, {row["file"]: good[row["file"]] for row in rows})
     assert len({row["file"] for row in [*rows, *letters]}) == len(rows) + len(letters)
@@ -70,7 +70,7 @@ def check_all(output, images, good):
     assert files_in(output) == OUTPUT
 
 
-def test_a_pipeline_that_is_killed_at_any_moment_is_completed_by_the_next_call(given, tmp_path):
+def test_the_next_call_completes_a_pipeline_that_was_killed_at_any_moment(given, tmp_path):
     images, good, model = given
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -102,7 +102,7 @@ def test_two_pipelines_to_one_folder(given, tmp_path, same):
             assert errors == [] and files_in(output) == OUTPUT
         else:
             (error,) = errors
-            assert error.startswith("ValueError: `output` holds a job that was begun with other arguments.")
+            assert error.startswith("ValueError: `output` holds a job that was started with other arguments:")
         folder.check_rows(folder.rows(output), good)
         folder.check_dead_letters(folder.rows(output, "dead_letters"), images)
         assert left_in(temporary) == []

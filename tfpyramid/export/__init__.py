@@ -1,4 +1,4 @@
-"""Models that leave Python behind."""
+"""Export models for servers and other runtimes."""
 
 from tfpyramid.export.load import load_saved_model
 from tfpyramid.export.pixels import Pixels

@@ -1,4 +1,4 @@
-"""Files of images as a batch of pixels, inside a graph; errors tell the client which file is wrong, and why."""
+"""Decode image files to a batch of pixels inside a graph. Errors tell the client which file is wrong, and why."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PNG_HEADER = b"\0\0\0\rIHDR"
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 # A PNG has a header of 33 bytes and an end of 12.
 _SHORTEST_PNG = 45
-# Files that are decoded at the same time, if they are small enough.
+# Files that are decoded in parallel, if they are small enough.
 _PARALLEL = 8
-# Pixels that are decoded for a file by default, about 400 MB, and those that the model gets in one batch.
-_MOST_DECODED, _MOST_GIVEN = 2**27, 2**25
+# Default limits: the pixels of a file to decode, about 400 MB, and the pixels of a batch for the model.
+_MAX_DECODED, _MAX_BATCH = 2**27, 2**25
 _NAME = "`image_bytes`"
-_RULE = "must be PNG or JPEG, and whole. Received: "
+_RULE = "must be PNG or JPEG, and complete. Received: "
 
 
 def decode_images(
@@ -29,20 +29,20 @@ def decode_images(
     """Return the pixels of PNG and JPEG files.
 
     Convention:
-        As `tf.io.decode_image` reads them. Of 16 bits a channel the high 8 are kept; a palette is looked up; alpha is
-        dropped where `channels` is 1 or 3, and opaque where it is 4 and the file has none; colours become grey as in
-        ITU-R BT.601, and grey becomes equal colours. A JPEG of CMYK is read as RGB, if `channels` is 3. An orientation
-        in EXIF and a colour profile are not read.
+        Files are read as by `tf.io.decode_image`. Of 16 bits per channel the high 8 are kept. A palette is looked up.
+        Alpha is dropped if `channels` is 1 or 3; if it is 4, a file without alpha is opaque. Colours are converted to
+        grey as in ITU-R BT.601, and grey to equal colours. A CMYK JPEG is read as RGB, if `channels` is 3. EXIF
+        orientation and colour profiles are ignored.
 
     Args:
         files: [batch], strings.
         channels: 1, 3 or 4.
-        sides: the height and width that images must have where no `size` is given; None for any, but one in a batch.
+        sides: the height and width that images must have if `size` is None; None for any, but equal within a batch.
         size: (height, width) to resize to, or None.
-        max_pixels: as `Pixels` has it. The headers are compared with it before any pixels are decoded.
+        max_pixels: as in `Pixels`. The headers are compared with it before any pixels are decoded.
 
     Returns:
-        [batch, height, width, channels], of float32 with a `size`, else of uint8.
+        [batch, height, width, channels], float32 if `size` is given, else uint8.
     """
     result = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.string)
     found, sizes, problems = _each(files, lambda file: _header(file, channels, _NAME), result)
@@ -60,15 +60,15 @@ def decode_images(
         return (tf.image.resize(image, size, antialias=True) if size else image,)
 
     spec = tf.TensorSpec([*(size or sides), channels], tf.float32 if size else tf.uint8)
-    # Each is released once it is resized: one at a time needs no more memory than the largest.
-    fit = tf.reduce_sum(_areas(sizes)) <= (max_pixels or _MOST_DECODED)
+    # A decoded file is released once it is resized, so decoding one at a time needs only the memory of the largest.
+    fit = tf.reduce_sum(_areas(sizes)) <= (max_pixels or _MAX_DECODED)
     found, images = _each(files, decoded, (spec,), tf.where(fit, tf.constant(_PARALLEL, tf.int64), 1))
     with tf.control_dependencies([_require_found(found, files, "a file that does not decode")]):
         return tf.ensure_shape(images, [None, *spec.shape])
 
 
 def decode_image(file: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
-    """Return the pixels of one file as `decode_images` does; its header must not claim more of them than `max_pixels`.
+    """Return the pixels of one file as `decode_images` does; its header must not claim more than `max_pixels`.
 
     Args:
         file: [], a string.
@@ -89,14 +89,14 @@ def decode_image(file: tf.Tensor, channels: int, max_pixels: int) -> tf.Tensor:
 def _each(
     files: tf.Tensor, function: Callable[[tf.Tensor], tuple], specs: tuple, parallel: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, ...]:
-    """Return the indices of the files on which `function` does not fail, and its results for these, each as a batch.
+    """Apply `function` to each file; return the indices of the files on which it succeeds, and batches of its results.
 
-    A kernel's error does not tell which file of a batch it is about, and a graph cannot catch it. A dataset can, by
-    leaving out the element.
+    The error of a TensorFlow kernel does not name the file of a batch, and a graph cannot catch it. A dataset can skip
+    the element that raises it.
     """
     number = tf.size(files, tf.int64)
     none = [tf.zeros([0, *(n or 1 for n in spec.shape)], spec.dtype) for spec in (tf.TensorSpec([], tf.int64), *specs)]
-    # AutoGraph has nothing to convert here, and would write files to the temporary folder.
+    # AutoGraph has nothing to convert here, and it would write files to the temporary folder.
     numbered = tf.autograph.experimental.do_not_convert(lambda index: (index, *function(files[index])))
     results = (
         tf.data.Dataset.range(number)
@@ -104,30 +104,32 @@ def _each(
         .ignore_errors()
         .batch(tf.maximum(number, 1))
     )
-    # Without any result the dataset has no batch.
+    # Append an empty batch, because the dataset has no batch if `function` fails on all files.
     return results.concatenate(tf.data.Dataset.from_tensors(tuple(none))).take(1).get_single_element()
 
 
 def _header(file: tf.Tensor, channels: int, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return (height, width) of a file, int64, by its header, and what is wrong with it: "", or a sentence."""
+    """Return (height, width) in the header of a file, int64, and a sentence on what is wrong with it, or ""."""
     rule = f"{name} {_RULE}"
     is_png, is_jpeg, is_gif = (tf.equal(tf.strings.substr(file, 0, len(m)), m) for m in (_PNG, _JPEG, _GIF))
     length = tf.strings.length(file)
-    unknown = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "neither of them"))
-    whole = tf.cond(is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END))
-    problem = tf.where(whole, "", rule + "a file that is cut short")
+    unknown = tf.where(length == 0, "no bytes", tf.where(is_gif, "a GIF", "another kind of file"))
+    complete = tf.cond(
+        is_png, lambda: _holds(file, _PNG_END) & (length >= _SHORTEST_PNG), lambda: _holds(file, _JPEG_END)
+    )
+    problem = tf.where(complete, "", rule + "a truncated file")
     problem = tf.where(is_png | is_jpeg, problem, rule + unknown)
 
     def png() -> tuple[tf.Tensor, tf.Tensor]:
-        # Libpng skips unknown chunks before this one, which is the one that the limit of pixels must look at.
+        # Require the header chunk first. Libpng skips unknown chunks before it, but the limit must read this header.
         first = tf.equal(tf.strings.substr(file, 8, len(_PNG_HEADER)), _PNG_HEADER)
         sides = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)[::-1]
-        return tf.cast(sides, tf.int64) % 2**32, tf.where(first, "", rule + "a PNG that does not begin with its header")
+        return tf.cast(sides, tf.int64) % 2**32, tf.where(first, "", rule + "a PNG that does not start with its header")
 
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
         shape = tf.io.extract_jpeg_shape(file)
         refused = (shape[2] == 4) & (channels != 3)
-        colours = f"{name} must not be a JPEG of CMYK, for a model of {channels} channels. Received: one"
+        colours = f"{name} must not be CMYK JPEG, for a model with {channels} channels. Received: a CMYK JPEG"
         return tf.cast(shape[:2], tf.int64), tf.where(refused, colours, "")
 
     def image() -> tuple[tf.Tensor, tf.Tensor]:
@@ -139,42 +141,42 @@ def _header(file: tf.Tensor, channels: int, name: str) -> tuple[tf.Tensor, tf.Te
 
 
 def _check_pixels(sizes: tf.Tensor, size: tuple[int, int] | None, max_pixels: int | None) -> list[tf.Operation]:
-    """Return what fails if files of `sizes`, [batch, 2], have too many pixels, or become too many for the model."""
+    """Return assertions that files of `sizes`, [batch, 2], are within the limits, before and after resizing."""
     areas, rule = _areas(sizes), f"{_NAME} must be files of at most {{:,}} pixels {{}}. Received: "
     if not size:
-        most = max_pixels or _MOST_GIVEN
+        most = max_pixels or _MAX_BATCH
         return [_require_none(tf.cumsum(areas) > most, rule.format(most, "together"), _by(sizes))]
-    number, most = tf.size(areas), _most_resized(size, max_pixels)
+    number, most = tf.size(areas), _max_files(size, max_pixels)
     files = f"{_NAME} must be at most {most:,} files, resized to {size[0]} x {size[1]} pixels each. Received: "
     few = tf.debugging.Assert(number <= most, [tf.strings.join([files, tf.strings.as_string(number), " files"])])
-    most = max_pixels or _MOST_DECODED
+    most = max_pixels or _MAX_DECODED
     return [few, _require_none(areas > most, rule.format(most, "each"), _by(sizes))]
 
 
 def within_limits(shape: Sequence[int], size: tuple[int, int] | None, max_pixels: int | None) -> bool:
-    """Tell whether `decode_images` takes files of images of one shape, [batch, height, width, ...]."""
+    """Return whether `decode_images` accepts the files of a batch of images of this shape."""
     batch, height, width, *_ = shape
     if not size:
-        return batch * height * width <= (max_pixels or _MOST_GIVEN)
-    return height * width <= (max_pixels or _MOST_DECODED) and batch <= _most_resized(size, max_pixels)
+        return batch * height * width <= (max_pixels or _MAX_BATCH)
+    return height * width <= (max_pixels or _MAX_DECODED) and batch <= _max_files(size, max_pixels)
 
 
-def _most_resized(size: tuple[int, int], max_pixels: int | None) -> int:
+def _max_files(size: tuple[int, int], max_pixels: int | None) -> int:
     """Return the number of files that may be resized to `size` in one batch."""
-    return max(1, max(max_pixels or 0, _MOST_GIVEN) // (size[0] * size[1]))
+    return max(1, max(max_pixels or 0, _MAX_BATCH) // (size[0] * size[1]))
 
 
 def _check_sizes(sizes: tf.Tensor, sides: Sequence[int | None]) -> tf.Operation:
-    """Return what fails if `sizes`, [batch, 2], are not those that `sides` asks for, or not all the same."""
-    # Of an empty batch no size is asked for.
+    """Return an assertion that `sizes`, [batch, 2], match `sides`, and are equal where a side is None."""
+    # Append a size, so that an empty batch has a first one.
     first = tf.concat([sizes, [[0, 0]]], axis=0)[0]
-    wanted = tf.stack([first[axis] if n is None else n for axis, n in enumerate(sides)])
-    rule = [f"{_NAME} must be files of one size, since the model was exported without an `image_size`: ", _by(wanted)]
-    return _require_none(tf.reduce_any(sizes != wanted, axis=1), tf.strings.join([*rule, ". Received: "]), _by(sizes))
+    expected = tf.stack([first[axis] if n is None else n for axis, n in enumerate(sides)])
+    rule = [f"{_NAME} must be of one size, because the model was exported without `image_size`: ", _by(expected)]
+    return _require_none(tf.reduce_any(sizes != expected, axis=1), tf.strings.join([*rule, ". Received: "]), _by(sizes))
 
 
 def _areas(sizes: tf.Tensor) -> tf.Tensor:
-    """Return the pixels of images of `sizes`, [..., 2]. A PNG's header can claim more of them than int64 counts."""
+    """Return height times width of `sizes`, [..., 2], in float64: the product in a PNG's header can overflow int64."""
     return tf.reduce_prod(tf.cast(sizes, tf.float64), axis=-1)
 
 
@@ -184,21 +186,21 @@ def _by(sizes: tf.Tensor) -> tf.Tensor:
 
 
 def _require_found(found: tf.Tensor, files: tf.Tensor, received: str) -> tf.Operation:
-    """Return what fails if not all indices of `files` are `found`."""
+    """Return an assertion that the indices of all `files` are `found`."""
     everything = tf.fill(tf.shape(files), True)
     missing = tf.tensor_scatter_nd_update(everything, found[:, None], tf.fill(tf.shape(found), False))
     return _require_none(missing, f"{_NAME} {_RULE}", tf.fill(tf.shape(files), received))
 
 
 def _require_none(wrong: tf.Tensor, rule: tf.Tensor | str, received: tf.Tensor) -> tf.Operation:
-    """Return what fails if any of `wrong`, [batch], is True: with what was `received`, [batch], at the first index."""
+    """Return an assertion that no `wrong`, [batch], is True. The error shows `received` at the first True."""
     index = tf.argmax(tf.concat([wrong, [True]], axis=0))
     message = [rule, tf.concat([received, [""]], axis=0)[index], " at index ", tf.strings.as_string(index)]
     return tf.debugging.Assert(~tf.reduce_any(wrong), [tf.strings.join([*message, " of the batch."])])
 
 
 def _holds(file: tf.Tensor, pattern: bytes) -> tf.Tensor:
-    """Tell whether the bytes of `pattern` are in a file: at its end, or before what a camera put behind it."""
+    """Return whether the bytes of `pattern` are in a file: at its end, or before data that a camera appended."""
     start = tf.maximum(tf.strings.length(file) - len(pattern), 0)
 
     def anywhere() -> tf.Tensor:
@@ -212,7 +214,7 @@ def _holds(file: tf.Tensor, pattern: bytes) -> tf.Tensor:
 def _pixels(file: tf.Tensor, channels: int) -> tf.Tensor:
     if channels < 4:
         return tf.io.decode_image(file, channels, expand_animations=False)
-    # Asked for 4 channels, the decoder refuses a JPEG, and makes a PNG of few bits nearly transparent.
+    # Do not request 4 channels: the decoder then refuses JPEG, and makes a PNG of few bits nearly transparent.
     image = tf.io.decode_image(file, expand_animations=False)
     stored = tf.shape(image)[2]
     colours = tf.cond(stored < 3, lambda: tf.repeat(image[..., :1], 3, axis=2), lambda: image[..., :3])

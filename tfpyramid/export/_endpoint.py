@@ -1,4 +1,4 @@
-"""A Keras model as what a server calls: a function of named tensors that returns named tensors."""
+"""A Keras model as a server calls it: a function of named tensors that returns named tensors."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tfpyramid.ops.portable import portable as portable_operations
 
 Function = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
-# Of an image of unknown size in the check of a written model: odd, and not square.
+# Height and width of an image of unknown size in the check of a written model: odd, and not square.
 _SIDES = (65, 79)
 
 
 def functional(model: Any) -> keras.Model:
-    """Return `model`, which must know its inputs, as a functional model."""
+    """Return `model` as a functional model; its inputs must be known."""
     is_model = isinstance(model, keras.Model)
     if is_model and getattr(model, "inputs", None):
-        # A Sequential model of Keras 3 that was never called does not know its `input` and `output`.
+        # In Keras 3, a Sequential model that was never called has no `input` and `output`.
         sequential = isinstance(model, keras.Sequential)
         return keras.Model(model.inputs, model.outputs, name=model.name) if sequential else model
     shapes = first_call_shapes(model) if is_model else None
     if shapes is None:
         raise ValueError(
-            "`model` must be a keras.Model that knows its inputs: a functional one, or any other after a first call "
+            "`model` must be a keras.Model with known inputs: a functional model, or another one after a first call "
             f"on one argument, such as model(images). {_checks.received('model', model)}"
         )
     inputs = _inputs(shapes)
@@ -39,7 +39,7 @@ def functional(model: Any) -> keras.Model:
 
 
 def _inputs(shapes: Any, name: str = "inputs") -> Any:
-    """Return symbolic inputs for the shapes of a first call, of the same structure, named by its keys and indices."""
+    """Return symbolic inputs for the shapes of a first call, in the same structure, named by its keys and indices."""
     if isinstance(shapes, Mapping):
         return {key: _inputs(shape, key) for key, shape in shapes.items()}
     if all(n is None or isinstance(n, int) for n in shapes):
@@ -48,16 +48,16 @@ def _inputs(shapes: Any, name: str = "inputs") -> Any:
 
 
 def input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
-    """Return what the model's inputs are, by their names in a signature, in the order of `model.inputs`.
+    """Return the shape and dtype of each input by its name in a signature, in the order of `model.inputs`.
 
-    The batch is open, as `model.export` writes it: a Sequential model has that of its first call in its shapes.
+    The batch size is open, as in `model.export`. A Sequential model has the batch size of its first call in its shapes.
     """
     named = zip(input_names(model), model.inputs)
     return {name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name) for name, tensor in named}
 
 
 def endpoint(model: keras.Model, names: list[str] | None = None, *, portable: bool = False) -> Function:
-    """Return `model` at inference as a traced function; `names` are those of its outputs, by default numbers."""
+    """Return `model` at inference as a traced function; `names` are the names of its outputs, by default numbers."""
 
     @tf.function(autograph=False)
     def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -70,14 +70,14 @@ def endpoint(model: keras.Model, names: list[str] | None = None, *, portable: bo
 
 
 def is_image(spec: tf.TensorSpec) -> bool:
-    """Tell whether an input can be a batch of images as files have them."""
+    """Return whether an input can be a batch of images from files."""
     return spec.dtype.is_floating and spec.shape.rank == 4 and spec.shape[3] in (1, 3, 4)
 
 
 def sample_inputs(
     model: keras.Model, sample: Any, argument: str = "sample", pixels: Pixels = Pixels()
 ) -> dict[str, tf.Tensor]:
-    """Return one batch by name: `sample`, or random numbers with the unknown sizes chosen."""
+    """Return one batch by name: `sample`, or random numbers with fixed sizes in place of unknown ones."""
     specs = input_specs(model)
     if sample is None:
         return {name: _random(spec, pixels) for name, spec in specs.items()}
@@ -86,7 +86,7 @@ def sample_inputs(
 
 
 def _flat(model: keras.Model, sample: Any, argument: str) -> list[Any]:
-    """Return the values of a batch in the order of the model's inputs: by their names, or by the model's structure."""
+    """Return the values of a batch in the order of the model's inputs; find them by name or by structure."""
     specs = input_specs(model)
     rule = f"`{argument}` must hold one batch for each of {list(specs)}."
     if isinstance(sample, Mapping):
@@ -102,16 +102,16 @@ def _flat(model: keras.Model, sample: Any, argument: str) -> list[Any]:
 
 
 def _tensor(value: Any, spec: tf.TensorSpec, argument: str) -> tf.Tensor:
-    """Return one batch for an input, which must be of its shape."""
-    rule = f"`{argument}` must be a batch that the model can answer: {spec.name!r} must be {spec.dtype.name} of shape "
+    """Return one batch for an input as a tensor; raise unless its shape fits."""
+    rule = f"`{argument}` must be a batch that the model can process: {spec.name!r} must be {spec.dtype.name} of shape "
     try:
         if isinstance(value, np.ma.MaskedArray):
-            raise TypeError("a masked array, whose mask the model cannot see")
+            raise TypeError("a masked array: the model would ignore the mask")
         if np.iscomplexobj(value):
             raise TypeError("complex numbers")
         tensor = tf.convert_to_tensor(value, spec.dtype)
     except (TypeError, ValueError, OverflowError, tf.errors.OpError) as error:
-        raise ValueError(f"{rule}{spec.shape}. {_checks.received(spec.name, value)}, and the error: {error}") from error
+        raise ValueError(f"{rule}{spec.shape}. {_checks.received(spec.name, value)}, which raised: {error}") from error
     if not spec.shape.is_compatible_with(tensor.shape) or not tensor.shape[0]:
         raise ValueError(f"{rule}{spec.shape}, and not empty. Received: {spec.name!r} of shape {tensor.shape}")
     return tensor
@@ -120,7 +120,7 @@ def _tensor(value: Any, spec: tf.TensorSpec, argument: str) -> tf.Tensor:
 def _random(spec: tf.TensorSpec, pixels: Pixels) -> tf.Tensor:
     if spec.dtype == tf.string:
         raise ValueError(
-            f"`sample` must be given for a model with an input of strings. Received: sample=None, input {spec.name!r}"
+            f"`sample` must be given for a model with a string input. Received: sample=None, input {spec.name!r}"
         )
     _, *rest = spec.shape.as_list()
     sides = (n if n is not None else _SIDES[k % 2] for k, n in enumerate(rest))

@@ -11,39 +11,39 @@ from tfpyramid._compat import keras, producer
 
 
 def argument_name(name: str) -> str:
-    """Return the name that a signature gives to an input, which clients pass as a keyword argument.
+    """Return the name of an input in a signature, in which clients pass it as a keyword argument.
 
-    TensorFlow replaces the same characters, but fails on some names, and on others of its own.
+    TensorFlow replaces the same characters by itself, but fails on some names.
     """
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    taken = keyword.iskeyword(name) or name == "self"
-    return f"arg_{name}" if taken or not name[:1].isalpha() else name
+    reserved = keyword.iskeyword(name) or name == "self"
+    return f"arg_{name}" if reserved or not name[:1].isalpha() else name
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Return the name in a signature of each input, in the order of `model.inputs`.
+    """Return the name of each input in a signature, in the order of `model.inputs`.
 
     Raises:
-        ValueError: if two inputs get one name.
+        ValueError: two inputs get the same name.
     """
     given = [tensor.name for tensor in model.inputs]
     names = [argument_name(name) for name in given]
-    _check_distinct(names, "inputs", "where all but ASCII letters, digits and '_' becomes '_'", given)
+    _check_distinct(names, "inputs", "where all characters but ASCII letters, digits and '_' become '_'", given)
     return names
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """Return a name for each output: the key of a dict, or the layer it comes from, numbered where that repeats.
+    """Return a name for each output: its key in a dict, or the name of its layer, with a number if that repeats.
 
     Raises:
-        ValueError: if two outputs get one name.
+        ValueError: two outputs get the same name.
     """
     if isinstance(model.output, Mapping):
         names = ["_".join(path) for path in _paths(model.output)]
     else:
         made_by = [producer(tensor).name for tensor in model.outputs]
         names = [f"{n}_{made_by[:k].count(n)}" if made_by.count(n) > 1 else n for k, n in enumerate(made_by)]
-    _check_distinct(names, "outputs", "where those of one layer, or of one list in a dict, are numbered", names)
+    _check_distinct(names, "outputs", "where several outputs of a layer, or of a list in a dict, are numbered", names)
     return names
 
 
@@ -62,11 +62,11 @@ def _paths(structure: Any) -> Iterator[list[str]]:
 
 
 def _check_distinct(names: list[str], what: str, rule: str, given: list[str]) -> None:
-    # TensorFlow lower-cases the names of arguments.
+    # TensorFlow converts the names of arguments to lower case.
     lower = [name.lower() for name in names]
     repeated = [name for name, each in zip(names, lower) if lower.count(each) > 1]
     if repeated:
         raise ValueError(
-            f"`model` must have {what} of different names in a signature, {rule} and upper case is no difference: "
-            f"rename one of them. Received: {what} {given}, of which {len(repeated)} are named {sorted(set(repeated))}"
+            f"`model` must have {what} with different names in a signature, {rule}, and case is ignored. Rename one of "
+            f"them. Received: {what} {given}; {len(repeated)} of them are named {sorted(set(repeated))}"
         )

@@ -1,10 +1,11 @@
-"""A program, run in a fresh interpreter: answers with a SavedModel, and differentiates it, without this package.
+"""A program for a fresh interpreter: it computes outputs and gradients of a SavedModel without this package.
 
     python _read_back.py SAVED_MODEL INPUTS.npz ANSWERS.npz
 
-INPUTS.npz holds `SIGNATURE/NAME`, the inputs of each signature to call. For each of them ANSWERS.npz then holds
-`SIGNATURE/output/NAME`, and `SIGNATURE/gradient/NAME` of `loss`; or `SIGNATURE/error`, the text of what went wrong.
-The exit status is `NOT_WRITTEN` if ANSWERS.npz could not be written. The program ends when its standard input does.
+INPUTS.npz holds `SIGNATURE/NAME`, the inputs of each signature to call. For each signature the program writes to
+ANSWERS.npz the outputs, `SIGNATURE/output/NAME`, and the gradients of `loss`, `SIGNATURE/gradient/NAME`; or the text of
+an error, `SIGNATURE/error`. The exit status is `NOT_WRITTEN` if ANSWERS.npz could not be written. The program ends when
+its standard input is closed.
 """
 
 import os
@@ -13,17 +14,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-NOT_WRITTEN = 74  # EX_IOERR of sysexits.h.
+NOT_WRITTEN = 74  # EX_IOERR in sysexits.h.
 
 
-def _end_with_the_input() -> None:
+def _exit_with_stdin() -> None:
     os.read(0, 1)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_input, daemon=True).start()
-    # The folder of a program comes first in its path: the modules beside this one must not be found there.
+    threading.Thread(target=_exit_with_stdin, daemon=True).start()
+    # Python puts the folder of a program first in `sys.path`; modules next to this one must not be imported from there.
     sys.path.pop(0)
     sys.modules["tfpyramid"] = None  # type: ignore[assignment]
 
@@ -48,13 +49,13 @@ def answer(function: Callable, inputs: dict[str, tf.Tensor]) -> dict[str, np.nda
 
 
 def loss(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Return one number that every floating output has a part in: the sum of their mean squares."""
+    """Return a number that depends on every floating output: the sum of their mean squares."""
     floating = [tf.cast(value, tf.float32) for value in outputs.values() if value.dtype.is_floating]
     return tf.add_n([tf.reduce_mean(tf.square(value)) for value in floating] or [tf.constant(0.0)])
 
 
 def as_array(tensor: tf.Tensor) -> np.ndarray:
-    """Return the array of a tensor, of a dtype that a .npz file can hold."""
+    """Return a tensor as an array of a dtype that a .npz file can hold."""
     if tensor.dtype == tf.string:
         return tensor.numpy().astype(np.bytes_)
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
@@ -71,7 +72,7 @@ def answers_of(model_path: str, inputs_path: str) -> dict[str, Any]:
             specs = signature.structured_input_signature[1]
             inputs = {name: tf.constant(arrays[f"{key}/{name}"], spec.dtype) for name, spec in specs.items()}
             results.update({f"{key}/{name}": v for name, v in answer(lambda x: signature(**x), inputs).items()})
-        except Exception as error:  # Whatever it is, the caller wants to know which signature it came from.
+        except Exception as error:  # Any kind: report to the caller which signature raised it.
             results[f"{key}/error"] = np.array(f"{type(error).__name__}: {error}")
     return results
 

@@ -1,4 +1,4 @@
-"""Whether a written SavedModel answers elsewhere as the model does here, and which layer is to blame if it does not."""
+"""Check that a written SavedModel computes the model's outputs in a fresh interpreter; find the layer that does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,17 +18,24 @@ from tfpyramid.export import _read_back
 from tfpyramid.export._endpoint import Function, endpoint, input_specs
 
 
+class Problem(NamedTuple):
+    """The part of a model, a signature or a layer, that does not survive the export, and the reason."""
+
+    part: str
+    reason: str
+
+
 def difference(
     path: Path, expected: dict[str, dict[str, np.ndarray]], inputs: dict[str, dict[str, tf.Tensor]]
-) -> tuple[str, str] | None:
-    """Return (signature, what is wrong) of the first signature that in a fresh interpreter does not answer as expected.
+) -> Problem | None:
+    """Return the problem of the first signature with other results in a fresh interpreter than expected, or None.
 
     Args:
-        path: of the SavedModel.
-        expected: what `_read_back.answer` returns, by signature.
-        inputs: of each of these signatures.
+        path: the SavedModel.
+        expected: the result of `_read_back.answer` for each signature.
+        inputs: the inputs of each of these signatures.
     """
-    # Beside it, so that a full disk is that of the export, and a killed export leaves nothing elsewhere.
+    # Next to the SavedModel, so that only its disk can be full, and a killed export leaves nothing elsewhere.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
         given: dict[str, Any] = {
@@ -39,31 +46,31 @@ def difference(
         if run.returncode == _read_back.NOT_WRITTEN:
             raise OSError(reason(run.stderr))
         if run.returncode != 0:
-            return next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}"
+            return Problem(next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}")
         with np.load(answers_path, allow_pickle=False) as archive:
             answers = dict(archive)
     for key, arrays in expected.items():
         if f"{key}/error" in answers:
-            return key, f"it does not run in a fresh interpreter: {reason(answers[f'{key}/error'])}"
+            return Problem(key, f"it does not run in a fresh interpreter: {reason(answers[f'{key}/error'])}")
         for name, array in arrays.items():
             kind, _, tensor = name.partition("/")
             if kind == "gradient" and not (tensor in inputs[key] and inputs[key][tensor].dtype.is_floating):
                 continue
             if f"{key}/{name}" not in answers:
-                return key, f"its {kind} {tensor!r} is lost in a fresh interpreter"
+                return Problem(key, f"its {kind} {tensor!r} is missing in a fresh interpreter")
             if not _close(array, answers[f"{key}/{name}"]):
-                return key, f"its {kind} {tensor!r} is not the same in a fresh interpreter"
+                return Problem(key, f"its {kind} {tensor!r} differs in a fresh interpreter")
     return None
 
 
 def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
-    """Run the program of `_read_back` on its three paths."""
-    # No accelerator: the one here may be taken, and a server may have none.
+    """Run the program of `_read_back` with its three paths."""
+    # Without an accelerator: this process may hold it, and a server may have none.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    # TensorFlow's temporary files go where the answers do, and with them.
+    # TensorFlow's temporary files are written next to the answers, and removed with them.
     environment["TMPDIR"] = os.path.dirname(paths[-1])
     command = [sys.executable, _read_back.__file__, *paths]
-    # The program ends when the other end of this pipe is closed, even by the kernel because this process was killed.
+    # The program ends when this process closes the pipe; if this process is killed, the kernel closes it.
     watched, held = os.pipe()
     try:
         return subprocess.run(command, stdin=watched, env=environment, capture_output=True, text=True, errors="replace")
@@ -72,10 +79,10 @@ def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
         os.close(held)
 
 
-def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Path) -> tuple[str, str] | None:
-    """Return (layer, what is wrong) of the first layer of `model` up to which the export fails, or None.
+def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Path) -> Problem | None:
+    """Return the problem of the first layer of `model` up to which the export fails, or None.
 
-    What is written for that is in `folder`.
+    Temporary files are written to `folder`.
     """
     specs = input_specs(model)
     module, functions, signatures, described = tf.Module(), {}, {}, {}
@@ -88,28 +95,28 @@ def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Pat
         described[key] = f"{layer.name!r} ({type(layer).__name__})"
         functions[key] = endpoint(part)
 
-        # Traced apart from the function above: a layer that draws its numbers in Python differs from trace to trace.
+        # Trace it separately from the function above, to find a layer that draws random numbers in Python.
         def by_position(*tensors: tf.Tensor, function: Function = endpoint(part)) -> dict[str, tf.Tensor]:
             return function(dict(zip(specs, tensors)))
 
         try:
             signatures[key] = tf.function(by_position, autograph=False).get_concrete_function(*specs.values())
-            # The module owns the parts, so that their variables are written.
+            # The module must own the part, so that its variables are saved.
             setattr(module, key, part)
-        except Exception as error:  # The exporter has failed, for whatever reason; the layer that has it too is named.
-            return described[key], reason(error)
+        except Exception as error:  # Any kind: the export has failed, and this layer fails too.
+            return Problem(described[key], reason(error))
     with tempfile.TemporaryDirectory(dir=folder) as parts:
         path = Path(parts, "model")
         tf.saved_model.save(module, str(path), signatures=signatures)
         expected = {key: _read_back.answer(function, inputs) for key, function in functions.items()}
         found = difference(path, expected, dict.fromkeys(expected, inputs))
-    return found and (described[found[0]], found[1])
+    return found and Problem(described[found.part], found.reason)
 
 
 def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
     if expected.shape != actual.shape or expected.dtype.kind != "f":
         return np.array_equal(expected, actual)
-    # Of the largest magnitude: another process may sum in another order. What is wrong is looked for, not rounding.
+    # Relative to the largest magnitude, because another process may sum in another order, which only rounds.
     tolerance = 2e-2 if expected.dtype == np.float16 else 1e-3
     scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     return np.allclose(actual, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
@@ -117,10 +124,10 @@ def _close(expected: np.ndarray, actual: np.ndarray) -> bool:
 
 def reason(error: object) -> str:
     """Return the line of a TensorFlow error, or of a traceback, that says what is wrong."""
-    # Colours, and where in a graph.
-    said = re.sub(r"\x1b\[\d*m|\{\{function_node .*?\}\} |\[\[.*\]\]| ?\[Op:.*?\]", "", str(error))
-    said, *_ = re.split(r"(?:Call a|A)rguments received", said)
-    lines = [line.strip() for line in re.sub(r"assertion failed: \[(.*)\]", r"\1", said).splitlines() if line.strip()]
+    # Remove colours, and positions in a graph.
+    text = re.sub(r"\x1b\[\d*m|\{\{function_node .*?\}\} |\[\[.*\]\]| ?\[Op:.*?\]", "", str(error))
+    text, *_ = re.split(r"(?:Call a|A)rguments received", text)
+    lines = [line.strip() for line in re.sub(r"assertion failed: \[(.*)\]", r"\1", text).splitlines() if line.strip()]
     return next(
         (line for line in lines if re.match(r"[\w.]*Error: (?!Graph execution)", line)), lines[-1] if lines else ""
     )

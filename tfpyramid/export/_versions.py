@@ -1,4 +1,4 @@
-"""The numbered folders of a model, of which TensorFlow Serving serves the highest."""
+"""The numbered folders of a model. TensorFlow Serving serves the highest number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST = 2**63 - 1
 
 
 def check_version(path: Path, version: object) -> int | str | None:
-    """Return `version` as an integer, "next" or None; `path` is where the numbered folders are."""
+    """Return `version` as an integer, "next" or None; `path` is the folder of the numbered folders."""
     if version is None:
         return None
     if isinstance(version, str) and version != NEXT:
@@ -23,30 +23,30 @@ def check_version(path: Path, version: object) -> int | str | None:
         version = _checks.integer("version", version, 0, f"{NEXT!r} or None", maximum=_LARGEST)
     if tf.saved_model.contains_saved_model(str(path)):
         raise ValueError(
-            "`path` must be the folder of the versions, where a `version` is given, and not one of them. "
-            f"Received: path={str(path)!r}, which is a SavedModel"
+            "`path` must be the folder that holds the versions if a `version` is given. "
+            f"Received: path={str(path)!r}, which is a SavedModel itself"
         )
     if version == NEXT and next_version(path) > _LARGEST:
         raise ValueError(
-            f"`version` must be a number that is free, since {_LARGEST} is the highest that TensorFlow Serving takes, "
-            f"and exists. Received: version={version!r}, path={str(path)!r}"
+            f"`version` must be a free number: {_LARGEST}, the highest that TensorFlow Serving accepts, exists. "
+            f"Received: version={version!r}, path={str(path)!r}"
         )
     return version
 
 
 def next_version(path: Path) -> int:
-    """Return the number behind the highest that is there, 1 if none is."""
+    """Return the highest number plus 1, or 1 if there is none."""
     newest = newest_version(path)
     return 1 if newest is None else int(newest.name) + 1
 
 
 def newest_version(path: Path) -> Path | None:
-    """Return the folder of the highest number in `path`, None if none is there."""
-    # What TensorFlow Serving takes for a version: "007" too.
+    """Return the folder with the highest number in `path`, or None."""
+    # TensorFlow Serving accepts "007" too.
     found = [each for each in path.iterdir() if _is_version(each.name)] if path.is_dir() else []
     return max(found, key=lambda each: int(each.name), default=None)
 
 
 def _is_version(name: str) -> bool:
-    # The length first: Python refuses to read a number of thousands of digits.
+    # Check the length first, because Python raises an error for numbers with thousands of digits.
     return name.isascii() and name.isdigit() and len(name) < 256 and int(name) <= _LARGEST

@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving answers before it says that a model is there, so that no client waits for traces."""
+"""Requests that TensorFlow Serving runs before it serves a model, so that no client waits for tracing."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 import tensorflow as tf
 
-# Where TensorFlow Serving looks for them, in the folder of a version.
+# The path that TensorFlow Serving reads, in the folder of a version.
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")
 
 
-def protos() -> tuple[Any, Any]:
-    """Return the modules of TensorFlow Serving that define a request and the log of one."""
+def import_protos() -> tuple[Any, Any]:
+    """Return the modules of TensorFlow Serving that define a request and a log of requests."""
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
         raise ImportError(
-            "`warmup` must be None where the requests of TensorFlow Serving are not known; they are with "
-            f"pip install 'tfpyramid[serving]'. Received: {error}"
+            "`warmup` requires tensorflow-serving-api. Install it with: pip install 'tfpyramid[serving]'. "
+            f"Received: {type(error).__name__}: {error}"
         ) from error
     return predict_pb2, prediction_log_pb2
 
 
 def write_warmup(path: Path, requests: dict[str, dict[str, tf.Tensor]]) -> None:
-    """Write a request for each signature, its inputs by name, into the SavedModel at `path`."""
-    predict_pb2, prediction_log_pb2 = protos()
+    """Add a request for each signature, given by the names of its inputs, to the SavedModel at `path`."""
+    predict_pb2, prediction_log_pb2 = import_protos()
     Path(path, REQUESTS).parent.mkdir()
     with tf.io.TFRecordWriter(str(Path(path, REQUESTS))) as writer:
         for signature, inputs in requests.items():

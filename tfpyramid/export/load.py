@@ -15,21 +15,22 @@ from tfpyramid.export._versions import newest_version
 
 
 def load_saved_model(path: str | Path, *, signature: str = "serving_default") -> Callable[..., dict[str, tf.Tensor]]:
-    """Load a SavedModel, exported by this package or not, as a function of named inputs.
+    """Load a SavedModel, from this package or any other, as a function of named inputs.
 
-    Loading is as safe as who made the file: a graph can read and write files when it is called.
+    Load only files that you trust: a graph can read and write files when it is called.
 
     Args:
-        path: of a SavedModel, or of a folder of versions, of which the highest is taken, as TensorFlow Serving does.
-        signature: which of its signatures.
+        path: a SavedModel, or a folder of versions. The highest version is loaded, as in TensorFlow Serving.
+        signature: the name of one of its signatures.
 
     Returns:
-        A function that takes the inputs of the signature by keyword, tensors or arrays of the rank, the known sizes and
-        the kind of number that the signature names, and returns its outputs by name. It can be differentiated.
+        A function that takes the inputs of the signature as keyword arguments and returns its outputs by name. Inputs
+        are tensors or arrays with the rank, the known sizes and the kind of dtype of the signature. The function is
+        differentiable.
 
     Raises:
-        ValueError: if there is no SavedModel at `path`, or it is not whole, or has no such signature; and, by the
-            function, if it is given other inputs than it takes.
+        ValueError: `path` is not a complete SavedModel, or has no such signature. The function raises it if its inputs
+            do not match the signature.
 
     Example:
         >>> taken = [tf.TensorSpec([None, None, 3], name="image")]
@@ -54,20 +55,20 @@ def load_saved_model(path: str | Path, *, signature: str = "serving_default") ->
 
 
 def load_signature(path: str | Path, signature: str, argument: str = "path") -> tuple[Any, Any]:
-    """Return a model, whose variables live as long as it does, and one of its signatures.
+    """Return a model and one of its signatures. Keep the model: its variables are deleted with it.
 
     Raises:
-        ValueError: as `load_saved_model` does; `argument` is what `path` was given as.
+        ValueError: as in `load_saved_model`. The message names the `argument`.
     """
     found = _checks.path(argument, path)
     try:
         found = resolve(found)
         model = tf.saved_model.load(found)
-    except Exception as error:  # Of many kinds: TensorFlow's, Python's, those of protocol buffers.
-        what, *_ = str(error).splitlines() or [type(error).__name__]
+    except Exception as error:  # TensorFlow, Python and protocol buffers raise many kinds.
+        first_line, *_ = str(error).splitlines() or [type(error).__name__]
         raise ValueError(
-            f"`{argument}` must be a SavedModel that is whole, or a folder of numbered ones. "
-            f"Received: {argument}={found!r}, and the error: {what}"
+            f"`{argument}` must be a complete SavedModel, or a folder of numbered ones. "
+            f"Received: {argument}={found!r}, which raised: {first_line}"
         ) from error
     if not isinstance(signature, str) or signature not in model.signatures:
         raise ValueError(
@@ -79,23 +80,23 @@ def load_signature(path: str | Path, signature: str, argument: str = "path") -> 
 
 def resolve(path: str | Path) -> str:
     """Return `path`, or its folder of the highest version if it is no SavedModel itself."""
-    # No `Path` of what TensorFlow opens: that takes a slash from "gs://models".
+    # Pass TensorFlow the text, because `Path` turns "gs://models" into "gs:/models".
     found = os.fspath(path)
     return found if tf.saved_model.contains_saved_model(found) else str(newest_version(Path(path)) or found)
 
 
 def _fitting(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
-    """Return `value` as the tensor that a signature takes."""
+    """Return `value` as a tensor with the dtype and shape that a signature takes."""
     try:
         if isinstance(value, np.ma.MaskedArray):
-            raise TypeError("The model cannot see the mask of a masked array.")
+            raise TypeError("a masked array: the model would ignore the mask")
         tensor = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"`{name}` must be {spec.dtype.name} of shape {spec.shape}. "
-            f"Received: {type(value).__name__}, and the error: {error}"
+            f"Received: {type(value).__name__}, which raised: {error}"
         ) from error
-    # Bytes in the place of numbers from 0 to 1 would be answered, and wrongly.
+    # Refuse integers for floating point: bytes in place of numbers from 0 to 1 would give wrong outputs.
     same_kind = tensor.dtype == spec.dtype or (
         tensor.dtype.is_floating == spec.dtype.is_floating and tf.string not in (tensor.dtype, spec.dtype)
     )

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks, _plain
+from tfpyramid import _checks
 from tfpyramid._compat import keras, write_saved_model
 from tfpyramid.export import _read_back
-from tfpyramid.export._aside import WRITTEN, aside, put, put_next
-from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, sample_inputs
-from tfpyramid.export._names import input_names, output_names
-from tfpyramid.export._signatures import Inputs, Signature, signatures
-from tfpyramid.export._verify import difference, layer_to_blame, reason
+from tfpyramid.export._endpoint import Function
+from tfpyramid.export._prepare import Export, prepare
+from tfpyramid.export._signatures import Signature
+from tfpyramid.export._staging import WRITTEN, publish, publish_next, staging_folder
+from tfpyramid.export._verify import Problem, difference, layer_to_blame, reason
 from tfpyramid.export._versions import NEXT, check_version
-from tfpyramid.export._warmup import protos, write_warmup
+from tfpyramid.export._warmup import write_warmup
 from tfpyramid.export.pixels import Pixels
 
 
@@ -37,68 +36,71 @@ def export_saved_model(
     overwrite: bool = False,
     portable: bool = False,
 ) -> Path:
-    """Write a model as a SavedModel for TensorFlow Serving, and make sure that it answers there as it does here.
+    """Write a model as a SavedModel for TensorFlow Serving, and check that it computes the same outputs there.
 
     The folder has the signature "serving_default" (and the endpoint `serve`, the same function). Its inputs have the
-    names of the model's inputs, and its outputs those of the output layers, or of the keys if the model returns a dict.
-    The batch is open, as `model.export` of Keras 3 writes it. Unknown sizes stay unknown, straight-through gradients
-    are in it, and nothing of this package is needed to load it. Before it is put at `path` it is loaded in a fresh
-    interpreter in which this package cannot be imported, and what its signatures answer, and the gradients with respect
-    to their inputs, are compared with the model's own.
+    names of the model's inputs; its outputs have the names of the output layers, or of the keys if the model returns a
+    dict. The batch size is open, as in `model.export` of Keras 3. Unknown sizes stay unknown, straight-through
+    gradients are saved too, and the server does not need this package. Before the SavedModel is moved to `path`, it is
+    loaded in a fresh interpreter in which this package cannot be imported. The outputs of its signatures and their
+    gradients with respect to the inputs must equal the model's own.
 
-    The SavedModel is written to a hidden folder next to `path` and renamed when it has passed, so `path` never holds
-    half a model. An old model is moved into that folder before, and moved back if anything fails; if the process is
-    killed between the two renames, the next export to `path` moves it back. The next export also removes what a killed
-    one has left next to `path`; a folder that was not provably made by this function for this user stays. Only one
-    process at a time can export to a path, but several can export with `version="next"`, and each gets a number.
+    The SavedModel is written to a hidden folder next to `path` and renamed when the check has passed, so `path` never
+    holds half a model. An old model is moved to that folder first, and moved back if anything fails. If the process is
+    killed between the two renames, the next export to `path` moves the old model back. The next export also removes
+    what a killed export left next to `path`; it keeps every folder that this function did not provably make for this
+    user. Only one process at a time can export to a path, but several can export with `version="next"`, and each gets
+    a number.
 
     Convention:
-        An input's name in a signature is a keyword argument: all but ASCII letters, digits and "_" become "_", and
-        "arg_" is put before a name that does not begin with a letter, before keywords of Python, and before "self". So
-        "input-1" becomes "input_1", "1st" becomes "arg_1st", "my image" becomes "my_image"; a warning tells which names
-        changed.
-        Outputs keep their names. The outputs of one layer are numbered, "levels_0", "levels_1"; so are those of a list
-        in a dict. A subclassed model has the shapes of its first call, an input for each key of a dict, else "inputs".
+        An input's name in a signature is a keyword argument: all characters but ASCII letters, digits and "_" become
+        "_", and "arg_" is put before a name that does not begin with a letter, before keywords of Python, and before
+        "self". For example, "input-1" becomes "input_1", "1st" becomes "arg_1st", and "my image" becomes "my_image". A
+        warning lists the names that changed.
+        Outputs keep their names. Several outputs of one layer, or of a list in a dict, are numbered: "levels_0",
+        "levels_1". The inputs of a subclassed model have the shapes of its first call; they are named by the keys of
+        the dict of that call, otherwise "inputs".
 
-        In the signature "image_bytes", files are PNG or JPEG, told apart by their contents, and read as
-        `tf.io.decode_image` reads them, in as many channels as the model's input has: of 16 bits a channel the high 8
-        are kept; a palette is looked up; alpha is dropped, or opaque where the model has 4 channels and the file none;
-        a JPEG of CMYK becomes RGB, and is refused for 1 or 4 channels; of a PNG that moves, the first picture is read.
-        Orientation in EXIF and colour profiles are not read. Anything else, a GIF, and a file that is cut short are
-        answered with an error that names its index in the batch; so are damaged files, and files of more pixels than
-        `Pixels(max_pixels=...)` allows, which are refused before they are decoded.
+        In the signature "image_bytes", files are PNG or JPEG, detected by their contents, and read as
+        `tf.io.decode_image` reads them, in as many channels as the model's input has. Of 16 bits per channel the high 8
+        are kept. A palette is looked up. Alpha is dropped, unless the model has 4 channels; then a file without alpha
+        is opaque. A CMYK JPEG becomes RGB, and is refused for 1 or 4 channels. An animated PNG is read as its first
+        frame. EXIF orientation and colour profiles are ignored. Other files, GIFs, truncated and damaged files, and
+        files of more pixels than `Pixels(max_pixels=...)` allows return an error that names the index in the batch.
+        Files with too many pixels are refused before they are decoded.
 
     Args:
-        model: a functional or Sequential model, built; or a subclassed one that was called on one argument: an array,
+        model: a functional or Sequential model, built; or a subclassed model that was called on one argument: an array,
             or a list or dict of arrays.
-        path: the folder to make, on a disk of this machine; with a `version` the folder that TensorFlow Serving
-            watches, to make it in. The folder to make must not be a symbolic link: give the folder it points to.
-        version: the number of the folder in `path`, at most 2**63 - 1, or "next" for the one behind the highest there,
-            from 1. It gets its name last, when it can be served. None if `path` is the folder itself.
-        image_bytes: add the signature "image_bytes", which takes in place of the image a batch of files, as strings
-            `image_bytes` of [batch]; other inputs stay as they are.
-        uint8: add the signature "uint8", which takes bytes in place of every image, or of the one that `pixels` names.
-            Without it, clients must send floating point numbers in the range of the training.
-        pixels: what bytes mean to the model, for both: which input, the size to resize files to, and the range.
-        warmup: one batch of inputs, or True for that of the check, to write a request for each signature, which
-            TensorFlow Serving answers before it serves (assets.extra/tf_serving_warmup_requests). Needs the `serving`
+        path: the folder to make, on a disk of this machine; missing parents are made. With a `version`, the folder that
+            TensorFlow Serving watches, in which the numbered folder is made. The folder to make must not be a symbolic
+            link: give the folder it points to.
+        version: the number of the folder in `path`, at most 2**63 - 1, or "next" for the highest number plus 1, or 1.
+            The folder gets its number when it is complete. None means that `path` itself is the folder.
+        image_bytes: add the signature "image_bytes". In place of the image it takes a batch of files, as strings
+            `image_bytes` of shape [batch]; other inputs are unchanged.
+        uint8: add the signature "uint8", which takes bytes in place of every image, or of the image that `pixels`
+            names. Without it, clients must send floating-point numbers in the range used in training.
+        pixels: the meaning of bytes for both signatures: which input, the size to resize files to, and the range.
+        warmup: one batch of inputs, or True for the batch of the check. A request for each signature is saved, which
+            TensorFlow Serving runs before it serves (assets.extra/tf_serving_warmup_requests). Requires the `serving`
             extra.
         sample: one batch of inputs for the check, structured as the model's inputs, or a dict by their names: arrays or
-            tensors. By default random numbers, with unknown sizes set to a batch of 2 and sides of 65 and 79.
-        overwrite: replace a SavedModel that stands in the place of the new one.
-        portable: write operations alone that TFLite, ONNX and OpenVINO have too, for their converters. Places on an
-            axis are then counted in float32; TensorFlow itself is faster without.
+            tensors. By default random numbers, with a batch of 2, and 65 and 79 for unknown sides.
+        overwrite: replace a SavedModel that exists at the target.
+        portable: write only operations that TFLite, ONNX and OpenVINO have too, for their converters. Positions on an
+            axis are then computed in float32. TensorFlow itself is faster without this option.
 
     Returns:
         The folder of the model: `path`, or the numbered folder in it.
 
     Raises:
-        ValueError: if the model does not know its inputs, or has none that a signature asks for, or two inputs or two
-            outputs get one name, or `sample` does not fit it, or an argument breaks a rule above; or if the written
-            model does not answer as the model does: the message then names the layer.
-        FileExistsError: if the folder exists, and `overwrite` is False or it is no SavedModel.
-        ImportError: if `warmup` is given without the `serving` extra.
-        OSError: if it cannot be written, as on a disk that is full, or because another process is writing it.
+        ValueError: an argument breaks a rule above; the inputs of the model are unknown; the model lacks the input that
+            a signature needs; two inputs or two outputs get one name; `sample` does not fit the model; or the written
+            model computes other outputs than the model. The message then names the layer.
+        FileExistsError: the folder exists, and `overwrite` is False or the folder is not a SavedModel.
+        ImportError: `warmup` is given without the `serving` extra.
+        OSError: the folder cannot be written, for example because the disk is full or another process is writing it.
 
     Example:
         >>> image = keras.Input((None, None, 3), name="image")
@@ -117,144 +119,109 @@ def export_saved_model(
     overwrite = _checks.flag("overwrite", overwrite)
     if not is_next:
         _check_target(target, overwrite)
-    warmup = _plain.plain(warmup) if getattr(warmup, "shape", None) == () else warmup
-    if warm := warmup is not None and warmup is not False:
-        protos()
-    portable = _checks.flag("portable", portable)
-    model = functional(model)
-    _tell_names(model)
-    forms = signatures(
-        input_specs(model),
-        pixels,
+    export = prepare(
+        model,
+        pixels=pixels,
         image_bytes=_checks.flag("image_bytes", image_bytes),
         uint8=_checks.flag("uint8", uint8),
+        warmup=warmup,
+        sample=sample,
+        portable=_checks.flag("portable", portable),
     )
-    function = endpoint(model, output_names(model), portable=portable)
-    inputs = _answered(function, sample_inputs(model, sample, pixels=pixels), "model" if sample is None else "sample")
-    given = {name: form.encode(inputs) for name, form in forms.items()}
-    requests = given if warm else None
-    if warm and warmup is not True:
-        batch = _answered(function, sample_inputs(model, warmup, "warmup"), "warmup")
-        requests = {name: form.encode(batch) for name, form in forms.items()}
     with contextlib.ExitStack() as stack:
-        with _writable(path):
-            folder = stack.enter_context(aside(target, shared=is_next))
-        if not is_next:  # Again, because a killed export may have left it elsewhere.
+        with _disk_errors(path):
+            staging = stack.enter_context(staging_folder(target, is_next=is_next))
+        if not is_next:  # Check again: `staging_folder` may have moved back the model of a killed export.
             _check_target(target, overwrite)
-        with _writable(path):
-            _write(model, function, forms, inputs, given, requests, folder / WRITTEN)
-            return put_next(folder, Path(path)) if is_next else put(folder, target, overwrite)
+        with _disk_errors(path):
+            _write(export, staging / WRITTEN)
+            return publish_next(staging, Path(path)) if is_next else publish(staging, target, overwrite)
 
 
 def _target(path: str | Path, version: Any) -> tuple[Path, bool]:
-    """Return the folder to write, and whether that is the next version, not numbered yet; raise if there is none."""
-    found = _checks.path("path", path)
-    if "://" in found:
-        raise ValueError(
-            "`path` must be on a disk of this machine: export there, and copy the folder. "
-            f"{_checks.received('path', found)}"
-        )
+    """Return the folder to write, and whether it is the next version, which has no number yet."""
+    folder = _checks.local_path("path", path, named=version is None)
     try:
-        version = check_version(Path(found), version)
-        target = Path(found) if version is None else Path(found, str(version))
-        if target.name in ("", ".."):
-            raise ValueError(f"`path` must end in the name of the folder to make. {_checks.received('path', found)}")
-        for each in (target, Path(found)):
+        version = check_version(folder, version)
+        target = folder if version is None else folder / str(version)
+        for each in (target, folder):
             if each.is_symlink() and (each is target or not each.exists()):
                 raise ValueError(
-                    "`path` must not be a symbolic link, which would be replaced in place of the folder it points to: "
-                    f"give that folder. Received: path={str(each)!r}, a link to {os.readlink(each)!r}"
+                    "`path` must not be a symbolic link, because the link would be replaced instead of the folder it "
+                    f"points to. Give that folder. Received: path={str(each)!r}, a link to {os.readlink(each)!r}"
                 )
     except OSError as error:
-        raise OSError(f"`path` must be readable. Received: path={found!r}, and {error}") from error
+        raise OSError(f"`path` must be readable. Received: path={str(folder)!r}, which raised: {error}") from error
     return target, version == NEXT
 
 
 @contextlib.contextmanager
-def _writable(path: str | Path) -> Iterator[None]:
-    """Name `path` in errors of the disk it is on."""
+def _disk_errors(path: str | Path) -> Iterator[None]:
+    """Name `path` in the errors of its disk."""
     try:
         yield
     except OSError as error:
         raise OSError(
-            "`path` must be where a SavedModel can be written, with room for it and the right to write; nothing was "
-            f"written. Received: path={str(path)!r}, and {error}"
+            "`path` must be on a disk with enough space and in a folder that can be written; nothing was written. "
+            f"Received: path={str(path)!r}, which raised: {error}"
         ) from error
 
 
-def _tell_names(model: keras.Model) -> None:
-    """Warn if a signature cannot use the names of the model's inputs."""
-    given = (tensor.name for tensor in model.inputs)
-    changed = {old: new for old, new in zip(given, input_names(model)) if old != new}
-    if changed:
-        warnings.warn(
-            f"These inputs have other names in the signatures, which take keyword arguments: {changed}", stacklevel=3
-        )
-
-
-def _answered(function: Function, inputs: Inputs, argument: str) -> Inputs:
-    """Return `inputs`, which the model must be able to answer."""
-    try:
-        function(inputs)
-    except Exception as error:
-        shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
-        rule = "be a batch that the model can answer"
-        if argument == "model":
-            rule = "answer the random batch of the check, or be exported with a `sample` that it can answer"
-        raise ValueError(
-            f"`{argument}` must {rule}. Received: inputs of shapes {shapes}, and the error: {reason(error)}"
-        ) from error
-    return inputs
-
-
-def _write(
-    model: keras.Model,
-    function: Function,
-    forms: dict[str, Signature],
-    inputs: Inputs,
-    given: dict[str, Inputs],
-    requests: dict[str, Inputs] | None,
-    path: Path,
-) -> None:
-    """Write and check the SavedModel; raise the `ValueError` that names the layer if it is not what it should be."""
+def _write(export: Export, path: Path) -> None:
+    """Write the SavedModel and check it; raise a `ValueError` that names the layer if the check fails."""
     failure = None
     try:
-        calls = {name: (_by_position(function, form), list(form.specs.values())) for name, form in forms.items()}
-        # Keras calls the first of them "serving_default" too.
-        write_saved_model(model, {"serve": calls.pop("serving_default"), **calls}, path)
-        if requests is not None:
-            write_warmup(path, requests)
-        expected = {name: _read_back.answer(function, form.decode(given[name])) for name, form in forms.items()}
-        problem = difference(path, expected, given)
+        _save(export, path)
+        expected = {
+            name: _read_back.answer(export.function, signature.decode(export.encoded[name]))
+            for name, signature in export.signatures.items()
+        }
+        problem = difference(path, expected, export.encoded)
     except Exception as error:
-        # TensorFlow has errors of its own for a disk that is full, with the name of the file that did not fit.
+        # If the disk is full, TensorFlow raises an error of its own, which names the file that did not fit.
         if isinstance(error, tf.errors.OpError) and str(path) in str(error):
             raise OSError(reason(error)) from error
         if isinstance(error, OSError):
             raise
-        failure, problem = error, ("serving_default", reason(error))
-    if problem:
-        signature, why = problem
-        what = f"of which the signature {signature!r}"
-        # The others come after it, and add nothing but what becomes of their inputs.
-        if signature == "serving_default" and (found := layer_to_blame(model, inputs, path.parent)):
-            what, why = f"in which layer {found[0]}", found[1]
-        raise ValueError(
-            "`model` must be made of TensorFlow operations alone, to answer without Python; nothing was written. "
-            f"Received: model {model.name!r}, {what} does not survive the export: {why}"
-        ) from failure
+        failure, problem = error, Problem("serving_default", reason(error))
+    if problem is not None:
+        raise _lost_in_export(export, problem, path.parent) from failure
 
 
-def _by_position(function: Function, form: Signature) -> Callable[..., dict[str, tf.Tensor]]:
-    return lambda *tensors: function(form.decode(dict(zip(form.specs, tensors))))
+def _save(export: Export, path: Path) -> None:
+    functions = {
+        name: (_by_position(export.function, signature), list(signature.specs.values()))
+        for name, signature in export.signatures.items()
+    }
+    # Keras names the signature of the first endpoint "serving_default" too.
+    write_saved_model(export.model, {"serve": functions.pop("serving_default"), **functions}, path)
+    if export.requests is not None:
+        write_warmup(path, export.requests)
+
+
+def _lost_in_export(export: Export, problem: Problem, folder: Path) -> ValueError:
+    """Return the error for a written model that differs from the model; it names the layer if one can be found."""
+    part = f"the signature {problem.part!r}"
+    if problem.part == "serving_default":  # The other signatures only add the decoding of their inputs.
+        layer_problem = layer_to_blame(export.model, export.inputs, folder)
+        if layer_problem is not None:
+            part, problem = f"its layer {layer_problem.part}", layer_problem
+    return ValueError(
+        "`model` must consist of TensorFlow operations, because a server does not run Python; nothing was written. "
+        f"Received: model {export.model.name!r}; {part} does not survive the export: {problem.reason}"
+    )
+
+
+def _by_position(function: Function, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+    return lambda *tensors: function(signature.decode(dict(zip(signature.specs, tensors))))
 
 
 def _check_target(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise FileExistsError(f"`path` must not exist, unless overwrite=True. Received: path={str(path)!r}")
+        raise FileExistsError(f"`path` must not exist unless overwrite=True. Received: path={str(path)!r}")
     if not tf.saved_model.contains_saved_model(str(path)):
         raise FileExistsError(
-            f"`path` must be a SavedModel, or nothing, for overwrite=True to replace it. Received: path={str(path)!r}"
+            f"`path` must be a SavedModel, because overwrite=True replaces nothing else. Received: path={str(path)!r}"
         )

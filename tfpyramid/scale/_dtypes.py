@@ -8,12 +8,12 @@ import numpy as np
 
 from tfpyramid import _checks
 
-# From here on float64 leaves whole numbers out.
-_WHOLE = 2.0**53
+# float64 does not represent all integers of this magnitude and more.
+_INEXACT = 2.0**53
 
 
 class ImageError(ValueError):
-    """The values of an image break a rule, so the same call cannot succeed later."""
+    """The values of an image break a rule, so the same call would fail again."""
 
 
 def working_dtype(image: Any) -> np.dtype:
@@ -22,7 +22,7 @@ def working_dtype(image: Any) -> np.dtype:
 
 
 def stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return values in the dtype of a level; whole numbers are rounded half up and clipped to their range."""
+    """Convert values to the dtype of a level; for an integer dtype, round half up and clip to its range."""
     if values.dtype == dtype or dtype.kind == "f":
         return values.astype(dtype, copy=False)
     if dtype.kind == "b":
@@ -33,29 +33,29 @@ def stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def native(dtype: Any) -> np.dtype:
-    """Return a dtype in the order of bytes of this machine."""
+    """Return a dtype in the byte order of this machine."""
     return np.dtype(dtype).newbyteorder("=")
 
 
 def tile_dtype(image: Any, dtype: Any) -> np.dtype:
-    """Return the dtype of tiles: that of the image, or the one that is asked for."""
+    """Return `dtype` as the dtype of tiles; None means the dtype of the image."""
     try:
         result = native(image.dtype if dtype is None else dtype)
     except (TypeError, ValueError):
         result = None
     if result is None or result.kind not in "buif":
-        rule = "`dtype` must be a dtype of numbers, or None for the image's."
+        rule = "`dtype` must be a boolean, integer or floating dtype, or None for the dtype of the image."
         raise ValueError(f"{rule} {_checks.received('dtype', dtype)}")
     return result
 
 
 def check_whole(image: Any, window: np.ndarray) -> None:
-    """Raise if a window of an image holds whole numbers that are rounded when they are computed with."""
+    """Raise if a window of an image holds integers that float64, in which they are averaged, would round."""
     if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
         largest = max(float(window.max()), -float(window.min()))
-        if largest >= _WHOLE:
+        if largest >= _INEXACT:
             raise ImageError(
-                "`image` must hold whole numbers of less than 2**53, unless they are labels "
-                '(write_ome_zarr(kind="labels"), kernel=[1.0]), since float64 has no others to average. '
+                "`image` must hold integers below 2**53, because averages are computed in float64. For labels, which "
+                'are not averaged, use write_ome_zarr(kind="labels") or kernel=[1.0]. '
                 f"Received: image of dtype {image.dtype}, which holds {largest:.0f}"
             )

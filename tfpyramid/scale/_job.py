@@ -1,13 +1,13 @@
-"""A folder that many workers fill part by part, on any file system of Beam, and that a later call completes.
+"""A folder that many workers fill part by part, on any file system of Beam; a later call resumes it.
 
-    results/part-00003-of-00020.parquet       the answers
-    dead_letters/part-00003-of-00020.parquet  the files that could not be answered
+    results/part-00003-of-00020.parquet       the model's outputs
+    dead_letters/part-00003-of-00020.parquet  the files that could not be processed
     _SUCCESS                                  written when all parts are finished, as by Hadoop and Spark
-    _job/arguments.json                       of the call, and the checksum of its list of files
+    _job/arguments.json                       arguments of the call, and the checksum of its list of files
     _job/files.jsonl                          the list of files
-    _job/part-00003-of-00020.json             sizes and checksums of a part, written last: with it the part is finished
+    _job/part-00003-of-00020.json             sizes and checksums of a part; written last, it makes the part finished
 
-No file is trusted that its checksum does not fit, and all of them are written aside and renamed.
+A file counts only if it matches its checksum. Every file is written to a staging folder and renamed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from apache_beam.io.filesystem import BeamIOError
 
 from tfpyramid import _checks
 from tfpyramid.scale import _paths
-from tfpyramid.scale._places import JOB, Local, Remote
+from tfpyramid.scale._storage import JOB, LocalStorage, RemoteStorage
 
 RESULTS, DEAD_LETTERS = "results", "dead_letters"
 _ARGUMENTS, _FILES, _SUCCESS = f"{JOB}/arguments.json", f"{JOB}/files.jsonl", "_SUCCESS"
-# What a call can leave that is killed before it has begun: without arguments it has written nothing else.
-_NOT_BEGUN = re.compile(rf"{JOB}/(files\.jsonl(\.[0-9a-f-]{{36}})?|begin\.lock|aside-[^/]*(/.*)?)")
-_MOST = 2**30  # Bytes of a file of a job that is not a list.
+# The files that a call can leave if it is killed before it has written its arguments.
+_BEFORE_ARGUMENTS = re.compile(rf"{JOB}/(files\.jsonl(\.[0-9a-f-]{{36}})?|begin\.lock|aside-[^/]*(/.*)?)")
+_MAX_BYTES = 2**30  # Of the arguments, or of the checksums of a part.
 
 
 class Part(NamedTuple):
-    """A part of `total`; its files are listed at bytes `start` to `end` of the job's list, which have a `checksum`."""
+    """One of `total` parts. Bytes `start` to `end` of the list of files hold its files, and have this `checksum`."""
 
     number: int
     total: int
@@ -50,37 +50,39 @@ class Part(NamedTuple):
 
 
 class Job:
-    """A folder, and the format of the files in it: how their names end."""
+    """A folder of parts in one file format, which is also the suffix of their names."""
 
     def __init__(self, output: str, file_format: str) -> None:
         self.output, self.file_format = output, file_format
-        self._place: Union[Local, Remote] = Local(output) if _paths.is_local(output) else Remote(output)
+        self._storage: Union[LocalStorage, RemoteStorage]
+        self._storage = LocalStorage(output) if _paths.is_local(output) else RemoteStorage(output)
 
     def begin(self, file_pattern: str | list[str], files_per_part: int, arguments: dict[str, Any]) -> list[Part]:
-        """List the files, or take the list of the call that has begun the job with equal `arguments`.
+        """List the files and start a job, or read the list of a job that was started with equal `arguments`.
 
         Raises:
-            ValueError: if no file matches, or it was begun with other arguments, or is damaged, or nothing can be
-                written there.
-            FileExistsError: if anything else is in the folder.
+            ValueError: no file matches; the job was started with other arguments, or is damaged; or the folder cannot
+                be written.
+            FileExistsError: the folder holds other files.
         """
         arguments = {"file_pattern": file_pattern, "files_per_part": files_per_part, **arguments}
         try:
             names = _paths.match(file_pattern)
         except BeamIOError as error:
             raise ValueError(
-                f"`file_pattern` must be a pattern of Beam, of files that can be listed. Received: "
-                f"file_pattern={file_pattern!r}, and the error: {error}"
+                "`file_pattern` must be a pattern that Beam can match and list. Received: "
+                f"file_pattern={file_pattern!r}, which raised: {error}"
             ) from error
-        if link := next((name for name in (JOB, RESULTS, DEAD_LETTERS) if self._place.is_link(name)), None):
-            raise self._not_ours(link)
-        if not self._place.exists(_ARGUMENTS):
-            self._begin(names, arguments)
+        if link := next((name for name in (JOB, RESULTS, DEAD_LETTERS) if self._storage.is_link(name)), None):
+            raise self._foreign(link)
+        if not self._storage.exists(_ARGUMENTS):
+            self._start(names, arguments)
         lines = self._list(names, arguments).splitlines(keepends=True)
-        if late := len({*names} - {*map(json.loads, lines)}):
+        if new_files := len({*names} - {*map(json.loads, lines)}):
             _paths.log.warning(
-                "%d files match %r now that did not when %s was begun. They are left out; give them another output.",
-                late,
+                "%d files match %r that did not match when the job in %s was started. The job ignores them; start "
+                "another job for them, with another `output`.",
+                new_files,
                 file_pattern,
                 self.output,
             )
@@ -94,159 +96,161 @@ class Job:
 
     def files(self, part: Part) -> list[str]:
         """Return the names of the files of a part."""
-        with _paths.opened(self._place.path(_FILES)) as file:
+        with _paths.opened(self._storage.path(_FILES)) as file:
             file.seek(part.start)
             text = file.read(part.end - part.start)
         if zlib.crc32(text) != part.checksum:
-            raise self._damaged(_FILES, "it has changed since this pipeline was started")
+            raise self._damaged(_FILES, "it changed while the pipeline was running")
         return [json.loads(line) for line in text.splitlines()]
 
     def results(self, part: Part) -> str:
         """Return the path of the results of a part."""
-        return self._place.path(self._name(RESULTS, part))
+        return self._storage.path(self._name(RESULTS, part))
 
     def is_finished(self, part: Part) -> bool:
-        """Tell whether both files of a part hold what was written."""
-        if not self._place.exists(_sums(part)):
+        """Return whether both files of a part match their checksums."""
+        if not self._storage.exists(_sums(part)):
             return False
         try:
             sums = json.loads(self._read(_sums(part)))
             return sums == {kind: self._checksum(self._name(kind, part)) for kind in (DEAD_LETTERS, RESULTS)}
-        # What cannot be read is written again.
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError):  # A part that cannot be read is written again.
             return False
 
     @contextlib.contextmanager
     def written(self, part: Part) -> Iterator[dict[str, str]]:
-        """Yield the paths of two files of this machine to write to, by kind, and then put them in their places.
+        """Yield the paths of two new files on this machine, by kind; then move them to their final names.
 
         Raises:
-            OSError: if they cannot be written; it says where, and that the same call resumes.
+            OSError: the files cannot be written. The message says where, and how to resume.
         """
         with contextlib.ExitStack() as stack:
-            with self._explained("in the folder for temporary files"):
-                folder = stack.enter_context(self._place.aside())
-            local = {kind: folder / kind for kind in (DEAD_LETTERS, RESULTS)}
-            with self._explained(f"in {folder}"):
-                yield {kind: str(path) for kind, path in local.items()}
-            with self._explained(f"at {self.results(part)}"):
-                self._put(local, part)
+            with self._with_advice("in the folder for temporary files"):
+                folder = stack.enter_context(self._storage.staging_folder())
+            new_files = {kind: folder / kind for kind in (DEAD_LETTERS, RESULTS)}
+            with self._with_advice(f"in {folder}"):
+                yield {kind: str(path) for kind, path in new_files.items()}
+            with self._with_advice(f"at {self.results(part)}"):
+                self._publish(new_files, part)
 
     def finish(self) -> None:
-        """Mark the folder as finished, and remove what killed workers have left."""
-        self._place.clear(finished=True)
-        if not self._place.exists(_SUCCESS):
-            with self._explained(f"at {self._place.path(_SUCCESS)}"):
-                self._place.write(_SUCCESS, b"")
+        """Mark the job as finished, and remove the temporary files of killed workers."""
+        self._storage.clear(finished=True)
+        if not self._storage.exists(_SUCCESS):
+            with self._with_advice(f"at {self._storage.path(_SUCCESS)}"):
+                self._storage.write(_SUCCESS, b"")
 
     def clear(self) -> None:
-        """Remove what killed workers have left on this machine."""
-        self._place.clear(finished=False)
+        """Remove the temporary files of killed workers on this machine."""
+        self._storage.clear(finished=False)
 
-    def _begin(self, names: list[str], arguments: dict[str, Any]) -> None:
-        """Write the list of files and, when it is whole, the arguments."""
-        if other := next((name for name in self._place.names() if not _NOT_BEGUN.fullmatch(name)), None):
-            raise self._not_ours(other)
+    def _start(self, names: list[str], arguments: dict[str, Any]) -> None:
+        """Write the list of files, then the arguments, so a job with arguments has a complete list."""
+        if other := next((name for name in self._storage.names() if not _BEFORE_ARGUMENTS.fullmatch(name)), None):
+            raise self._foreign(other)
         pattern = arguments["file_pattern"]
         if not names:
-            raise ValueError(f"`file_pattern` must match a file. {_checks.received('file_pattern', pattern)}")
+            raise ValueError(
+                f"`file_pattern` must match at least one file. {_checks.received('file_pattern', pattern)}"
+            )
         if all(_paths.is_local(name) and os.path.isdir(name) for name in names):
             raise ValueError(
-                "`file_pattern` must match a file: all files of a folder are 'folder/*', and with those of folders "
-                f"within 'folder/**'. Received: file_pattern={pattern!r}, a folder"
+                "`file_pattern` must match at least one file. Use 'folder/*' for all files of a folder, 'folder/**' to "
+                f"include its subfolders. Received: file_pattern={pattern!r}, a folder"
             )
         text = _listing(names)
         try:
-            with self._place.alone("begin"):
-                if not self._place.exists(_ARGUMENTS):  # Another process has not been faster.
-                    self._place.write(_FILES, text)
-                    begun = json.dumps({**arguments, "files": _digest(text)}, indent=1)
-                    self._place.write(_ARGUMENTS, begun.encode())
+            with self._storage.exclusive("begin"):
+                if not self._storage.exists(_ARGUMENTS):  # Otherwise another process started the job first.
+                    self._storage.write(_FILES, text)
+                    recorded = json.dumps({**arguments, "files": _digest(text)}, indent=1)
+                    self._storage.write(_ARGUMENTS, recorded.encode())
         except OSError as error:
             raise ValueError(
-                "`output` must be a folder, or the name of a new one, that can be written to. "
-                f"Received: output={self.output!r}, and the error: {error}"
+                "`output` must be a folder that can be written, or the path of a new one. "
+                f"Received: output={self.output!r}, which raised: {error}"
             ) from error
 
     def _list(self, names: list[str], arguments: dict[str, Any]) -> bytes:
-        """Return the list of files of the job, if it was begun with these arguments."""
+        """Return the list of files of the job; raise unless the job was started with these arguments."""
         try:
-            begun = json.loads(self._read(_ARGUMENTS))
-            if not isinstance(begun, dict):
+            recorded = json.loads(self._read(_ARGUMENTS))
+            if not isinstance(recorded, dict):
                 raise ValueError("it holds no arguments")
         except (OSError, ValueError, RecursionError) as error:
             raise self._damaged(_ARGUMENTS, str(error)) from error
-        if others := [name for name in arguments if begun.get(name) != arguments[name]]:
+        if changed := [name for name in arguments if recorded.get(name) != arguments[name]]:
             raise ValueError(
-                "`output` holds a job that was begun with other arguments. Call it with those, or choose an empty "
-                f"folder. Received: { ({name: arguments[name] for name in others}) }, and {self.output} was begun with "
-                f"{ ({name: begun.get(name) for name in others}) }"
+                "`output` holds a job that was started with other arguments: "
+                f"{ ({name: recorded.get(name) for name in changed}) }. Rerun with those arguments, or choose an empty "
+                f"folder. Received: { ({name: arguments[name] for name in changed}) }, output={self.output!r}"
             )
-        digest = begun.get("files")
+        digest = recorded.get("files")
         try:
-            with _paths.opened(self._place.path(_FILES)) as file:
+            with _paths.opened(self._storage.path(_FILES)) as file:
                 text = file.read()
         except (OSError, ValueError):
             text = b""
         if _digest(text) != digest:
-            # The same files may still match; no others may take the places of those that were listed.
+            # List the files again. The list must be the same, because parts are numbered by it.
             text = _listing(names)
             if _digest(text) != digest:
-                raise self._damaged(_FILES, f"it does not fit the checksum in {_ARGUMENTS}")
-            with self._place.alone("begin"):
-                self._place.write(_FILES, text)
+                raise self._damaged(_FILES, f"it does not match the checksum in {_ARGUMENTS}")
+            with self._storage.exclusive("begin"):
+                self._storage.write(_FILES, text)
         return text
 
-    def _put(self, local: dict[str, Path], part: Part) -> None:
-        """Put the two files of a part in their places, unless another process has finished it.
+    def _publish(self, new_files: dict[str, Path], part: Part) -> None:
+        """Move the two files of a part to their final names, unless another process has finished the part.
 
-        Two processes may read a file at different times, and only one of them succeed. If their results and dead
-        letters were mixed, that file would be in both or in none.
+        Both files must come from one process. Two processes may read an image at different times, and only one of them
+        may succeed; with results of one and dead letters of the other, the image would be in both files or in none.
         """
-        sums = {kind: _checksum(str(path)) for kind, path in local.items()}
+        sums = {kind: _checksum(str(path)) for kind, path in new_files.items()}
         try:
-            with self._place.alone(part.name):
+            with self._storage.exclusive(part.name):
                 if self.is_finished(part):
                     return
                 for name in (_SUCCESS, _sums(part)):
-                    self._place.remove(name)
-                for kind, path in local.items():
-                    self._place.put(path, self._name(kind, part))
-                self._place.write(_sums(part), json.dumps(sums).encode())
+                    self._storage.remove(name)
+                for kind, path in new_files.items():
+                    self._storage.publish(path, self._name(kind, part))
+                self._storage.write(_sums(part), json.dumps(sums).encode())
         except OSError:
-            # Where there are no locks, another process may have finished the part and the job meanwhile.
+            # On a file system without locks, another process may have finished the part and the job in the meantime.
             if not self.is_finished(part):
                 raise
 
     @contextlib.contextmanager
-    def _explained(self, where: str) -> Iterator[None]:
+    def _with_advice(self, where: str) -> Iterator[None]:
+        """Add to errors of a disk the file they are about, and how to resume."""
         try:
             yield
         except (OSError, tf.errors.ResourceExhaustedError) as error:
             raise OSError(
                 getattr(error, "errno", None),
-                f"{getattr(error, 'strerror', None) or error}, {where}. Parts that are finished are kept in "
-                f"{self.output}. Once the cause is mended, the same call resumes",
+                f"{getattr(error, 'strerror', None) or error}, {where}. Finished parts are kept in {self.output}. "
+                "Remove the cause, then rerun with the same arguments to resume",
                 getattr(error, "filename", None),
             ) from error
 
-    def _not_ours(self, name: str) -> FileExistsError:
+    def _foreign(self, name: str) -> FileExistsError:
         return FileExistsError(
-            "`output` must be a folder that is empty or does not exist, or the folder of an interrupted call with the "
-            f"same arguments. Received: output={self.output!r}, which contains {name!r}"
+            "`output` must be an empty or a new folder, or the folder of an interrupted call with the same arguments. "
+            f"Choose another folder. Received: output={self.output!r}, which contains {name!r}"
         )
 
     def _damaged(self, name: str, reason: str) -> ValueError:
         return ValueError(
-            f"`output` holds a job whose {name} is damaged: {reason}. Remove the folder to begin again, or choose "
-            f"another. {_checks.received('output', self.output)}"
+            f"`output` cannot be resumed, because {name} in it is damaged: {reason}. Remove the folder to start again, "
+            f"or choose another. {_checks.received('output', self.output)}"
         )
 
     def _read(self, name: str) -> bytes:
-        return _paths.contents(self._place.path(name), _MOST)
+        return _paths.contents(self._storage.path(name), _MAX_BYTES)
 
     def _checksum(self, name: str) -> list[int] | None:
-        return _checksum(self._place.path(name)) if self._place.exists(name) else None
+        return _checksum(self._storage.path(name)) if self._storage.exists(name) else None
 
     def _name(self, kind: str, part: Part) -> str:
         return f"{kind}/{part.name}.{self.file_format}"
@@ -265,7 +269,7 @@ def _digest(text: bytes) -> list[int]:
 
 
 def _checksum(path: str) -> list[int]:
-    """Return the size of a file and its checksum."""
+    """Return the size and the checksum of a file."""
     size = checksum = 0
     with _paths.opened(path) as file:
         while data := file.read(2**20):

@@ -1,4 +1,4 @@
-"""Paths and patterns of files that workers on other machines read, on any file system of Beam."""
+"""Paths and patterns of files, on any file system of Beam, that mean the same to workers on other machines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 
 log = logging.getLogger("tfpyramid")
 
-# Opening a FIFO with it returns at once, without it when somebody writes. Windows has neither.
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-_PIECE = 2**22
+# Without this flag, opening a FIFO waits for a writer. Windows has neither.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_CHUNK_BYTES = 2**22
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -32,61 +32,57 @@ _KINDS = {
 
 
 def is_local(path: str) -> bool:
-    """Tell a path of this machine from one of another file system, which has a scheme, as in "gs://bucket"."""
+    """Return whether a path is on a disk of this machine. Other file systems have a scheme, as in "gs://bucket"."""
     return FileSystems.get_scheme(path) is None
 
 
 def absolute(argument: str, path: str | Path) -> str:
-    """Return a path that means the same to a worker that was started elsewhere, and that TensorFlow and Beam can hold.
+    """Return an absolute path, for workers that are started in other folders.
 
     Raises:
-        ValueError: if it is no path, or not UTF-8; `argument` is what it was given as.
+        ValueError: `path` is not a path that TensorFlow can open. The message names the `argument`.
     """
-    try:
-        found = _absolute(path)
-        found.encode()
-    except (TypeError, UnicodeEncodeError):
-        raise ValueError(f"`{argument}` must be a path in UTF-8. {_checks.received(argument, path)}") from None
-    return found
+    return _absolute(_checks.path(argument, path))
 
 
 def patterns(file_pattern: Any) -> str | list[str]:
-    """Return one pattern of files, or a list of them, as workers anywhere understand them.
+    """Return a pattern of files, or a list of patterns, with absolute paths. Names need not be UTF-8.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: `file_pattern` is neither.
     """
-    try:
-        several = isinstance(file_pattern, (list, tuple))
-        found = [_absolute(each) for each in (file_pattern if several else [file_pattern])]
-    except TypeError:
+    several = isinstance(file_pattern, (list, tuple))
+    given = file_pattern if several else [file_pattern]
+    texts = [_plain.path_text(os.fsdecode(each) if isinstance(each, bytes) else each) for each in given]
+    if None in texts:
         raise ValueError(
             "`file_pattern` must be a path or a pattern of files, or a list of them. "
             f"{_checks.received('file_pattern', file_pattern)}"
-        ) from None
+        )
+    found = [_absolute(text) for text in texts if text is not None]
     return found if several else found[0]
 
 
 def check_known(argument: str, paths: str | list[str]) -> None:
-    """Raise unless Beam knows the file systems of a path or several; `argument` is what they were given as."""
+    """Raise `ValueError`, which names the `argument`, if Beam has no file system for a path."""
     for path in [paths] if isinstance(paths, str) else paths:
         try:
             FileSystems.get_filesystem(path)
         except ValueError as error:
             raise ValueError(
-                f"`{argument}` must be on a file system that Beam knows. Received: {argument}={path!r}, and the error: "
+                f"`{argument}` must be on a file system that Beam knows. Received: {argument}={path!r}, which raised: "
                 f"{error}"
             ) from error
 
 
 def match(pattern: str | list[str]) -> list[str]:
-    """Return the names of all files that match, sorted, each once."""
+    """Return the names of all files that match, sorted, without duplicates."""
     patterns = [pattern] if isinstance(pattern, str) else pattern
     found: set[str] = set()
     with warnings.catch_warnings():
-        # "[[]" is the one way to quote a bracket in a pattern, and Beam makes a regular expression of it as it is.
+        # "[[]" is the only way to quote a bracket in a pattern, and Beam copies it into a regular expression.
         warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
-        # One call each, because Beam asks the file system of the first pattern for all of them.
+        # One call per pattern, because Beam uses the file system of the first pattern for all of them.
         for each in patterns:
             (result,) = (_Disk(None) if is_local(each) else FileSystems).match([quoted(each)])
             found.update(metadata.path for metadata in result.metadata_list)
@@ -94,7 +90,7 @@ def match(pattern: str | list[str]) -> list[str]:
 
 
 def quoted(pattern: str) -> str:
-    """Return `pattern` with the folders and the file in it quoted that exist by just these names."""
+    """Quote the special characters in each leading part of `pattern` that is the name of an existing folder or file."""
     parts = pattern.split("/")
     quoted = [re.sub(r"([*?[])", r"[\1]", part) for part in parts]
     for k, part in enumerate(parts):
@@ -107,21 +103,22 @@ def contents(path: str, limit: int) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        ValueError: if they are more than `limit`, or it is a FIFO, a device, a socket or a folder.
-        OSError: if it cannot be read.
+        ValueError: the file has more than `limit` bytes, or is a FIFO, a device, a socket or a folder.
+        OSError: the file cannot be read.
     """
     found = bytearray()
     with opened(path) as file:
-        # In pieces, because Python allocates all that is asked for. None is what has no bytes yet, such as /proc/kmsg.
-        while data := file.read(min(_PIECE, limit + 1 - len(found))):
+        # Read in chunks, because Python allocates the requested size. A file without data yet, such as /proc/kmsg,
+        # returns None.
+        while data := file.read(min(_CHUNK_BYTES, limit + 1 - len(found))):
             found += data
     if len(found) > limit:
-        raise ValueError(f"A file must have at most {limit:,} bytes. Received: more")
+        raise ValueError(f"A file must have at most {limit:,} bytes. Received: a larger file")
     return bytes(found)
 
 
 def opened(path: str) -> BinaryIO:
-    """Return a file that is open for reading, or raise as `contents` does: reading a FIFO would wait for ever."""
+    """Open a regular file for reading. Raise as `contents` does for other files: reading a FIFO would never return."""
     if is_local(path):
         _check_regular(os.stat(path))
         return open(path, "rb", opener=_open)
@@ -129,14 +126,14 @@ def opened(path: str) -> BinaryIO:
 
 
 class _Disk(LocalFileSystem):
-    """The disk as Beam sees it, but also with links that lead to nothing, and with a warning of folders it cannot list.
+    """Beam's local file system, with broken links, and with a warning for folders that cannot be listed.
 
-    Beam leaves both out in silence, so their files would be neither answered nor dead letters.
+    Beam skips both silently, so their files would be neither in the results nor in the dead letters.
     """
 
     @classmethod
     def scheme(cls) -> str:
-        return "tfpyramid-disk"  # Another than Beam's, which looks for the one class of a scheme.
+        return "tfpyramid-disk"  # Must differ from Beam's scheme: Beam expects one class per scheme.
 
     def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
         for folder, _, names in os.walk(dir_or_prefix, onerror=_warn):
@@ -146,18 +143,18 @@ class _Disk(LocalFileSystem):
         return os.path.lexists(path)
 
     def metadata(self, path: str) -> FileMetadata:
-        return FileMetadata(path, 0, 0.0)  # Nobody asks for the size, and millions of files have none looked up.
+        return FileMetadata(path, 0, 0.0)  # Looking up the size of millions of files, which is not used, takes long.
 
 
 def _warn(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # A pattern of files in a folder that does not exist.
-        log.warning("A folder cannot be listed, and files in it are left out: %s", error)
+    if not isinstance(error, FileNotFoundError):  # The folder of a pattern need not exist.
+        log.warning("A folder cannot be listed, so its files are skipped: %s", error)
 
 
 def _open(path: str, flags: int) -> int:
-    file = os.open(path, flags | _AT_ONCE)
+    file = os.open(path, flags | _NO_WAIT)
     try:
-        _check_regular(os.fstat(file))  # Once more: it may have been replaced since.
+        _check_regular(os.fstat(file))  # Check again, because the file may have been replaced.
     except ValueError:
         os.close(file)
         raise
@@ -170,9 +167,5 @@ def _check_regular(status: os.stat_result) -> None:
         raise ValueError(f"A file must be a regular file. Received: {kind}")
 
 
-def _absolute(path: Any) -> str:
-    # Names of other bytes than UTF-8 are legal: Python holds them as surrogates.
-    path = os.fsdecode(path)
-    if not path or "\0" in path:
-        raise TypeError("No file has this name")
+def _absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)

@@ -1,4 +1,4 @@
-"""A signature of a SavedModel as a function of files, of which some may be no images."""
+"""A signature of a SavedModel as a function of image files, some of which may be damaged."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tfpyramid.export.pixels import Pixels
 
 
 class Row(NamedTuple):
-    """What a model answers to an image of a file; `size` is the image's (height, width) there."""
+    """The outputs of a model for the image in a file; `size` is the image's (height, width) in the file."""
 
     file: str
     size: tuple[int, int]
-    answers: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
 
 
 class DeadLetter(NamedTuple):
-    """A file that could not be answered, and why."""
+    """A file that could not be processed, and the reason."""
 
     file: str
     reason: str
@@ -36,11 +36,11 @@ class _Image(NamedTuple):
     pixels: tf.Tensor
 
 
-Answers = Iterator[Union[Row, DeadLetter]]
+Results = Iterator[Union[Row, DeadLetter]]
 
 
 class Predictor:
-    """Answers files, in batches of images of one size.
+    """Applies a model to image files, in batches of images of one size.
 
     Attributes:
         outputs: the dtype of each output of the model.
@@ -50,7 +50,7 @@ class Predictor:
         """Load a SavedModel.
 
         Raises:
-            ValueError: if it takes no images, or does not answer each of a batch for itself.
+            ValueError: the signature does not take images, or does not return one output per image.
         """
         self._model, self._function = load_signature(path, signature, "model")
         inputs = dict(self._function.structured_input_signature[1])
@@ -58,18 +58,20 @@ class Predictor:
         if len(inputs) != 1 or not _takes_images(*inputs.values()):
             listed = {name: f"{spec.dtype.name} {spec.shape}" for name, spec in inputs.items()}
             raise ValueError(
-                f"{where} must take one input, a batch of any number of images with 1, 3 or 4 channels, floating point "
-                f"or uint8. Received: {listed}"
+                f"{where} must take one input: a batch of any number of images with 1, 3 or 4 channels, of floating "
+                f"point or uint8. Received: inputs {listed}"
             )
         ((self._name, self._spec),) = inputs.items()
         if pixels.input not in (None, self._name):
-            raise ValueError(f"`pixels` must be for the input {self._name!r}. {_checks.received('pixels', pixels)}")
+            raise ValueError(
+                f"`pixels` must name the input {self._name!r}, or none. {_checks.received('pixels', pixels)}"
+            )
         outputs = self._function.structured_outputs
         self.outputs = {name: spec.dtype for name, spec in sorted(outputs.items())}
         for name, spec in outputs.items():
             if spec.shape.rank == 0 or (spec.shape.rank and spec.shape[0] is not None) or spec.dtype.is_complex:
                 raise ValueError(
-                    f"{where} must answer each image of a batch for itself, [batch, ...], and by no complex numbers. "
+                    f"{where} must return outputs of shape [batch, ...], one for each image, that are not complex. "
                     f"Received: the output {name!r}, {spec.dtype.name} {spec.shape}"
                 )
         self._pixels, self._batch_size = pixels, batch_size
@@ -80,10 +82,10 @@ class Predictor:
             lambda file: self._decode(file, channels), input_signature=[tf.TensorSpec([], tf.string)], autograph=False
         )
 
-    def __call__(self, files: Iterable[tuple[str, Callable[[], bytes]]]) -> Answers:
-        """Answer files of these names and contents, in an order that depends on nothing else."""
+    def __call__(self, files: Iterable[tuple[str, Callable[[], bytes]]]) -> Results:
+        """Yield a row or a dead letter for each (name, contents) of `files`; their order depends only on `files`."""
         waiting: dict[tuple[int, ...], list[_Image]] = {}
-        held = 0
+        waiting_pixels = 0
         for file, contents in files:
             try:
                 image = self._image(file, contents())
@@ -91,17 +93,17 @@ class Predictor:
                 yield DeadLetter(file, reason(error))
                 continue
             height, width, _ = shape = tuple(image.pixels.shape)
-            alike = waiting.setdefault(shape, [])
-            alike.append(image)
-            held += height * width
-            if len(alike) == self._batch_size:
-                held -= len(alike) * height * width
-                yield from self._answer(waiting.pop(shape))
-            # Where no two images have one size, none of them would ever be let go.
-            if held > self._max_pixels:
-                held = 0
-                yield from self._answer_all(waiting)
-        yield from self._answer_all(waiting)
+            batch = waiting.setdefault(shape, [])
+            batch.append(image)
+            waiting_pixels += height * width
+            if len(batch) == self._batch_size:
+                waiting_pixels -= len(batch) * height * width
+                yield from self._predict(waiting.pop(shape))
+            # Images whose sizes all differ never fill a batch, so bound their memory.
+            if waiting_pixels > self._max_pixels:
+                waiting_pixels = 0
+                yield from self._predict_all(waiting)
+        yield from self._predict_all(waiting)
 
     def _decode(self, file: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
         image = decode_image(file, channels, self._max_pixels)
@@ -111,24 +113,26 @@ class Predictor:
     def _image(self, file: str, data: bytes) -> _Image:
         size, pixels = self._read(tf.constant(data))
         if not self._spec.shape[1:].is_compatible_with(pixels.shape):
-            raise ValueError(f"A file must be an image of {self._spec.shape[1:]}. Received: {tuple(pixels.shape)}")
+            raise ValueError(
+                f"A file must be an image of shape {self._spec.shape[1:]}. Received: {tuple(pixels.shape)}"
+            )
         height, width = size.numpy().tolist()
         return _Image(file, (height, width), pixels)
 
-    def _answer_all(self, waiting: dict[tuple[int, ...], list[_Image]]) -> Answers:
+    def _predict_all(self, waiting: dict[tuple[int, ...], list[_Image]]) -> Results:
         while waiting:
-            yield from self._answer(waiting.pop(next(iter(waiting))))
+            yield from self._predict(waiting.pop(next(iter(waiting))))
 
-    def _answer(self, images: list[_Image]) -> Answers:
-        """Answer images of one size together, or each for itself if the model fails on them."""
+    def _predict(self, images: list[_Image]) -> Results:
+        """Apply the model to images of one size together, or to each separately if the model fails on the batch."""
         batch = tf.stack([image.pixels for image in images])
         try:
-            answers = self._function(**{self._name: self._taken(batch)})
-            outputs = {name: answers[name].numpy() for name in self.outputs}
+            tensors = self._function(**{self._name: self._to_input(batch)})
+            outputs = {name: tensors[name].numpy() for name in self.outputs}
         except tf.errors.OpError as error:
             if len(images) > 1:
                 for image in images:
-                    yield from self._answer([image])
+                    yield from self._predict([image])
             else:
                 size = " x ".join(map(str, batch.shape[1:3]))
                 yield DeadLetter(images[0].file, f"The model failed on an image of {size} pixels: {reason(error)}")
@@ -136,13 +140,13 @@ class Predictor:
         for name, output in outputs.items():
             if not output.ndim or len(output) != len(images):
                 raise ValueError(
-                    "`model` must answer each image of a batch for itself. Received: a model whose output "
-                    f"{name!r} is of shape {output.shape} for {len(images)} images"
+                    "`model` must return outputs of shape [batch, ...], one for each image. Received: a model with the "
+                    f"output {name!r} of shape {output.shape} for {len(images)} images"
                 )
         for k, image in enumerate(images):
             yield Row(image.file, image.size, {name: output[k] for name, output in outputs.items()})
 
-    def _taken(self, batch: tf.Tensor) -> tf.Tensor:
+    def _to_input(self, batch: tf.Tensor) -> tf.Tensor:
         if self._spec.dtype == tf.uint8:
             return batch if batch.dtype == tf.uint8 else tf.cast(tf.round(batch), tf.uint8)
         return self._pixels.values(batch, self._spec.dtype)

@@ -14,43 +14,44 @@ import tensorflow as tf
 
 from tfpyramid.scale._predictor import DeadLetter, Row
 
-# By name the dtype of a column, and whether a cell is an array of one axis.
+# For each column, its dtype and whether its cells are lists.
 Columns = Mapping[str, tuple[tf.DType, bool]]
 Write = Callable[[Mapping[str, Any]], None]
 
 DEAD_LETTERS: Columns = {"file": (tf.string, False), "reason": (tf.string, False)}
 
-# What a row group of Parquet may hold in memory.
-_NUMBERS = 2**22
+# Numbers in a row group of Parquet, which is held in memory.
+_MAX_NUMBERS = 2**22
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 
-_HALVES = (tf.float16, tf.bfloat16)
+_HALF_PRECISION = (tf.float16, tf.bfloat16)
 
 
 def columns_of(outputs: Mapping[str, tf.DType]) -> Columns:
-    """Return the columns of answers with these outputs.
+    """Return the columns of the results of a model with these outputs.
 
     Raises:
-        ValueError: if two columns have one name.
+        ValueError: two columns have the same name.
     """
     columns = {"file": (tf.string, False), "height": (tf.int64, False), "width": (tf.int64, False)}
     for name, dtype in outputs.items():
         added = {name: (dtype, True), f"{name}/shape": (tf.int64, True)}
         if taken := [each for each in added if each in columns]:
             raise ValueError(
-                "`model` must have outputs of other names than 'file', 'height', 'width', and the name of an output "
-                f"with '/shape' behind it. Received: outputs {list(outputs)}, of which {name!r} takes {taken[0]!r}"
+                "`model` must not name an output 'file', 'height' or 'width', nor like another output with '/shape' "
+                "added, because these are columns of the results. Rename it. "
+                f"Received: outputs {list(outputs)}; {name!r} needs the column {taken[0]!r}, which exists"
             )
         columns.update(added)
     return columns
 
 
 def name_of(file: str) -> str:
-    """Return the name of a file as text in UTF-8, with each other byte, a surrogate in Python, as `\\x` and two digits.
+    """Return the name of a file as valid UTF-8. Python's surrogates, for other bytes, become `\\x` and two digits.
 
-    Different names stay different: backslashes are doubled in names that have such a byte, or look as if they had.
+    Different names stay different: backslashes are doubled in names that have such a byte or such an escape sequence.
     """
     if not _SURROGATES.search(file) and not _ESCAPED.search(file):
         return file
@@ -59,21 +60,21 @@ def name_of(file: str) -> str:
 
 def _escape(surrogate: re.Match[str]) -> str:
     code = ord(surrogate[0])
-    # The first are those of `os.fsdecode`; others are legal in names of Windows.
+    # `os.fsdecode` returns U+DC80 to U+DCFF for bytes; Windows allows other surrogates in names.
     return rf"\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else rf"\u{code:04x}"
 
 
 def letter_of(letter: DeadLetter) -> dict[str, Any]:
-    """Return the cells of a dead letter, by column."""
+    """Return the cells of a dead letter by column."""
     return {"file": name_of(letter.file), "reason": _SURROGATES.sub(_escape, letter.reason)}
 
 
 def cells_of(row: Row) -> dict[str, Any]:
-    """Return the cells of an answer, by column."""
+    """Return the cells of a row by column."""
     cells: dict[str, Any] = {"file": name_of(row.file), "height": row.size[0], "width": row.size[1]}
-    for name, values in row.answers.items():
-        halved = values.dtype in [dtype.as_numpy_dtype for dtype in _HALVES]
-        cells[name] = (values.astype(np.float32) if halved else values).ravel()
+    for name, values in row.outputs.items():
+        half = values.dtype in [dtype.as_numpy_dtype for dtype in _HALF_PRECISION]
+        cells[name] = (values.astype(np.float32) if half else values).ravel()
         cells[f"{name}/shape"] = list(values.shape)
     return cells
 
@@ -96,7 +97,7 @@ def parquet(path: str, columns: Columns) -> Iterator[Write]:
             nonlocal numbers
             rows.append(row)
             numbers += sum(map(np.size, row.values()))
-            if numbers > _NUMBERS:
+            if numbers > _MAX_NUMBERS:
                 flush()
 
         yield write
@@ -122,9 +123,9 @@ WRITERS = {"parquet": parquet, "tfrecord": tfrecord}
 
 def _arrow_type(dtype: tf.DType, many: bool) -> pyarrow.DataType:
     if dtype == tf.string:
-        # Text of ours, and whatever a model may answer.
+        # File names are text; a model may return any bytes.
         return pyarrow.list_(pyarrow.binary()) if many else pyarrow.string()
-    number = pyarrow.from_numpy_dtype(np.float32 if dtype in _HALVES else dtype.as_numpy_dtype)
+    number = pyarrow.from_numpy_dtype(np.float32 if dtype in _HALF_PRECISION else dtype.as_numpy_dtype)
     return pyarrow.list_(number) if many else number
 
 

@@ -1,4 +1,4 @@
-"""Windows of an image that need not be in memory, and what is there beyond its border."""
+"""Windows of an image that need not fit in memory; windows may extend beyond the border."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tfpyramid.scale._dtypes import ImageError
 
 
 class Axis(NamedTuple):
-    """An axis of an image, and how it goes on beyond its ends: see `borders.extend`.
+    """An axis of an image, and the border rule that extends it; see `borders.extend`.
 
     Attributes:
-        size: its samples.
-        border: the rule.
-        spacing: distance of two samples, in samples of the finer axis that the rule is for.
-        length: samples of that finer axis.
+        size: the number of samples.
+        border: the border rule.
+        spacing: the distance between two samples, in samples of the finer axis to which the rule applies.
+        length: the number of samples of that finer axis.
     """
 
     size: int
@@ -28,9 +28,9 @@ class Axis(NamedTuple):
 
 
 def read(image: Any, rows: range, columns: range, axes: Sequence[Axis]) -> np.ndarray:
-    """Return the window [rows, columns, ...] of an image; places beyond the border are legal.
+    """Return the window [rows, columns, ...] of an image; indices beyond the border are allowed.
 
-    Nothing of the image is read but the window, and the places that those beyond the border stand for.
+    Only the window is read, and the samples that the border rule copies into it.
     """
     vertical, horizontal = axes
 
@@ -41,32 +41,32 @@ def read(image: Any, rows: range, columns: range, axes: Sequence[Axis]) -> np.nd
 
 
 def part(image: Any, rows: slice, columns: slice) -> np.ndarray:
-    """Return a part of an image, as an array in memory. The part begins in the image and is cut off at its end.
+    """Return a part of an image as an array in memory. The part starts in the image and is clipped at its end.
 
     Raises:
-        ImageError: values of it are masked.
-        ValueError: the image returns something else than numbers of that shape.
+        ImageError: some values are masked.
+        ValueError: the image does not return numbers of that shape.
     """
-    rows, columns = (slice(places.start, min(places.stop, size)) for places, size in zip((rows, columns), image.shape))
-    values, place = image[rows, columns], f"image[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
+    rows, columns = (slice(each.start, min(each.stop, size)) for each, size in zip((rows, columns), image.shape))
+    values, where = image[rows, columns], f"image[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
     if np.ma.is_masked(values):
         raise ImageError(
-            "`image` must have no masked values, since masks are not averaged: fill them first, for example with "
-            f"image.filled(0). Received: masked values in {place}"
+            "`image` must not have masked values, because masks would be ignored. Fill them first, for example with "
+            f"image.filled(0). Received: masked values in {where}"
         )
     array = np.asarray(values)
     expected = (rows.stop - rows.start, columns.stop - columns.start, *image.shape[2:])
     if array.shape != expected or array.dtype.kind not in "buif":
         raise ValueError(
-            f"`image` must return an array of numbers of shape {expected} for {place}. "
+            f"`image` must return an array of numbers of shape {expected} for {where}. "
             f"Received: {type(values).__name__} of shape {array.shape}, dtype {array.dtype}"
         )
     return array
 
 
-def _along(number: int, get: Callable[[slice], np.ndarray], places: range, axis: Axis) -> np.ndarray:
-    """Return what is at `places` of the axis with this number; `get` returns neighbours that are in the image."""
-    first, last = places.start, places.stop
+def _along(number: int, get: Callable[[slice], np.ndarray], indices: range, axis: Axis) -> np.ndarray:
+    """Return the samples at `indices` of the axis with this number; `get` reads a slice that is in the image."""
+    first, last = indices.start, indices.stop
     inside = min(max(first, 0), axis.size), max(min(last, axis.size), 0)
     parts = []
     if first < inside[0]:
@@ -78,19 +78,20 @@ def _along(number: int, get: Callable[[slice], np.ndarray], places: range, axis:
     return parts[0] if len(parts) == 1 else np.concatenate(parts, number)
 
 
-def _outside(number: int, get: Callable[[slice], np.ndarray], places: np.ndarray, axis: Axis) -> np.ndarray:
+def _outside(number: int, get: Callable[[slice], np.ndarray], indices: np.ndarray, axis: Axis) -> np.ndarray:
+    """Return the samples that the border rule puts at `indices`, which are beyond the ends of the axis."""
     if axis.border == "constant":
-        return np.repeat(np.zeros_like(get(slice(0, 1))), places.size, number)
-    folded = borders.fold(places.astype(np.float64) * axis.spacing, axis.length, axis.border) / axis.spacing
-    folded = np.clip(folded, 0, axis.size - 1)
-    low, high = (rounded.astype(int) for rounded in (np.floor(folded), np.ceil(folded)))
-    first = int(low.min())
-    part = get(slice(first, int(high.max()) + 1))
-    below, above = (part.take(index - first, number) for index in (low, high))
-    if np.array_equal(low, high):
+        return np.repeat(np.zeros_like(get(slice(0, 1))), indices.size, number)
+    positions = borders.fold(indices.astype(np.float64) * axis.spacing, axis.length, axis.border) / axis.spacing
+    positions = np.clip(positions, 0, axis.size - 1)
+    lower, upper = (rounded.astype(int) for rounded in (np.floor(positions), np.ceil(positions)))
+    first = int(lower.min())
+    part = get(slice(first, int(upper.max()) + 1))
+    below, above = (part.take(index - first, number) for index in (lower, upper))
+    if np.array_equal(lower, upper):
         return below
-    # Whole numbers are interpolated as floating ones: a share of them would be cut to 0.
+    # Interpolate integers in floating point: the weights would be truncated to 0.
     dtype = np.result_type(part.dtype, np.float32)
-    share = (folded - low).astype(dtype).reshape([-1 if k == number else 1 for k in range(part.ndim)])
-    # Not below * (1 - share) + above * share throughout: 0 times NaN is NaN.
-    return np.where(share == 0, below, below * (1 - share) + above * share)
+    weight = (positions - lower).astype(dtype).reshape([-1 if k == number else 1 for k in range(part.ndim)])
+    # Copy samples with weight 0 without the product, because 0 times NaN is NaN.
+    return np.where(weight == 0, below, below * (1 - weight) + above * weight)

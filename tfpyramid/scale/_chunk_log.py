@@ -1,4 +1,8 @@
-"""The record of the chunks that are on the disk, which a power failure cannot make claim too much."""
+"""A log of the chunks that are on the disk, with their checksums; after a power failure it claims no chunk too many.
+
+One process appends to it. `PredictImages` cannot share it: many workers finish parts at once, and object stores cannot
+append to a file, so a job has one small file of checksums for each part (`_job.py`).
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,21 @@ from pathlib import Path
 
 from tfpyramid import _files
 
-# What stands for the checksum of a chunk of zeros, which has no file.
+# Recorded in place of a checksum for a chunk of zeros, which has no file.
 _NO_FILE = "none"
 
-# Seconds of work that a power failure can cost. To record each chunk by itself would wait for the disk too often.
+# Seconds of work that a power failure can cost. Recording every chunk separately would wait for the disk too often.
 _INTERVAL = 1.0
 
 
-class Finished:
-    """The chunks in a folder that are on the disk, each with its checksum, in a file of that folder.
+class ChunkLog:
+    """The finished chunks of a folder, each with its checksum, in a text file in that folder.
 
-    Each line has a checksum of its own. A damaged line is ignored, so its chunk is written once more.
+    Each line also ends in a checksum of its own. A damaged line is ignored, so its chunk is written again.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the record at `path`, if it exists."""
+        """Read the log at `path` if it exists, and remove its damaged lines."""
         self._path, self._folder = path, path.parent
         self._chunks, self._pending, self._flushed = dict[str, str](), list[str](), time.monotonic()
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
@@ -31,11 +35,11 @@ class Finished:
             name, _, checksum = line.decode(errors="replace").rpartition(" ")[0].rpartition(" ")
             if line == _line(name, checksum):
                 self._chunks[name] = checksum
-        # A line that was cut off would garble the next one.
+        # Rewrite the log, because a line without its end would garble the next one.
         _files.write_whole(path, b"".join(_line(*chunk) for chunk in self._chunks.items()))
 
-    def holds(self, file: Path) -> bool:
-        """Tell whether a chunk is on the disk as it was written; if not, remove its file."""
+    def is_intact(self, file: Path) -> bool:
+        """Return whether the log holds a chunk and its file has not changed; otherwise remove the file."""
         recorded = self._chunks.get(self._name(file))
         if recorded is not None and recorded == _checksum(file):
             return True
@@ -43,24 +47,24 @@ class Finished:
         return False
 
     def add(self, file: Path) -> None:
-        """Record a chunk that is written, at once or together with those of the next second."""
+        """Record a chunk that was written, at the latest when the next chunk is added a second later."""
         self._pending.append(self._name(file))
         if time.monotonic() - self._flushed >= _INTERVAL:
             self.flush()
 
-    def unrecorded(self) -> list[Path]:
-        """Return the files that were added and may not be on the disk."""
+    def unsynced_files(self) -> list[Path]:
+        """Return the files of the added chunks that are not recorded yet, so they may not be on the disk."""
         files = [self._folder / name for name in self._pending]
         return [file for file in files if file.exists()]
 
     def flush(self) -> None:
-        """Record what was added, when the files and their names are on the disk."""
+        """Wait until the added chunks and their names are on the disk, then record them."""
         if not self._pending:
             return
         chunks = {name: _checksum(self._folder / name) for name in self._pending}
-        on_disk = {Path(name) for name, checksum in chunks.items() if checksum != _NO_FILE}
-        on_disk |= {folder for file in on_disk for folder in file.parents}
-        _files.sync_all(self._folder / path for path in on_disk)
+        unsynced = {Path(name) for name, checksum in chunks.items() if checksum != _NO_FILE}
+        unsynced |= {folder for file in unsynced for folder in file.parents}
+        _files.sync_all(self._folder / path for path in unsynced)
         with self._path.open("ab") as log:
             log.write(b"".join(_line(*chunk) for chunk in chunks.items()))
             log.flush()
@@ -69,8 +73,8 @@ class Finished:
         self._pending.clear()
         self._flushed = time.monotonic()
 
-    def remove_others(self, folder: Path) -> None:
-        """Remove the files that are not recorded: killed processes leave temporary files and half chunks."""
+    def remove_unrecorded(self, folder: Path) -> None:
+        """Remove all files that are not recorded: a killed process leaves temporary files and partial chunks."""
         for parent, _, names in os.walk(folder):
             for file in (Path(parent, name) for name in names):
                 if self._chunks.get(self._name(file), _NO_FILE) == _NO_FILE:

@@ -1,0 +1,96 @@
+"""All of an export that needs no disk: the signatures of a model, and the inputs to check them with."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+from tfpyramid import _plain
+from tfpyramid._compat import keras
+from tfpyramid.export._endpoint import Function, endpoint, functional, input_specs, sample_inputs
+from tfpyramid.export._names import input_names, output_names
+from tfpyramid.export._signatures import Inputs, Signature, signatures
+from tfpyramid.export._verify import reason
+from tfpyramid.export._warmup import import_protos
+from tfpyramid.export.pixels import Pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What to write, and the inputs to check it with.
+
+    Attributes:
+        model: the functional model.
+        function: the model as a function of named tensors.
+        signatures: the signatures by name.
+        inputs: the batch of the check, as the model takes it.
+        encoded: the batch of the check, as each signature takes it.
+        requests: the warm-up batch, as each signature takes it; None for no warm-up.
+    """
+
+    model: keras.Model
+    function: Function
+    signatures: dict[str, Signature]
+    inputs: Inputs
+    encoded: dict[str, Inputs]
+    requests: dict[str, Inputs] | None
+
+
+def prepare(
+    model: Any, *, pixels: Pixels, image_bytes: bool, uint8: bool, warmup: Any, sample: Any, portable: bool
+) -> Export:
+    """Return the export of a model; raise for every argument that is wrong before anything is written."""
+    warmup = _warmup(warmup)
+    model = functional(model)
+    _warn_of_changed_names(model)
+    by_name = signatures(input_specs(model), pixels, image_bytes=image_bytes, uint8=uint8)
+    function = endpoint(model, output_names(model), portable=portable)
+
+    def encoded(inputs: Inputs) -> dict[str, Inputs]:
+        return {name: signature.encode(inputs) for name, signature in by_name.items()}
+
+    inputs = sample_inputs(model, sample, pixels=pixels)
+    _check_runs(function, inputs, "model" if sample is None else "sample")
+    batches = encoded(inputs)
+    if warmup is None or warmup is True:
+        return Export(model, function, by_name, inputs, batches, batches if warmup else None)
+    warmup_inputs = sample_inputs(model, warmup, "warmup")
+    _check_runs(function, warmup_inputs, "warmup")
+    return Export(model, function, by_name, inputs, batches, encoded(warmup_inputs))
+
+
+def _warmup(value: Any) -> Any:
+    """Return a batch, True for the batch of the check, or None for no warm-up; raise if its extra is missing."""
+    if getattr(value, "shape", None) == ():
+        value = _plain.plain(value)
+    if value is None or value is False:
+        return None
+    import_protos()
+    return value
+
+
+def _warn_of_changed_names(model: keras.Model) -> None:
+    """Warn if the names of the model's inputs are not valid in a signature."""
+    given = (tensor.name for tensor in model.inputs)
+    changed = {old: new for old, new in zip(given, input_names(model)) if old != new}
+    if changed:
+        warnings.warn(
+            "Signatures take inputs as keyword arguments, so these inputs have other names there than in the model: "
+            f"{changed}",
+            stacklevel=4,
+        )
+
+
+def _check_runs(function: Function, inputs: Inputs, argument: str) -> None:
+    """Raise `ValueError`, which names the `argument`, if the model fails on `inputs`."""
+    try:
+        function(inputs)
+    except Exception as error:
+        shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
+        rule = "be a batch that the model can process"
+        if argument == "model":
+            rule = "process the random batch of the check. Pass a `sample` that it can process"
+        raise ValueError(
+            f"`{argument}` must {rule}. Received: inputs of shapes {shapes}, which raised: {reason(error)}"
+        ) from error
