@@ -39,7 +39,7 @@ from tfpyramid import layers, losses, ops, training
 
 keras = tf.keras
 NUM_LEVELS = 3
-CHANGE = 0.4  # Of the kernels for the comparison of gradients, relative to their norm; training changes about as much.
+CHANGE = 0.4  # The change of the kernels before gradients are compared, relative to their norm, as in training.
 
 
 class Protocol(NamedTuple):

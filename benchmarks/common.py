@@ -1,4 +1,4 @@
-"""What the benchmarks share: the description of the machine, result files, and tables in README.md."""
+"""Code that the benchmarks share: the description of the machine, result files, and tables in README.md."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Questions:
 
 
 def augmented(images: tf.Tensor) -> tf.Tensor:
-    """Flip a batch at random and shift it by up to SHIFT pixels, all images alike.
+    """Flip a batch at random and shift it by up to SHIFT pixels, the same for all images.
 
     The position of an object relative to the few pixels of a coarse level changes how the object looks there.
     """
