@@ -1,19 +1,19 @@
-"""Downsamplers inside a small network that names garments: accuracy, and what shifts of the image do to it.
+"""How accurate and how shift-consistent is a classifier with each downsampler?
 
     python benchmarks/bench_downsampling.py [--data FOLDER] [--output FOLDER] [--only NAME ...] [--quick]
 
-The network is four times a 3 by 3 convolution, batch norm and ReLU, of 8, 16, 32 and 64 filters, then the mean over all
-positions and ten logits. Each of the first three is followed by a downsampler by 2. The strided convolution, and the
-one whose strides are learned, stand in the convolution's place instead. Every network is trained alike on the first
-20,000 garments of Fashion-MNIST, each in the middle of a canvas of 36 pixels: nothing is shifted in training. It is
-tested on the 10,000 test garments in the middle, and twice with each shifted by up to 4 pixels on both axes:
+The network has four 3 by 3 convolutions with 8, 16, 32 and 64 filters, each with batch normalization and ReLU, then
+global average pooling and ten logits. A downsampler by 2 follows each of the first three. The strided convolution and
+`LearnableStrideConv2D` replace the convolution. Every network is trained in the same way on the first 20,000 garments
+of Fashion-MNIST, each in the center of a canvas of 36 pixels; no training image is shifted. It is tested on the 10,000
+test garments in the center, and twice with random shifts of up to 4 pixels on both axes:
 
-* clean: right answers, nothing shifted;
-* shifted: right answers, mean of the two shifts;
-* consistent: the same answer, right or wrong, under both shifts.
+* clean: accuracy without shifts;
+* shifted: accuracy, mean over the two shifts;
+* consistent: how often both shifts have the same prediction, right or wrong.
 
-Results are kept after every training, and a run that was interrupted goes on where it ended. `--quick` trains on a
-handful of images, which measures nothing; without a data set it makes its own.
+Results are written after every training, and an interrupted run resumes. `--quick` trains on a few images, too few to
+measure anything; it does not need the data set.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ SHIFTS = (1001, 1002)  # Seeds of the two shifts, the same for every network.
 
 
 class Protocol(NamedTuple):
-    """What every training has in common."""
+    """The settings of every training."""
 
     train: int
     test: int
     epochs: int
     seeds: int
-    rounds: int  # Of steps that are timed.
+    rounds: int  # Timed steps.
     widths: tuple[int, ...] = (8, 16, 32, 64)
     batch: int = 128
     rate: float = 4e-3
@@ -56,9 +56,9 @@ QUICK = Protocol(train=16, test=16, epochs=1, seeds=1, rounds=1, widths=(4, 4), 
 
 
 class Contender(NamedTuple):
-    """A downsampler: after a convolution and its activation, or in the place of that convolution."""
+    """A downsampler, which follows a convolution and its activation, or replaces the convolution."""
 
-    make: Callable[[int, int], keras.layers.Layer]  # Of the filters and of the side to return.
+    make: Callable[[int, int], keras.layers.Layer]  # Takes the number of filters and the side of the output.
     convolves: bool = False
 
     def stage(self, x: tf.Tensor, filters: int) -> tf.Tensor:
@@ -81,7 +81,7 @@ def spectral(filters: int, side: int) -> keras.layers.Layer:
 
 
 def plain(layer: type, *args: Any, **options: Any) -> Contender:
-    """Return the contender that neither the filters nor the side matter to."""
+    """Return a contender that does not depend on the filters or the side."""
     return Contender(lambda filters, side: layer(*args, **options))
 
 
@@ -153,7 +153,7 @@ def prepared(contender: Contender, protocol: Protocol) -> Training:
 
 
 def train(training: Training, split: garments.Split, seed: int, protocol: Protocol) -> float:
-    """Return the seconds of processor time it took."""
+    """Train the network; return the processor time in seconds."""
     start = time.process_time()
     for batch in batches(*split, protocol.batch, epochs=protocol.epochs, seed=seed):
         training.step(*batch)
@@ -161,7 +161,7 @@ def train(training: Training, split: garments.Split, seed: int, protocol: Protoc
 
 
 def worth(training: Training, test: garments.Split) -> dict[str, float]:
-    """Return percentages of the test images."""
+    """Return the results on the test images, in percent."""
     images, labels = test
     centred = training.answers(garments.centred(images, CANVAS))
     first, second = (training.answers(garments.shifted(images, CANVAS, shift)) for shift in SHIFTS)
@@ -173,9 +173,9 @@ def worth(training: Training, test: garments.Split) -> dict[str, float]:
 
 
 def step_times(trainings: dict[str, Training], batch: tuple, rounds: int) -> dict[str, list[float]]:
-    """Return milliseconds of processor time of training steps, the contenders taking turns."""
+    """Return the processor time of training steps in milliseconds, with the contenders interleaved."""
     for training in trainings.values():
-        training.step(*batch)  # May be the first, which traces.
+        training.step(*batch)  # The first step traces the graph.
     times: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in tqdm(range(rounds), desc="Timing", unit="round"):
         for name, training in trainings.items():
@@ -186,7 +186,7 @@ def step_times(trainings: dict[str, Training], batch: tuple, rounds: int) -> dic
 
 
 class Results:
-    """What was measured, kept in a file after each run; begun anew if the protocol is not that of the file."""
+    """The results in a file, written after each run; a file with another protocol is discarded."""
 
     def __init__(self, path: Path, protocol: Protocol) -> None:
         self.path = path
@@ -216,8 +216,8 @@ class Results:
         common.write_json(self.path, {**self.data, "environment": common.environment()})
 
     def table(self) -> str:
-        """Return the contenders that were measured, in their order: mean and spread over the seeds."""
-        header = ["downsampler", *(f"{share}, %" for share in SHARES), "parameters", "ms a step"]
+        """Return a row for each measured contender, with mean and standard deviation over the seeds."""
+        header = ["downsampler", *(f"{share}, %" for share in SHARES), "parameters", "ms per step"]
         times = {step["downsampler"]: f"{statistics.median(step['milliseconds']):.0f}" for step in self.data["steps"]}
         rows = []
         for name in CONTENDERS:

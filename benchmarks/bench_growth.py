@@ -1,14 +1,14 @@
-"""How do time and peak memory of pyramids grow with the images?
+"""How do the time and the peak memory of pyramids grow with the image?
 
     pip install -e '.[bench]'
     python benchmarks/bench_growth.py [--output FOLDER] [--quick]
 
-Five levels in float32, in traced graphs: a Gaussian pyramid, the same with the gradient of the images, and a Laplacian
-pyramid with its inverse. Squares of 256 to 8192 pixels a side, batches of 1 to 64 small ones, and an image of
-1080 x 1920, there beside plain TensorFlow in memory. Time is the median of calls that take turns, on as many threads as
-there are cores; how memory is measured is said in memory.py. The exponent is the slope of the logarithm of the
-medians against that of the pixels, by least squares. What the free memory is too small for is left out, with a line
-that says so. `--quick` runs everything on images that measure nothing.
+The benchmark computes five levels in float32, in traced graphs: a Gaussian pyramid, the same with the gradient of the
+images, and a Laplacian pyramid with its inverse. The images are squares with sides of 256 to 8192 pixels, batches of 1
+to 64 small squares, and an image of 1080 x 1920, for which memory is compared with plain TensorFlow. The time is the
+median of interleaved calls, with as many threads as cores; memory.py describes how memory is measured. The exponent is
+the slope of the logarithm of the medians over the logarithm of the pixels, by least squares. Tasks that need more than
+the free memory are skipped and listed. `--quick` runs everything on images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tqdm import tqdm
 
 from tfpyramid import layers, ops
 
-ROOM = 12  # How many times the images must fit into the memory that is free, for a work to be asked for.
+MEMORY_FACTOR = 12  # A task is skipped if the free memory is less than this multiple of the images.
 
-TINY: Shape = (1, 32, 32, 3)  # Of the images that start libraries and threads before memory is measured.
+TINY: Shape = (1, 32, 32, 3)  # Images of a first call that starts libraries and threads before memory is measured.
 
 
 class Plan(NamedTuple):
-    """What is measured: squares, from `fit_from` on for memory and the exponents, batches, one image, and how often."""
+    """The sides of squares, `fit_from` for memory and exponents, batches, one image, and the number of repetitions."""
 
     sides: Sequence[int]
     fit_from: int
@@ -83,7 +83,7 @@ PLAINLY: dict[str, Callable] = {"gaussian": plain_gaussian, "gradient": plain_gr
 
 
 class Task(NamedTuple):
-    """One row to be measured, or of time, where all works take turns, one for each work."""
+    """A row to be measured; for the measure "time", a row for each work, because all works are interleaved."""
 
     measure: str
     shape: Shape
@@ -101,7 +101,7 @@ def main() -> None:
     todo = [task for task in reasons if task not in skipped]
     with tqdm(total=len(todo), unit="task") as bar:
         rows = []
-        # Memory first, since what this process has taken by then, it keeps.
+        # Measure memory first, because this process keeps memory that it has allocated.
         for measured in itertools.chain(peaks(todo, plan), times(todo, plan)):
             rows += measured
             bar.update()
@@ -127,17 +127,17 @@ def tasks(plan: Plan) -> list[Task]:
 
 
 def reason_to_skip(task: Task) -> str:
-    """Return why a task cannot be done here, "" if it can."""
+    """Return why a task cannot run on this machine, or "" if it can."""
     if task.measure == "memory" and not memory.measured_here():
         return "peak memory is measured on Linux only"
-    needed, free = ROOM * 4 * int(np.prod(task.shape)), memory.available()
+    needed, free = MEMORY_FACTOR * 4 * int(np.prod(task.shape)), memory.available()
     if free is not None and needed > free:
         return f"needs up to {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
     return ""
 
 
 def gradient_shapes(shape: Shape) -> list[Shape]:
-    """Return the shapes of the levels behind the images."""
+    """Return the shapes of all levels except the first."""
     return layers.GaussianPyramid(LEVELS).compute_output_shape(shape)[1:]
 
 
@@ -150,7 +150,7 @@ def call_of(task: Task) -> memory.Call:
 
 
 def peaks(todo: Sequence[Task], plan: Plan) -> Iterator[Rows]:
-    """Give the bytes that each work takes, the quartiles of them over some processes, task by task."""
+    """Yield the quartiles of the bytes that each task takes, over several processes."""
     wanted = [task for task in todo if task.measure == "memory"]
     measured = memory.peaks((call_of(task) for task in wanted for _ in range(plan.children)), fresh=plan.children > 1)
     for task in wanted:
@@ -160,7 +160,7 @@ def peaks(todo: Sequence[Task], plan: Plan) -> Iterator[Rows]:
 
 
 def times(todo: Sequence[Task], plan: Plan) -> Iterator[Rows]:
-    """Give the milliseconds of all works, which take turns, task by task."""
+    """Yield the milliseconds of all works, interleaved, for each task."""
     for task in todo:
         if task.measure == "time":
             large = np.prod(task.shape) > 3 * 2048**2

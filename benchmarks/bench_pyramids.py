@@ -1,13 +1,13 @@
-"""How fast are pyramids, beside what else makes them?
+"""How fast are pyramids, compared with other libraries?
 
     pip install -e '.[bench]'
     python benchmarks/bench_pyramids.py [--output FOLDER] [--quick] [--only WORK]
 
-Five levels by the binomial kernel with a mirrored border, in float32, forward and with the gradient of the images; a
-Laplacian pyramid and its inverse; the blur of a pooling layer, forward and backward. All contenders of a work take
-turns in one run, on as many threads as there are cores, so that what else the machine does meets all alike. A peer
-that is not installed has no row. What is written is the median of each, its quartiles, and the ratio of the medians.
-`--quick` runs everything on images that measure nothing.
+The benchmark computes five levels in float32 with the binomial kernel and a mirrored border, forward and with the
+gradient of the images; a Laplacian pyramid and its inverse; and the blur of a pooling layer, forward and backward. All
+contenders of a task are interleaved in one run, with as many threads as cores, so that other work on the machine
+affects all of them equally. Libraries that are not installed have no row. The results are the median of each, its
+quartiles, and the ratio of the medians. `--quick` runs everything on images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN = "TensorFlow, `tf.pad` and depthwise"
 
 
 def plain_down(images: tf.Tensor) -> tf.Tensor:
-    """One level in the way that it is written most often."""
+    """Return the next level, in the most common implementation."""
     kernel = tf.constant(np.tile(np.outer(TAPS, TAPS)[:, :, None, None], [1, 1, images.shape[3], 1]))
     padded = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]], "REFLECT")
     return tf.nn.depthwise_conv2d(padded, kernel, [1, 2, 2, 1], "VALID")
@@ -42,7 +42,7 @@ def chain(first: Any, down: Callable, count: int = LEVELS) -> list:
 
 
 def with_gradient(function: Callable) -> Callable:
-    """Return a function of images and of the gradients of the levels behind them, to these levels and the gradient."""
+    """Return a function from images and upstream gradients of the coarser levels to these levels and the gradient."""
 
     def run(images: tf.Tensor, *upstream: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:

@@ -2,14 +2,14 @@
 
     python benchmarks/bench_reconstruction.py [--quick] [--only METHOD,KIND,...] [--output DIR] [--resume]
 
-An image is downsampled by 2, clipped to 0..1 and rounded to 8 bits (straight-through), and brought back to its size
-(a) by a fixed bicubic and (b) by that bicubic plus a small network, trained alike for every method. What is learned in
-a downsampler is learned with it, for the squared error of the image that comes back. The measure is the PSNR of images
-that were held out, the mean of the images' own; the images are described in reconstruction_images.py.
+An image is downsampled by 2, clipped to 0..1, rounded to 8 bits (straight-through) and upsampled to its size again:
+(a) by a fixed bicubic, or (b) by the bicubic plus a small network that is trained in the same way for every method.
+Learned downsamplers are trained together with the upsampler, on the squared error of the upsampled image. The result is
+the mean PSNR of held-out images; reconstruction_images.py describes the images.
 
-All of it takes less than 40 minutes of one core. It writes results/reconstruction.json, the table in README.md and the
-picture of the learned kernels, docs/reconstruction_kernels.png. What is done so far is in the folder of `--output`, and
-with `--only`, or with `--quick`, which measures nothing, all there is.
+The benchmark takes less than 40 minutes on one core. It writes results/reconstruction.json, the table in README.md and
+the figure of the learned kernels, docs/reconstruction_kernels.png. Intermediate results are in the folder `--output`.
+`--only` and `--quick` write only to that folder; `--quick` is too small to measure anything.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SETTINGS = {
     "train_images": 2048,
     "held_out_images": 240,
     "batch": 4,
-    "steps_fixed": 500,  # For kernels alone.
+    "steps_fixed": 500,  # For training kernels alone.
     "steps_network": 2500,
     "rate": 4e-3,
     "width": 16,
@@ -54,13 +54,13 @@ def keys(position: np.ndarray) -> np.ndarray:
     return np.where(t < 1, 1.5 * t**3 - 2.5 * t**2 + 1, np.where(t < 2, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2, 0))
 
 
-# A cubic stretched to twice its width, the anti-aliased bicubic of image libraries.
+# The cubic kernel stretched to twice its width, which is the anti-aliased bicubic of image libraries.
 BICUBIC = keys((np.arange(8) - 3.5) / 2)
 TAPS = {"Gaussian": ops.binomial(5), "bicubic": BICUBIC}
 
 
 class Method(NamedTuple):
-    """A downsampler: how it is made, and where its sample i sits, at 2i + phase."""
+    """A downsampler: a function that makes it, and its phase; sample i is at position 2i + phase."""
 
     make: Callable[[], Callable[[tf.Tensor], tf.Tensor]]
     phase: float
@@ -106,13 +106,13 @@ UPSAMPLERS = ("network", "fixed")
 
 
 def bicubic_up(phase: float) -> np.ndarray:
-    """Return [5, 5, 1, 4]: the four pixels of a cell, read by cubic convolution from samples at 2i + phase."""
+    """Return a kernel [5, 5, 1, 4] that interpolates four pixels by cubic convolution from samples at 2i + phase."""
     taps = [keys(np.arange(-2, 3) - (pixel - phase) / 2) for pixel in (0, 1)]
     return np.stack([np.outer(rows, columns) for rows, columns in itertools.product(taps, taps)], -1)[:, :, None]
 
 
 def residual_network(width: int) -> keras.Model:
-    """Return what is added to the bicubic, four pixels for each sample; it starts at 0."""
+    """Return the network that is added to the bicubic, with four pixels for each sample; it is initialized to 0."""
     start = keras.initializers.HeNormal
     return keras.Sequential(
         [
@@ -125,10 +125,10 @@ def residual_network(width: int) -> keras.Model:
 
 
 class Codec:
-    """Down by 2, 8 bits, up by 2."""
+    """Downsample by 2, round to 8 bits, upsample by 2."""
 
     def __init__(self, method: Method, upsampler: str, width: int) -> None:
-        # The network first: of one seed, all methods start with the same one.
+        # Create the network first, so that all methods start with the same network for one seed.
         self.network = residual_network(width) if upsampler == "network" else None
         self.cell = tf.constant(bicubic_up(method.phase), tf.float32)
         self.down = method.make()
@@ -149,7 +149,7 @@ class Codec:
 
 
 def train(codec: Codec, images: np.ndarray, settings: dict[str, Any], steps: int, seed: int) -> None:
-    """Minimise the squared error; the crops that a seed draws are the same for all methods."""
+    """Minimize the squared error; for one seed, all methods train on the same images."""
     schedule = keras.optimizers.schedules.CosineDecay(settings["rate"], steps)
     optimizer = keras.optimizers.Adam(schedule, epsilon=1e-10)
     images = tf.constant(images)
@@ -172,7 +172,7 @@ def mean_squares(codec: Codec, images: np.ndarray) -> np.ndarray:
 
 
 def psnr(mean_square: np.ndarray) -> np.ndarray:
-    # Finite where nothing was lost.
+    # The maximum keeps the PSNR finite if the error is 0.
     return -10 * np.log10(np.maximum(mean_square, 1e-10))
 
 
@@ -196,7 +196,7 @@ def main() -> None:
     options = parse_options()
     one_thread()
     settings = {**SETTINGS, **(QUICK if options.quick else {})}
-    # One step is done sooner than its graph is traced.
+    # Running one step eagerly is faster than tracing its graph.
     tf.config.run_functions_eagerly(options.quick)
     kinds, upsamplers, methods = (
         [name for name in names if name in options.only or not options.only.intersection(names)]
@@ -230,18 +230,18 @@ def main() -> None:
 
 
 def finished(path: Path, data: dict[str, Any]) -> dict[tuple, dict[str, Any]]:
-    """Return what an interrupted run has measured, if it ran as this one does."""
+    """Return the results of an interrupted run with the same settings and environment."""
     if not path.exists():
         return {}
     before = read_json(path)
     for what in ("settings", "environment"):
         if before[what] != data[what]:
-            sys.exit(f"bench_reconstruction: {path} was made with another {what}; go on without --resume.")
+            sys.exit(f"bench_reconstruction: {path} was made with another {what}. Run again without --resume.")
     return {(r["upsampler"], r["seed"], r["kind"], r["method"]): r for r in before["results"]}
 
 
 def report(path: Path, whole: bool, output: Path) -> None:
-    """Make the table and the picture from the JSON alone."""
+    """Write the table and the figure from the JSON."""
     data = read_json(path)
     text = markdown(data)
     if whole:
@@ -255,12 +255,12 @@ def report(path: Path, whole: bool, output: Path) -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="every step, at a size that measures nothing")
+    parser.add_argument("--quick", action="store_true", help="run every step, too small to measure anything")
     names = [*METHODS, *KINDS, *UPSAMPLERS]
-    parser.add_argument("--only", default="", help=f"some of, with commas: {', '.join(names)}")
-    parser.add_argument("--resume", action="store_true", help="go on from what is in the folder of --output")
+    parser.add_argument("--only", default="", help=f"comma-separated list of: {', '.join(names)}")
+    parser.add_argument("--resume", action="store_true", help="resume from the results in the folder of --output")
     parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks_output"), help="where what is done so far is kept"
+        "--output", type=Path, default=Path("benchmarks_output"), help="folder of the intermediate results"
     )
     options = parser.parse_args()
     options.only = set(filter(None, options.only.split(",")))

@@ -1,13 +1,13 @@
-"""How fast is bilinear sampling, beside what else does it?
+"""How fast is bilinear sampling, compared with other libraries?
 
     pip install -e '.[bench]'
     python benchmarks/bench_sampling.py [--output FOLDER] [--quick] [--only WORK]
 
-Images in float32, zero outside, are read at as many points as they have pixels: points drawn at random over the image,
-and those of a smooth warp, each a few pixels from where it lies in the grid. Forward, and with the gradients of the
-images and of the points. All contenders of a work take turns in one run, on as many threads as there are cores. A peer
-that is not installed has no row. What is written is the median of each, its quartiles, and the ratio of the medians.
-`--quick` runs everything on images that measure nothing.
+The benchmark samples images in float32, with zeros outside, at as many points as they have pixels: random points, and
+the points of a smooth warp, which moves each pixel by a few pixels. It measures the forward pass, and the forward pass
+with the gradients of images and points. All contenders of a task are interleaved in one run, with as many threads as
+cores. Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio of
+the medians. `--quick` runs everything on images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def smooth_points(shape: Shape) -> np.ndarray:
 
 
 def plain_sample(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Sample in the way that it is written most often."""
+    """Return the samples, in the most common implementation."""
     batch, height, width = (tf.shape(images)[axis] for axis in range(3))
     low = tf.floor(points)
-    share = points - low
+    fraction = points - low
     low = tf.cast(low, tf.int32)
     samples = tf.range(batch)[:, None, None] + tf.zeros_like(low[..., 0])
     parts = []
@@ -50,13 +50,14 @@ def plain_sample(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
             i, j = low[..., 0] + down, low[..., 1] + right
             inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
             index = tf.stack([samples, tf.clip_by_value(i, 0, height - 1), tf.clip_by_value(j, 0, width - 1)], -1)
-            weight = (share[..., 0] if down else 1 - share[..., 0]) * (share[..., 1] if right else 1 - share[..., 1])
+            rows, columns = fraction[..., 0], fraction[..., 1]
+            weight = (rows if down else 1 - rows) * (columns if right else 1 - columns)
             parts.append(tf.gather_nd(images, index) * (weight * tf.cast(inside, weight.dtype))[..., None])
     return tf.add_n(parts)
 
 
 def torch_sample(torch: Any, images: np.ndarray, points: np.ndarray) -> tuple[Callable, list]:
-    """Return `grid_sample`, and its arguments: channels first, points (x, y) from -1 to 1."""
+    """Return `grid_sample` and its arguments, with channels first and points (x, y) from -1 to 1."""
     last = np.float32(images.shape[2:0:-1]) - 1
     arguments = [channels_first(torch, images), torch.from_numpy(points[..., ::-1] / last * 2 - 1)]
     return partial(torch.nn.functional.grid_sample, align_corners=True), arguments
@@ -77,7 +78,7 @@ def forward(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) -> Ite
 
 
 def with_gradients(sample: Callable) -> Callable:
-    """Return a function of images, points and the gradient behind, to the samples and the gradients of both."""
+    """Return a function from images, points and the upstream gradient to the samples and both gradients."""
 
     def run(images: tf.Tensor, points: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:

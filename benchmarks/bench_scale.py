@@ -1,15 +1,15 @@
-"""Does an image cost more where there are many, or where it is large?
+"""How do costs grow with the number of images, and for a large image?
 
     pip install -e '.[test]'
     python benchmarks/bench_scale.py [--output FOLDER] [--quick]
 
-A network on a learnable pyramid is trained on files of images, and answers them in a pipeline of Beam, on few and on
-ten times as many; the pipeline runs in one worker process and in two; and the pyramid of a mask of 21600 x 43200
-booleans is written as OME-Zarr, beside writing and reading the mask itself, in the same chunks, with zarr. Every
-measurement is that of a process of its own, in turns whose order is random; the tables have the median and the
-quartiles of them. Time is without imports, and in training without tracing; that of a pipeline is all of it, the start
-of workers and the loading of the model too. Memory is the peak of what the process has in memory, TensorFlow included.
-`--quick` runs everything at a size that measures nothing.
+The benchmark trains a network with a learnable pyramid on image files, and predicts them in a Beam pipeline, for a
+number of images and for ten times as many. It runs the pipeline with one and with two worker processes. It writes the
+pyramid of a mask of 21600 x 43200 booleans as OME-Zarr, and compares it with writing and reading the mask itself, in
+the same chunks, with zarr. Every measurement runs in a separate process, in random order; the tables show the median
+and the quartiles. Times exclude imports, and tracing in training. The time of a pipeline includes starting workers and
+loading the model. Memory is the peak resident memory of the process, including TensorFlow. `--quick` runs everything,
+too small to measure anything.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from tfpyramid import export, layers, scale
 from tfpyramid._compat import keras
 
 CROP, BATCH, CHUNK = 96, 32, 1024
-# Sides of the images, which come one after another.
+# Sizes of the images, in turn.
 SIDES = [(96, 128), (128, 128), (160, 120), (112, 150)]
 
 
 class Plan(NamedTuple):
-    """How many images, few and many; of those for workers; the sides of the mask; and how often."""
+    """The number of images, few and many, and for workers; the sides of the mask; and the number of rounds."""
 
     few: int
     many: int
@@ -61,7 +61,7 @@ class Task(NamedTuple):
     work: str
     images: int = 0
     workers: int = 1
-    threads: int = 0  # Of TensorFlow in a worker; 0 for as many as there are cores.
+    threads: int = 0  # TensorFlow's threads in a worker; 0 means as many as cores.
 
 
 class Cost(NamedTuple):
@@ -122,7 +122,7 @@ def picture(number: int) -> bytes:
 
 
 def continents(sides: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Give bands of a smooth relief, by their rows: a sum of products of curves along its axes."""
+    """Yield bands of rows of a smooth relief, which is a sum of products of curves along its axes."""
     rng = np.random.default_rng(0)
     curves = [
         np.stack([np.interp(np.linspace(0, 40, n), np.arange(41), rng.normal(size=41)) for _ in range(16)])
@@ -148,12 +148,12 @@ def in_a_process(task: Task, folder: str) -> Cost:
 
 
 def measure(task: Task, folder: Path) -> Cost:
-    """Do a task in this process, which should have done no other."""
+    """Run a task in this process, which must be new."""
     output = folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     work = {"training": train, "inference": answer, "workers": answer, "bytes": copy, "pyramid": write_pyramid}
     seconds, pixels = work[task.work](task, folder, output)
-    # Not that of `resource.getrusage`, which starts from what the parent had.
+    # The peak of `resource.getrusage` would include the memory of the parent.
     return Cost(seconds, pixels, memory.bytes_of(memory.PROCESS, "VmHWM"))
 
 
@@ -163,7 +163,7 @@ def train(task: Task, folder: Path, output: Path) -> tuple[float, int]:
         return image[:CROP, :CROP], tf.strings.to_hash_bucket_fast(path, 4)
 
     paths = tf.data.Dataset.from_tensor_slices([str(path) for path in files(task, folder)])
-    # Batches of one shape, so that there is one graph.
+    # All batches have one shape, so that TensorFlow traces one graph.
     batches = paths.map(read, num_parallel_calls=2).batch(min(BATCH, task.images), drop_remainder=True).prefetch(2)
     model = network()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -175,13 +175,13 @@ def train(task: Task, folder: Path, output: Path) -> tuple[float, int]:
 
 
 def answer(task: Task, folder: Path, output: Path) -> tuple[float, int]:
-    # Not for the others, whose memory it would be counted to.
+    # Import Beam here, so that its memory does not count for the other tasks.
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from tfpyramid.scale.beam import PredictImages
 
-    # Workers say all that they do.
+    # Workers log every step to standard error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     chosen = folder / "chosen"
     shutil.rmtree(chosen, ignore_errors=True)
@@ -201,18 +201,18 @@ def answer(task: Task, folder: Path, output: Path) -> tuple[float, int]:
 
 
 def copy(task: Task, folder: Path, output: Path) -> tuple[float, int]:
-    """Write the mask with zarr, and read it."""
+    """Write the mask with zarr, and read it again."""
     mask = Mask(folder / "mask.npy")
     height, width = mask.shape
     chunks = (min(CHUNK, height), min(CHUNK, width))
     corners = itertools.product(range(0, height, CHUNK), range(0, width, CHUNK))
-    places = [(slice(y, y + CHUNK), slice(x, x + CHUNK)) for y, x in corners]
+    windows = [(slice(y, y + CHUNK), slice(x, x + CHUNK)) for y, x in corners]
     begun = time.perf_counter()
     array = zarr.create_array(str(output), shape=mask.shape, chunks=chunks, dtype=mask.dtype)
-    for place in places:
-        array[place] = mask[place]
-    for place in places:
-        array[place]
+    for window in windows:
+        array[window] = mask[window]
+    for window in windows:
+        array[window]
     return time.perf_counter() - begun, height * width
 
 
@@ -224,14 +224,14 @@ def write_pyramid(task: Task, folder: Path, output: Path) -> tuple[float, int]:
 
 
 class Mask:
-    """A file of an array, opened anew for each part: what was read of a memmap stays, and would count as memory."""
+    """An array in a file, which is opened again for each part: pages read from a memmap would count as memory."""
 
     def __init__(self, path: Path) -> None:
         self._path, array = path, np.load(path, mmap_mode="r")
         self.shape, self.dtype = array.shape, array.dtype
 
-    def __getitem__(self, places: Any) -> np.ndarray:
-        return np.array(np.load(self._path, mmap_mode="r")[places])
+    def __getitem__(self, window: Any) -> np.ndarray:
+        return np.array(np.load(self._path, mmap_mode="r")[window])
 
 
 def files(task: Task, folder: Path) -> list[Path]:
@@ -249,7 +249,7 @@ def markdown(results: dict[str, Any]) -> str:
         ratio = nanoseconds[1]["median"] / nanoseconds[0]["median"]
         costs.append([name, *(between(each, 1) for each in nanoseconds), f"{ratio:.2f}"])
         costs[-1] += [between(row["peak"], 0) for row in found]
-    header = ["nanoseconds a pixel", f"{few:,} images", f"{many:,} images", "ratio", "MiB at peak", "MiB, ten times"]
+    header = ["nanoseconds per pixel", f"{few:,} images", f"{many:,} images", "ratio", "MiB at peak", "MiB, ten times"]
     alone = {row["threads"]: row for row in shared if row["workers"] == 1}
     workers = [
         [row["workers"], row["threads"] or "all", between(row["seconds"], 1), ratio_of(alone[row["threads"]], row)]
@@ -263,7 +263,7 @@ def markdown(results: dict[str, Any]) -> str:
     sides = " × ".join(map(str, results["mask"]))
     parts = [
         common.table(header, costs),
-        common.table([f"workers, {shared[0]['images']:,} images", "threads of each", "seconds", "throughput"], workers),
+        common.table([f"workers, {shared[0]['images']:,} images", "threads each", "seconds", "throughput"], workers),
         common.table([f"mask of {sides}", "seconds", "ratio", "MiB at peak"], tiles),
     ]
     return "\n\n".join(parts)

@@ -1,12 +1,13 @@
-"""How many requests a second are answered, how fast, and does the server's memory grow?
+"""How many requests per second do the servers answer, how fast, and does their memory grow?
 
     pip install -e '.[readers]' matplotlib tqdm
     python benchmarks/bench_serving.py [--output FOLDER] [--quick]
 
-A small pyramid network, exported, behind the two servers of examples/serving, one after the other, on this machine:
-eight clients ask each about one image of 64 pixels a side, over and over for 30 seconds, behind a warm-up of 3. Every
-answer's status is checked and the first of each client is compared with Keras's. Clients and server share the cores.
-Memory is the resident set of the server, twice a second. `--quick` asks for a second.
+The benchmark exports a small pyramid network and serves it by the two servers of examples/serving, one after the other,
+on this machine. Eight clients send an image of 64 by 64 pixels repeatedly for 30 seconds, after 3 seconds of warm-up.
+The status of every response is checked, and the first response of each client is compared with Keras. Clients and
+server share the cores. Memory is the resident memory of the server, read twice per second. `--quick` sends requests for
+one second.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ import started  # noqa: E402
 
 CLIENTS, SIDE = 8, 64
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-EDGES = np.geomspace(1, 10000, 81)  # Of the histogram, in milliseconds.
+EDGES = np.geomspace(1, 10000, 81)  # Edges of the histogram, in milliseconds.
 COLORS = {"gRPC": "#0072b2", "REST": "#d55e00"}
 
 Ask = Callable[[], np.ndarray]
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def build_model() -> tf.keras.Model:
-    """Return levels that are learned, features of each, and a classifier on all of them."""
+    """Return a model with a learned pyramid, features of each level, and a classifier of all features."""
     image = tf.keras.Input((None, None, 3), name="image")
     levels = layers.LearnablePyramid(num_levels=3, downsample=layers.LearnableDownsample2D())(image)
     x = layers.UpsampleConcat(target_level=1)(layers.PyramidConv2D(12, activation="relu")(levels))
@@ -80,7 +81,7 @@ def ask_grpc(address: str, image: np.ndarray) -> Ask:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "pyramid"
     request.inputs["image"].CopyFrom(tf.make_tensor_proto(image))
-    # A channel of its own: those of one address would share a connection.
+    # By default, all channels to one address share a connection.
     channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
     call = channel.unary_unary(PREDICT, response_deserializer=predict_pb2.PredictResponse.FromString)
     message = request.SerializeToString()
@@ -110,11 +111,11 @@ def load(
     expected: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
-    """Ask from all clients for some seconds; return what came of it."""
+    """Send requests from all clients for some seconds; return the results."""
     taken: list[list[float]] = [[] for _ in range(CLIENTS)]
     errors: list[str] = []
     ends: list[float] = []
-    # The first answer of a server comes late: it is not waited for in the seconds.
+    # The first response of a server is slow, so the time starts after it.
     ready = threading.Barrier(CLIENTS, lambda: ends.append(time.perf_counter() + seconds))
 
     def work(k: int) -> None:
@@ -126,7 +127,7 @@ def load(
                 begun = time.perf_counter()
                 ask()
                 taken[k].append(1000 * (time.perf_counter() - begun))
-        except Exception as error:  # Whatever it is, it is counted.
+        except Exception as error:  # Count every error.
             ready.abort()
             errors.append(f"{type(error).__name__}: {error}")
 
@@ -142,7 +143,7 @@ def load(
         thread.join()
     every = np.concatenate([np.array(each) for each in taken])
     if not every.size:
-        raise RuntimeError(f"no request was answered: {errors}")
+        raise RuntimeError(f"No request was answered. Received: {errors}")
     return {
         "requests": every.size,
         "per_second": round(every.size / seconds, 1),
@@ -154,11 +155,11 @@ def load(
 
 
 def resident(pid: int) -> float:
-    """Return the MiB of memory that a process has now."""
+    """Return the resident memory of a process in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return round(int(line.split()[1]) / 1024, 1)
-    raise RuntimeError(f"process {pid} has ended")
+    raise RuntimeError(f"Process {pid} has ended.")
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -178,7 +179,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def figure(rows: list[dict[str, Any]]) -> Figure:
-    """Return how long requests took, and beside it the memory of the servers over time."""
+    """Return the figure: the times of requests at the left, the memory of the servers over time at the right."""
     page = Figure(figsize=(10, 4), dpi=100, facecolor="white", layout="constrained")
     left, right = page.subplots(1, 2)
     for row in rows:
@@ -186,7 +187,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         left.stairs(np.array(row["histogram"]) / row["requests"], EDGES, color=color, linewidth=2, label=name)
         left.axvline(row["p99"], color=color, linestyle="--", linewidth=1.2)
         right.plot(*zip(*row["memory"]), color=color, linewidth=2, label=name)
-    left.set(xscale="log", xlabel="milliseconds; dashed: 99 of 100 are faster", ylabel="share of the requests")
+    left.set(xscale="log", xlabel="milliseconds; dashed: 99 of 100 are faster", ylabel="fraction of the requests")
     highest = max(memory for row in rows for _, memory in row["memory"])
     right.set(ylim=(0, 1.3 * highest), xlabel="seconds", ylabel="resident memory of the server, MiB")
     for axes in (left, right):

@@ -1,18 +1,18 @@
-"""Does a stride that starts badly wrong recover?
+"""Does a learned stride recover from a wrong initial value?
 
     python benchmarks/bench_strides.py [--data FOLDER] [--output FOLDER] [--quick]
 
-Garments of 28 pixels lie near the upper left corner of a canvas of 64, up to 3 pixels from it on each axis. Behind a
-first convolution, a `LearnableStrideConv2D` returns 12 by 12 outputs, counted from that corner: strides of 2.2 spread
-them over the garment, strides of 5.6 over the canvas, most of which is empty, and strides of 1 over a part of the
-garment. At strides of exactly 1 every output lies on a pixel, where the two-sided derivative of linear interpolation
-is 0: the one-sided derivative is what lets them move.
+Garments of 28 pixels are at most 3 pixels from the upper left corner of a canvas of 64 pixels. After a first
+convolution, a `LearnableStrideConv2D` returns 12 by 12 outputs, starting at that corner. Strides of 2.2 cover the
+garment; strides of 5.6 cover the canvas, most of which is empty; strides of 1 cover a part of the garment. With strides
+of exactly 1 every output lies on a pixel, where the two-sided derivative of linear interpolation is 0. The layer uses
+the one-sided derivative, so these strides can change.
 
-Strides are fixed at each of these, or learned from there, at ten times the rate of all else or at the same. The
-recovered share is what learning wins of the accuracy between the fixed strides it starts from and the fixed strides of
-2.2. Results, with the strides on the way, are kept after every training; a run that was interrupted goes on where it
-ended. What the first seed learned is drawn in docs/strides.png, or in the folder of `--output`. `--quick` trains on a
-handful of images, which measures nothing; without a data set it makes its own.
+Strides are fixed at each value, or learned from there, at the learning rate of the other weights or at ten times that
+rate. "Recovered" is the gain in accuracy from learning, relative to the difference between the fixed initial strides
+and the fixed strides of 2.2. Results, with the history of the strides, are written after every training, and an
+interrupted run resumes. The strides of the first seed are drawn in docs/strides.png, or in the folder of `--output`.
+`--quick` trains on a few images, too few to measure anything; it does not need the data set.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CANVAS = 64
 MARGIN = 3
 OUTPUTS = 12
 RIGHT = 2.2
-EVERY = 15  # Steps from one record of the strides to the next.
+EVERY = 15  # Steps between two records of the strides.
 
 
 class Protocol(NamedTuple):
-    """What every training has in common."""
+    """The settings of every training."""
 
     train: int
     test: int
@@ -53,7 +53,7 @@ QUICK = Protocol(train=16, test=16, epochs=1, seeds=1, batch=16)
 
 
 class Case(NamedTuple):
-    """Where the strides start, and how much faster than all else they learn: 0 means that they are fixed."""
+    """The initial strides, and their learning rate relative to the other weights; 0 means that they are fixed."""
 
     start: float
     speed: float
@@ -104,7 +104,7 @@ def network(start: float) -> tuple[keras.Model, layers.LearnableStrideConv2D]:
     strided = layers.LearnableStrideConv2D(8, 3, start, output_size=OUTPUTS, use_bias=False)
 
     def features(x: tf.Tensor) -> tf.Tensor:
-        # Neighbouring pixels of what is strided must be alike, or its derivative says little of where to go.
+        # Neighbouring samples of the input must be similar, or the derivative for the strides is mostly noise.
         x = activated(convolution(8, size=5)(x))
         return activated(convolution(32)(activated(strided(x))))
 
@@ -133,7 +133,7 @@ def of(case: Case, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def histories(runs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return the strides after each step, as far as they were recorded, of the first seed of what is learned."""
+    """Return the learned strides of the first seed after each step, interpolated between the records."""
     found = {}
     for case in CASES:
         if case.speed:
@@ -144,19 +144,19 @@ def histories(runs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Return accuracies and strides, mean and spread over the seeds, and of what is learned the recovered share."""
+    """Return the table: accuracies and strides, with mean and standard deviation over the seeds, and the recovery."""
     accuracies = {case: [run["accuracy"] for run in of(case, runs)] for case in CASES}
     right = statistics.fmean(accuracies[Case(RIGHT, 0)])
     rows = []
     for case in CASES:
-        share, ends = "", [str(case.start)] * 2
+        recovered, ends = "", [str(case.start)] * 2
         if case.speed:
             wrong = statistics.fmean(accuracies[Case(case.start, 0)])
-            won = statistics.fmean(accuracies[case]) - wrong
-            share = f"{100 * won / (right - wrong):.0f} %" if right > wrong else "none to recover"
+            gain = statistics.fmean(accuracies[case]) - wrong
+            recovered = f"{100 * gain / (right - wrong):.0f} %" if right > wrong else "nothing to recover"
             last = [run["history"][-1] for run in of(case, runs)]
             ends = [common.mean_and_spread(strides) for strides in zip(*last)]
-        rows.append([case, common.mean_and_spread(accuracies[case], 1), *ends, share])
+        rows.append([case, common.mean_and_spread(accuracies[case], 1), *ends, recovered])
     return common.table(["strides", "accuracy, %", "s_y at the end", "s_x at the end", "recovered"], rows)
 
 

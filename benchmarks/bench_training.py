@@ -1,26 +1,26 @@
-"""What gradient normalisation, the diversity loss and annealing do to a training: each switched off by itself.
+"""What do gradient normalization, the diversity loss and annealing contribute to training? An ablation study.
 
     python benchmarks/bench_training.py [--output FOLDER] [--only NAME ...] [--quick]
 
-A network answers the questions of easy-VQA, at 32 pixels a side, by one of three levels of a `LearnablePyramid`, of 32,
-16 and 8 pixels. A `QueryLevelSelector` with the objective "gumbel" weighs the levels by the question, and pays for
-pixels by its `cost_weight`. Each level has an encoder: convolutions of strides 2 with batch norm and ReLU, the maximum
-over all positions, `tanh` of a dense layer. A `LevelRouter` sums what they make of the levels in training, and runs the
-chosen one alone at inference. The answer is read off the product with the encoded question.
+A network answers the questions of easy-VQA about images of 32 by 32 pixels, from one of three levels of a
+`LearnablePyramid` with 32, 16 and 8 pixels. A `QueryLevelSelector` with the objective "gumbel" weights the levels by
+the question; its `cost_weight` penalizes pixels. Each level has an encoder: convolutions with strides of 2, batch
+normalization and ReLU, global max pooling and a dense layer with `tanh`. A `LevelRouter` sums the features of all
+levels in training, and runs only the encoder of the chosen level at inference. The features are multiplied by the
+encoded question, and dense layers return the answer.
 
-The parts that are switched off are `PyramidDiversity(0.01)` behind the pyramid, `GradientNormalization()` behind that,
-and `TemperatureAnnealing(1.0, 0.1)` over the whole training, without which the temperature stays 1. All is trained by
-`discriminative_optimizer`, the pyramid ten times slower than the rest; in the last row, as fast.
+The parts that rows omit are `PyramidDiversity(0.01)` after the pyramid, `GradientNormalization()` after that, and
+`TemperatureAnnealing(1.0, 0.1)` over the whole training; without it the temperature is 1. The optimizer is
+`discriminative_optimizer`. It trains the pyramid ten times slower than the rest, except in the last row.
 
-* accuracy: right answers to the test questions, each by the level that is chosen for it;
-* against the first: how many points more than the first row has with the same seed, which decides on much else;
-* pixels: the mean share of the finest level's pixels that the chosen levels have;
-* kernels moved: the length of what training added to the pyramid's kernels, relative to that of the kernels;
-* alike: the cosine of neighbouring levels, `pyramid_diversity_loss`, mean over the test images.
+* accuracy: accuracy on the test questions, each answered from its chosen level;
+* gain, same seed: difference in accuracy to the first row with the same seed, because the seed has a large effect;
+* pixels: mean number of pixels of the chosen levels, relative to the finest level;
+* kernels changed: norm of the change of the pyramid's kernels in training, relative to their norm;
+* similarity: cosine similarity of neighbouring levels, `pyramid_diversity_loss`, mean over the test images.
 
-The same of questions about training images that were held out is kept beside them: settings are chosen by those.
-Results are kept after every training, and a run that was interrupted goes on where it ended. `--quick` trains on a
-handful of questions, which measures nothing.
+The JSON also has the results for held-out training images, which are used to choose settings. Results are written after
+every training, and an interrupted run resumes. `--quick` trains on a few questions, too few to measure anything.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from tfpyramid import layers, losses, ops, training
 
 keras = tf.keras
 NUM_LEVELS = 3
-MOVED = 0.4  # Of the kernels' length: about what training does, for the gradients that are compared.
+CHANGE = 0.4  # The change of the kernels before gradients are compared, relative to their norm, as in training.
 
 
 class Protocol(NamedTuple):
-    """What every training has in common."""
+    """The settings of every training."""
 
-    train: int  # Images; each has about ten questions.
+    train: int  # Number of images; each has about ten questions.
     held_out: int
     test: int
     epochs: int
@@ -64,7 +64,7 @@ QUICK = Protocol(train=2, held_out=1, test=1, epochs=1, seeds=1, filters=4, unit
 
 
 class Case(NamedTuple):
-    """Which parts are on, and how many times slower than the rest the pyramid learns."""
+    """The parts that are used, and how many times slower than the rest the pyramid learns."""
 
     normalized: bool = True
     diverse: bool = True
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 class Network:
-    """A model of images of 8 bits and words to answers, its pyramid, and how it is trained."""
+    """A model from 8-bit images and words to answers, its pyramid and its training."""
 
     def __init__(self, case: Case, protocol: Protocol) -> None:
         self.case, self.protocol = case, protocol
@@ -146,7 +146,7 @@ class Network:
         return keras.layers.Dense(self.protocol.units, activation=activation)
 
     def _encoder(self, k: int) -> keras.Sequential:
-        """Return the encoder of level k: as many halvings as bring all levels to about one size, and two at least."""
+        """Return the encoder of level k, which halves it until all levels have about one size, at least twice."""
         stack = [keras.Input((None, None, 3))]
         for step in range(max(NUM_LEVELS - k, 2)):
             filters = self.protocol.filters * 2 ** min(step, 2)
@@ -158,7 +158,7 @@ class Network:
         return keras.Sequential([*stack, keras.layers.GlobalMaxPooling2D(), self._dense("tanh")])
 
     def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
-        """Return one that has its defaults' clipping, and rates that fall to 0 in `steps` as a cosine does."""
+        """Return the optimizer with the default clipping, and learning rates with a cosine decay to 0 over `steps`."""
         task, pyramid = (
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=norm)
             for rate, norm in ((self.protocol.rate, 5.0), (self.protocol.rate / self.case.slower, 1.0))
@@ -170,7 +170,7 @@ class Network:
         return [training.TemperatureAnnealing(1.0, end, steps=steps)] if self.case.annealed else []
 
     def fit(self, asked: questions.Questions) -> float:
-        """Train, and return the seconds of processor time that it took."""
+        """Train the model; return the processor time in seconds."""
         steps = self.protocol.epochs * -(-len(asked.answers) // self.protocol.batch)
         self.model.compile(self.optimizer(steps), "sparse_categorical_crossentropy")
         start = time.process_time()
@@ -188,29 +188,29 @@ class Network:
         return np.concatenate([np.ravel(kernel) for kernel in self.pyramid.get_weights()])
 
     def moved(self) -> float:
-        """Return how far training moved the pyramid's kernels, relative to their length."""
+        """Return the norm of the change of the pyramid's kernels in training, relative to their initial norm."""
         return round(float(np.linalg.norm(self._kernels() - self._start) / np.linalg.norm(self._start)), 4)
 
     def measured(self, asked: questions.Questions) -> dict[str, Any]:
-        """Return what the table tells, of these questions, and the share of them that is read at each level."""
+        """Return the results for these questions, and the fraction of questions at each level."""
         answers, weights, *levels = self._seen.predict([asked.images, asked.words], batch_size=500, verbose=0)
-        shares = weights.mean(0)
+        fractions = weights.mean(0)
         return {
             "accuracy": percentage(answers.argmax(1) == asked.answers),
-            "pixels": round(float(shares @ ops.pixel_costs(NUM_LEVELS)), 4),
-            "levels": shares.astype(float).round(4).tolist(),
+            "pixels": round(float(fractions @ ops.pixel_costs(NUM_LEVELS)), 4),
+            "levels": fractions.astype(float).round(4).tolist(),
             "alike": round(float(np.mean(losses.pyramid_diversity_loss([tf.constant(x) for x in levels]))), 4),
         }
 
 
 def gradient_lengths(asked: questions.Questions, protocol: Protocol) -> dict[str, float]:
-    """Return how long the gradients in the pyramid's kernels are, untrained but for kernels moved at random."""
+    """Return the norms of the gradients of the pyramid's kernels, for an untrained network with perturbed kernels."""
     keras.utils.set_random_seed(0)
     images, words, answers = (part[: protocol.batch] for part in asked)
     plain, normalized = (Network(Case(normalized=on), protocol) for on in (False, True))
     kernels = plain.pyramid.get_weights()
     steps = [np.random.default_rng(k).standard_normal(kernel.shape) for k, kernel in enumerate(kernels)]
-    moved = [w + MOVED * np.linalg.norm(w) * step / np.linalg.norm(step) for w, step in zip(kernels, steps)]
+    moved = [w + CHANGE * np.linalg.norm(w) * step / np.linalg.norm(step) for w, step in zip(kernels, steps)]
     lengths = {}
     for network, key in ((plain, "answers"), (normalized, "answers, normalised")):
         network.pyramid.set_weights(moved)
@@ -229,21 +229,22 @@ def gradient_lengths(asked: questions.Questions, protocol: Protocol) -> dict[str
 
 def in_words(lengths: dict[str, float]) -> str:
     return (
-        f"In kernels that were moved by {MOVED} of their length at random, before any training, the gradient of the "
-        f"answers' loss has the length {lengths['answers']:g}, {lengths['answers, normalised']:g} behind "
-        f"`GradientNormalization`, and that of the diversity loss, weighted, {lengths['diversity']:g}."
+        f"Norms of the gradients of the pyramid's kernels before training, after a random change of the kernels by "
+        f"{CHANGE} of their norm: {lengths['answers']:g} for the loss of the answers, "
+        f"{lengths['answers, normalised']:g} for the same with `GradientNormalization`, and for the weighted diversity "
+        f"loss {lengths['diversity']:g}."
     )
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Return what was measured on the test questions, mean and spread over the seeds."""
+    """Return the results for the test questions, with mean and standard deviation over the seeds."""
     accuracies = {(run["trained"], run["seed"]): run["test"]["accuracy"] for run in runs}
     first = next(iter(CASES))
     rows = []
     for name in CASES:
         own = [run for run in runs if run["trained"] == name]
         if own:
-            # A seed decides on levels for all cases much alike, so that only a difference in the same seed says much.
+            # The seed determines the chosen levels in nearly all cases, so compare cases with the same seed.
             shared = [seed for trained, seed in accuracies if trained == name and (first, seed) in accuracies]
             gains = [accuracies[name, seed] - accuracies[first, seed] for seed in shared]
             gain = common.mean_and_spread(gains, 1) if gains and name != first else ""
@@ -251,7 +252,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             columns += [[run["test"]["alike"] for run in own]]
             cells = [common.mean_and_spread(column) for column in columns]
             rows.append([name, common.mean_and_spread([run["test"]["accuracy"] for run in own], 1), gain, *cells])
-    header = ["trained", "accuracy, %", "against the first, same seed", "pixels", "kernels moved", "alike"]
+    header = ["training", "accuracy, %", "gain, same seed", "pixels", "kernels changed", "similarity"]
     return common.table(header, rows)
 
 

@@ -1,4 +1,4 @@
-"""A small network that names garments, how it is trained, and what it answers."""
+"""A small classifier of garments and its training."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def convolution(filters: int, size: int = 3) -> keras.layers.Layer:
 
 
 def activated(convolved: tf.Tensor) -> tf.Tensor:
-    """Batch norm and ReLU; the moving averages are quick enough for a few hundred steps."""
+    """Apply batch normalization and ReLU; the momentum suits a few hundred steps."""
     return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(convolved))
 
 
 def classifier(canvas: int, features: Layers) -> keras.Model:
-    """Return a model of images [canvas, canvas, 1]: features, their mean over all positions, ten logits."""
+    """Return a model of images [canvas, canvas, 1]: features, global average pooling and ten logits."""
     images = keras.Input((canvas, canvas, 1))
     means = keras.layers.GlobalAveragePooling2D()(features(images))
     return keras.Model(images, keras.layers.Dense(10)(means))
 
 
 class Training:
-    """Adam on the cross-entropy, at a rate that falls to 0 in `steps` as a cosine does.
+    """Minimizes the cross-entropy with Adam and a cosine decay of the learning rate to 0.
 
     Args:
-        model: of images to logits.
-        rate: the first learning rate.
-        steps: how many there will be.
-        apart: trainable variables of the model that are trained at another rate.
-        speed: that rate, as a multiple of `rate`; 0 leaves them as they are.
+        model: a model from images to logits.
+        rate: initial learning rate.
+        steps: number of steps of the training.
+        apart: trainable variables of the model with another learning rate.
+        speed: this rate as a multiple of `rate`; 0 does not train them.
     """
 
     def __init__(self, model: keras.Model, rate: float, steps: int, *, apart: Sequence = (), speed: float = 1) -> None:
@@ -59,7 +59,7 @@ class Training:
             optimizer.apply_gradients(zip(group, variables))
 
     def answers(self, images: np.ndarray) -> np.ndarray:
-        """Return the class of each image."""
+        """Return the predicted class of each image."""
         parts = range(0, len(images), 500)
         return np.concatenate([self._classes(tf.constant(images[part : part + 500])).numpy() for part in parts])
 
@@ -71,7 +71,7 @@ def adam(variables: Sequence, rate: float, steps: int) -> keras.optimizers.Optim
 
 
 def batches(images: np.ndarray, labels: np.ndarray, size: int, *, epochs: int, seed: int) -> Iterator[tuple]:
-    """Give full batches of (images, labels), shuffled anew in every epoch."""
+    """Yield complete batches of (images, labels), shuffled in every epoch."""
     rng = np.random.default_rng(seed)
     for _ in range(epochs):
         order = rng.permutation(len(images))
@@ -85,12 +85,12 @@ def percentage(right: np.ndarray) -> float:
 
 
 def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = True) -> argparse.Namespace:
-    """Return the options of a script, `--data` too if it is on garments.
+    """Return the options of a script, with `--data` if it uses garments.
 
-    TensorFlow is told to use one core, and not to warn of each new network.
+    TensorFlow then uses one core, and does not warn about each new network.
     """
     options = common.parse_options(description, contenders, data=data)
     common.one_thread()
     tf.get_logger().setLevel("ERROR")
-    tf.config.run_functions_eagerly(options.quick)  # One step is done sooner than its graph is traced.
+    tf.config.run_functions_eagerly(options.quick)  # Running one step eagerly is faster than tracing it.
     return options

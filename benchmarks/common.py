@@ -1,4 +1,4 @@
-"""What the benchmarks share: where they ran, how results are kept, and how tables get into README.md."""
+"""Code that the benchmarks share: the description of the machine, result files, and tables in README.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESULTS = FOLDER / "results"
 
 
 def environment(*packages: str) -> dict[str, Any]:
-    """Return what ran and where: versions, of `packages` too, and the machine."""
+    """Return the versions of Python, TensorFlow, NumPy and `packages`, and the machine."""
     keras = tf.keras.Model.__module__.split(".")[0]
     return {
         "python": platform.python_version(),
@@ -42,7 +42,7 @@ def environment(*packages: str) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the model of the processor, as far as the system tells."""
+    """Return the model of the processor, or its architecture if the system does not report it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -51,18 +51,18 @@ def processor() -> str:
 
 
 def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = False) -> argparse.Namespace:
-    """Return the options of a script, `--only` if it has contenders and `--data` if it is on garments."""
+    """Return the options of a script, with `--only` if it has contenders and `--data` if it uses garments."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if data:
         parser.add_argument(
-            "--data", type=Path, help="folder of the data set's four idx .gz files; else Keras loads it"
+            "--data", type=Path, help="folder with the four idx .gz files of the data set (default: Keras loads it)"
         )
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of README.md and results/; else this script's, or benchmarks_output if quick",
+        help="folder for README.md and results/ (default: that of the script; with --quick, benchmarks_output)",
     )
-    parser.add_argument("--quick", action="store_true", help="run everything at a size that measures nothing")
+    parser.add_argument("--quick", action="store_true", help="run everything, too small to measure anything")
     if contenders:
         parser.add_argument("--only", action="append", choices=contenders, metavar="NAME", help="one of: %(choices)s")
     options = parser.parse_args()
@@ -73,14 +73,14 @@ def parse_options(description: str, contenders: Sequence[str] = (), *, data: boo
 
 
 def one_thread() -> None:
-    """Compute on one core; to be called before TensorFlow does anything."""
+    """Make TensorFlow compute on one core; call this before TensorFlow runs anything."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 @contextlib.contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to, renamed to `path` if all went well: what is there is never half a file."""
+    """Yield a temporary path to write to, and rename it to `path` at the end, so that `path` is always complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
@@ -92,7 +92,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, data: dict[str, Any]) -> None:
-    """Write JSON with a line for each key, and for each element of a list of dicts: results can be compared by line."""
+    """Write JSON with a line for each key and each dict in a list, so that a diff shows which results changed."""
     lines = (f"  {json.dumps(key)}: {_by_line(value)}" for key, value in data.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     with written_aside(path) as aside:
@@ -110,7 +110,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def prepare(folder: Path, name: str) -> None:
-    """Make sure that the README.md of a folder has markers for a table; the repository's own must have them."""
+    """Add markers for a table to the README.md of an output folder; the README.md of this folder must have them."""
     readme = folder / "README.md"
     text = readme.read_text() if readme.exists() else ""
     if folder != FOLDER and f"<!-- {name} -->" not in text:
@@ -121,13 +121,13 @@ def update_table(readme: str | Path, name: str, markdown: str) -> None:
     """Put `markdown` between the lines `<!-- name -->` and `<!-- /name -->` of a file.
 
     Raises:
-        ValueError: unless each of the two lines is there once, in that order.
+        ValueError: unless the file has each of the two lines once, in this order.
     """
     opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     text = Path(readme).read_text()
     if text.count(opening) != 1 or text.count(closing) != 1 or text.index(closing) < text.index(opening):
         raise ValueError(
-            f"{Path(readme).name} must have the lines {opening.strip()} and {closing.strip()}, each once, in order."
+            f"{Path(readme).name} must contain the lines {opening.strip()} and {closing.strip()} once, in this order."
         )
     before, rest = text.split(opening)
     after = rest.split(closing)[1]
@@ -136,15 +136,15 @@ def update_table(readme: str | Path, name: str, markdown: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a Markdown table; every column but the first is aligned to the right."""
+    """Return a Markdown table; all columns except the first are aligned to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def take_turns(contenders: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 3) -> dict[str, list[float]]:
-    """Return the milliseconds of each call; in each round every contender has one, so that all meet one machine.
+    """Return the milliseconds of each call; each contender runs once per round, so that all share one machine.
 
-    The order is another in each round: what one leaves in caches and in memory is good or bad for the next.
+    The order is random in each round, because the state of caches and memory affects the next contender.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     order = random.Random(0)
@@ -157,7 +157,7 @@ def take_turns(contenders: Mapping[str, Callable[[], Any]], repeats: int, warm_u
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float]:
-    """Return the median of a sample, and what a quarter and three quarters of it are below."""
+    """Return the median of a sample, and its lower and upper quartile."""
     low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * [values[0]]
     return {"median": median, "low": low, "high": high}
 

@@ -1,4 +1,4 @@
-"""Timing contenders beside each other: who they are, how they take turns, and the tables of what they took."""
+"""Interleaved timing of several libraries, and the tables of the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-# Threads of torch that have nothing to do wait, instead of keeping a core from the contender behind it.
+# Idle threads of torch sleep instead of keeping a core busy, which would slow down the next contender.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 OURS, COMPILED, UNKNOWN = "tfpyramid", "tfpyramid, XLA", "tfpyramid, sides unknown"
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 
 class Work(NamedTuple):
-    """What is timed: on images of which shapes, and by whom, made from the images."""
+    """A task to time: its title, the shapes of the images, and a function that makes the contenders from images."""
 
     title: str
     shapes: Sequence[Shape]
@@ -39,7 +39,7 @@ class Work(NamedTuple):
 
 
 def peer(name: str) -> Any:
-    """Return a module, or None where it is not installed."""
+    """Return a module, or None if it is not installed."""
     with contextlib.suppress(ImportError):
         return importlib.import_module(name)
     return None
@@ -49,7 +49,7 @@ def traced(function: Callable, *arguments: np.ndarray, compiled: bool = False, u
     """Return a call of a traced function; with `unknown` it is traced for batches and images of any size."""
     tensors = [tf.constant(argument) for argument in arguments]
     signature = [tf.TensorSpec([None, None, None, x.shape[3]], x.dtype) for x in tensors] if unknown else None
-    # Converting takes seconds, and no contender depends on the values of tensors.
+    # AutoGraph takes seconds, and no contender has control flow that depends on tensors.
     graph = tf.function(function, signature, jit_compile=compiled, autograph=False)
     return lambda: graph(*tensors)
 
@@ -59,7 +59,7 @@ def channels_first(torch: Any, images: np.ndarray) -> Any:
 
 
 def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
-    """Time all works, or those that the command line asks for; write `results/name.json` and the table `name`."""
+    """Time all works, or those of `--only`; write `results/name.json` and the table `name`."""
     options = common.parse_options(doc, list(works))
     path = options.output / f"results/{name}.json"
     results = common.read_json(path)["results"] if path.exists() else []
@@ -81,12 +81,12 @@ def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
 
 
 def measured(values: Sequence[float]) -> dict[str, float]:
-    """Return what is written of a sample."""
+    """Return the rounded quartiles of a sample."""
     return {key: round(value, 3) for key, value in common.quartiles(values).items()}
 
 
 def markdown(works: Mapping[str, Work], results: list[dict[str, Any]]) -> str:
-    """Return a table for each work: milliseconds of every contender, and our time over theirs."""
+    """Return a table for each work: the milliseconds of every contender, and our time divided by theirs."""
     parts = []
     for name, work in works.items():
         rows = [result for result in results if result["work"] == name]

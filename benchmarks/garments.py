@@ -1,4 +1,4 @@
-"""Fashion-MNIST on a canvas: centred, shifted, or small and near the corner."""
+"""Fashion-MNIST on a canvas: in the center, shifted, or near the corner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def load(folder: Path | None) -> tuple[Split, Split]:
-    """Return (images in [0, 1], labels) to train on and to test on, from idx .gz files or by Keras's own loader."""
+    """Return the training and the test part as (images in [0, 1], labels), from idx .gz files or from Keras."""
     if folder is None:
         parts = [array for split in tf.keras.datasets.fashion_mnist.load_data() for array in split]
     else:
@@ -26,7 +26,7 @@ def load(folder: Path | None) -> tuple[Split, Split]:
 
 
 def part(folder: Path | None, train: int, test: int, quick: bool) -> tuple[Split, Split]:
-    """Return the first `train` and `test` garments, or as many synthetic images for a quick run without a folder."""
+    """Return the first `train` and `test` garments, or synthetic images for a quick run without a folder."""
     if quick and folder is None:
         return synthetic(train, 0), synthetic(test, 1)
     (images, labels), (test_images, test_labels) = load(folder)
@@ -44,7 +44,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def synthetic(count: int, seed: int) -> Split:
-    """Return bars at ten angles, one a class, for where there is no data set and no result matters."""
+    """Return images of bars at ten angles, one for each class, for quick runs without the data set."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(10, size=count).astype(np.int32)
     angles = labels[:, None, None] * np.pi / 10
@@ -55,7 +55,7 @@ def synthetic(count: int, seed: int) -> Split:
 
 
 def place(images: np.ndarray, canvas: int, corners: np.ndarray) -> np.ndarray:
-    """Return images [n, side, side] on black canvases [n, canvas, canvas, 1], the upper left of each at its corner."""
+    """Place images [n, side, side] at `corners` (upper left) on black canvases; return [n, canvas, canvas, 1]."""
     count, side, _ = images.shape
     placed = np.zeros((count, canvas, canvas, 1), np.float32)
     corners = np.broadcast_to(corners, (count, 2))
@@ -67,18 +67,18 @@ def place(images: np.ndarray, canvas: int, corners: np.ndarray) -> np.ndarray:
 
 
 def centred(images: np.ndarray, canvas: int) -> np.ndarray:
-    """Return images in the middle of a canvas."""
+    """Return images in the center of a canvas."""
     return place(images, canvas, np.full(2, (canvas - images.shape[1]) // 2))
 
 
 def shifted(images: np.ndarray, canvas: int, seed: int) -> np.ndarray:
-    """Return images shifted from the middle by whole pixels, each by its own draw, as far as the canvas goes."""
+    """Return images at random positions of whole pixels, anywhere on the canvas."""
     margin = (canvas - images.shape[1]) // 2
     corners = np.random.default_rng(seed).integers(0, 2 * margin + 1, size=(len(images), 2))
     return place(images, canvas, corners)
 
 
 def cornered(images: np.ndarray, canvas: int, margin: int, seed: int) -> np.ndarray:
-    """Return images near the upper left corner, each by its own draw up to `margin` pixels from it on both axes."""
+    """Return images at random positions at most `margin` pixels from the upper left corner on both axes."""
     corners = np.random.default_rng(seed).integers(0, margin + 1, size=(len(images), 2))
     return place(images, canvas, corners)

@@ -1,4 +1,4 @@
-"""The tables and the picture of bench_growth.py, from its results alone."""
+"""The tables and the figure of bench_growth.py, computed from its results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLES = {
     "gradient": "Gaussian pyramid and gradient",
     "laplacian": "Laplacian pyramid and inverse",
 }
-# Of Okabe and Ito, 2008: told apart by the colour blind too.
+# The colors of Okabe and Ito, 2008, which people with color blindness can distinguish.
 COLORS = {"gaussian": "#0072b2", "gradient": "#d55e00", "laplacian": "#009e73"}
 MEASURES = {"time": "time of a call, ms", "memory": "peak memory taken by a call, MB"}
 
@@ -28,11 +28,11 @@ def fit(pixels: Sequence[float], values: Sequence[float]) -> tuple[float, float]
     """Return the exponent p of values = c pixels^p, by least squares of the logarithms, and its standard error.
 
     Raises:
-        ValueError: if there are fewer than three pairs, of which there is no error.
+        ValueError: if there are fewer than three pairs, which have no standard error.
     """
     if len(pixels) < 3 or len(values) != len(pixels):
         raise ValueError(
-            "`pixels` and `values` must be of one length, at least 3. "
+            "`pixels` and `values` must have the same length, at least 3. "
             f"Received: {len(pixels)} pixels and {len(values)} values"
         )
     slopes, covariance = np.polyfit(np.log(pixels), np.log(values), 1, cov=True)
@@ -40,7 +40,7 @@ def fit(pixels: Sequence[float], values: Sequence[float]) -> tuple[float, float]
 
 
 def of(rows: Rows, measure: str, work: str) -> Rows:
-    """Return our rows of single squares, the smallest first."""
+    """Return the rows of tfpyramid for single squares, the smallest first."""
     return sorted(
         (
             row
@@ -58,7 +58,7 @@ def pixels(row: dict[str, Any]) -> int:
 
 
 def exponents(rows: Rows, fit_from: int) -> Rows:
-    """Return the exponent of each measure and work, over the squares of at least `fit_from` a side."""
+    """Return the exponent of each measure and work, over the squares with sides of at least `fit_from`."""
     found = []
     for measure in MEASURES:
         for work in TITLES:
@@ -72,7 +72,7 @@ def exponents(rows: Rows, fit_from: int) -> Rows:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Return the tables of time, of batches and of memory, and what was not measured."""
+    """Return the tables of time, of batches and of memory, and a line for each skipped task."""
     rows = results["results"]
     slopes = {(each["measure"], each["work"]): each for each in results["exponents"]}
     parts = [squares(rows, slopes, "time", "Time of one square, ms"), batches(rows)]
@@ -100,7 +100,7 @@ def squares(rows: Rows, slopes: dict[tuple[str, str], dict[str, Any]], measure: 
 
 
 def batches(rows: Rows) -> str:
-    """Return the time of an image in each batch."""
+    """Return the time per image in each batch."""
     timed = [row for row in rows if row["measure"] == "time"]
     side = min(row["shape"][1] for row in timed)
     small = [row for row in timed if row["shape"][1] == side]
@@ -109,11 +109,11 @@ def batches(rows: Rows) -> str:
     for work, name in TITLES.items():
         cells = {row["shape"][0]: f"{row['median'] / row['shape'][0]:.2f}" for row in small if row["work"] == work}
         lines.append([name, *(cells.get(count, "") for count in counts)])
-    return table([f"Time an image, ms, of a batch of {side}²", *counts], lines)
+    return table([f"Time per image, ms, in a batch of {side}²", *counts], lines)
 
 
 def image(rows: Rows) -> str:
-    """Return the memory of what is not a square, ours and others'."""
+    """Return the memory for images that are not squares, for each library."""
     found = [row for row in rows if row["measure"] == "memory" and row["shape"][1] != row["shape"][2]]
     makers = list(dict.fromkeys(row["by"] for row in found))
     cells = {(row["work"], row["by"]): cell(row) for row in found}
@@ -129,7 +129,7 @@ def cell(row: dict[str, Any]) -> str:
 
 
 def figure(results: dict[str, Any]) -> Figure:
-    """Return time, and beside it peak memory, against pixels."""
+    """Return the figure: time over pixels at the left, peak memory over pixels at the right."""
     page = Figure(figsize=(10, 4.6), dpi=100, facecolor="white", layout="constrained")
     for axes, measure in zip(page.subplots(1, 2), MEASURES):
         draw(axes, results["results"], measure)

@@ -1,10 +1,9 @@
-"""How much memory one call of a traced function takes from the system at its peak.
+"""The peak memory of one call of a traced function.
 
-TensorFlow keeps what it frees, so the peak is that of the first call in a fresh process. What else would count, or hide
-what counts, is out of the way: the graph is traced, libraries and threads are started by a call with tiny tensors, and
-the arguments are written by `tf.fill`, which takes what they need and leaves nothing behind for the call to find, as
-NumPy and random numbers do. The kernel of Linux tells the peak of what a process has in memory, and sets it back to
-what it has now.
+TensorFlow keeps memory that it frees, so only the first call in a new process shows its peak. Before the measurement,
+the graph is traced, and a call with tiny tensors starts libraries and threads. `tf.fill` creates the arguments, because
+it allocates no other memory; NumPy and random numbers would leave freed memory that the call could reuse. The Linux
+kernel reports the peak resident memory of a process, and can reset the peak to the current value.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PROCESS, SYSTEM, RESET = Path("/proc/self/status"), Path("/proc/meminfo"), Path(
 
 
 class Call(NamedTuple):
-    """A function to be called with tensors of some shapes, and before that of tiny ones; pickled by its name."""
+    """A function, the shapes of its arguments, and the tiny shapes of a first call; the function is pickled by name."""
 
     function: Callable
     shapes: Sequence[tuple[int, ...]]
@@ -31,7 +30,7 @@ class Call(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """Bytes of one call: of its first argument, of the outputs that are not an argument itself, and the whole peak."""
+    """Bytes of one call: of its first argument, of the outputs that are not arguments, and of the peak."""
 
     images: int
     outputs: int
@@ -39,23 +38,23 @@ class Peak(NamedTuple):
 
     @property
     def above(self) -> float:
-        """What is taken above the outputs, in sizes of the first argument."""
+        """The peak without the outputs, in units of the size of the first argument."""
         return (self.taken - self.outputs) / self.images
 
 
 def measured_here() -> bool:
-    """Return whether the system tells the peak, as Linux does."""
+    """Return whether the system reports the peak memory, as Linux does."""
     return RESET.exists()
 
 
 def available() -> int | None:
-    """Return the bytes that a process could take without swapping, None where the system does not tell."""
+    """Return the bytes that a process can allocate without swapping, or None if the system does not report them."""
     return bytes_of(SYSTEM, "MemAvailable") if SYSTEM.exists() else None
 
 
 def peaks(calls: Iterable[Call], *, fresh: bool = True) -> Iterator[Peak]:
-    """Give the peak of each call, each in a process of its own unless `fresh` is false, which measures nothing."""
-    # Else each of them would say which processors it found.
+    """Yield the peak of each call in a new process; one process for all (`fresh=False`) only tests the code."""
+    # Otherwise each process would log the processors that it found.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     context = multiprocessing.get_context("spawn")
     if not fresh:
@@ -68,7 +67,7 @@ def peaks(calls: Iterable[Call], *, fresh: bool = True) -> Iterator[Peak]:
 
 
 def peak(call: Call) -> Peak:
-    """Measure a call in this process, which should have made no other."""
+    """Measure a call in this process, which must be new."""
     graph = tf.function(call.function, autograph=False)
     traced = graph.get_concrete_function(*(tf.TensorSpec(shape, tf.float32) for shape in call.shapes))
     graph(*map(filled, call.tiny))
@@ -77,7 +76,7 @@ def peak(call: Call) -> Peak:
     before = bytes_of(PROCESS, "VmHWM")
     outputs = tf.nest.flatten(traced(*arguments))
     taken = bytes_of(PROCESS, "VmHWM") - before
-    # A level that is the images themselves is the same buffer, which no call has to take.
+    # A level that is the images themselves has the buffer of the argument, which the call does not allocate.
     old = {_buffer(argument).ctypes.data for argument in arguments}
     new = {buffer.ctypes.data: buffer.nbytes for buffer in map(_buffer, outputs) if buffer.ctypes.data not in old}
     return Peak(_buffer(arguments[0]).nbytes, sum(new.values()), taken)
@@ -93,7 +92,7 @@ def _buffer(tensor: tf.Tensor) -> np.ndarray:
 
 
 def bytes_of(path: Path, name: str) -> int:
-    """Return what the system tells of a process, or of itself, by the name of the line."""
+    """Return the bytes in the line `name` of a status file of Linux."""
     for line in path.read_text().splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])

@@ -1,12 +1,12 @@
-"""Images for bench_reconstruction.py: photographs, small text and smooth shading, grey, 0..1, in steps of 1 / 255.
+"""Images for bench_reconstruction.py: photographs, small text and smooth shading, gray, 0..1, in steps of 1 / 255.
 
-Each function returns (images to train on [train, SIDE, SIDE, 1], held-out images [held_out, SIDE, SIDE, 1]).
+Each function returns (training images [train, SIDE, SIDE, 1], held-out images [held_out, SIDE, SIDE, 1]).
 
-* natural: crops of photographs that come with scikit-image; of each, the left two thirds are to train on, and the rest
-  is held out.
-* text: words in two fonts that come with matplotlib, 9 to 13 pixels high, black on white. No word of the held-out pages
-  is on a page to train on.
-* smooth: low-passed noise (standard deviations of 2 to 12 pixels), a gradient, and a disc with a soft edge.
+* natural: crops of photographs of scikit-image. The left two thirds of each photograph are for training, the rest is
+  held out.
+* text: words in two fonts of matplotlib, 9 to 13 pixels high, black on white. The held-out pages and the training pages
+  have no word in common.
+* smooth: low-pass filtered noise (standard deviations of 2 to 12 pixels), a gradient, and a disc with a soft edge.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def shade(rng: np.random.Generator) -> np.ndarray:
 
 
 def in_steps(picture: np.ndarray) -> np.ndarray:
-    """Return a picture in the steps of 8 bits, as it would be stored."""
+    """Round an image to the values of 8 bits."""
     return (np.round(picture.clip(0, 1) * 255) / 255).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The table of bench_reconstruction.py, in words too, and the kernels it draws: from its JSON alone."""
+"""The table, the summary and the kernels to draw of bench_reconstruction.py, computed from its JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def present(data: dict[str, Any], key: str) -> list[str]:
 
 
 def values(data: dict[str, Any], kind: str, upsampler: str, method: str, measure: str = "psnr") -> list[float]:
-    """Return what the seeds gave, in their order."""
+    """Return the results of the seeds, in order."""
     wanted = (kind, upsampler, method)
     return [r[measure] for r in data["results"] if (r["kind"], r["upsampler"], r["method"]) == wanted]
 
@@ -26,7 +26,7 @@ def values(data: dict[str, Any], kind: str, upsampler: str, method: str, measure
 def gains(
     data: dict[str, Any], kind: str, upsampler: str, method: str, over: str, measure: str = "psnr"
 ) -> list[float]:
-    """Return by how much a method is above another, seed by seed."""
+    """Return the gain of one method over another, for each seed."""
     pairs = zip(values(data, kind, upsampler, method, measure), values(data, kind, upsampler, over, measure))
     return [mine - other for mine, other in pairs]
 
@@ -37,7 +37,7 @@ def best_learned(data: dict[str, Any], kind: str, upsampler: str) -> str:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """Return the table, and what it says in words if all the methods are there."""
+    """Return the table, followed by a summary if all methods were measured."""
     columns = [(kind, up) for up in present(data, "upsampler") for kind in present(data, "kind")]
     rows = []
     for method, title in data["titles"].items():
@@ -67,10 +67,10 @@ def words(data: dict[str, Any]) -> str:
     for method, why, others in (
         (
             "softmax",
-            "A softmax of weights cannot sharpen",
-            {"Gaussian": "gaussian", "bicubic": "bicubic", '"sum" of as many taps': "sum"},
+            "Softmax weights cannot sharpen",
+            {"Gaussian": "gaussian", "bicubic": "bicubic", '"sum" with as many taps': "sum"},
         ),
-        ("adaptive_hard", "Picking one pixel throws the others away", {"Gaussian": "gaussian", "bicubic": "bicubic"}),
+        ("adaptive_hard", "Picking one pixel discards the others", {"Gaussian": "gaussian", "bicubic": "bicubic"}),
     ):
         found = (
             f"{', '.join(signed(gains(data, kind, 'network', method, other)) for other in others.values())} on {kind}"
@@ -80,21 +80,21 @@ def words(data: dict[str, Any]) -> str:
     aims = ", ".join(f"{AIMS[kind]} ({kind})" for kind in kinds)
     return (
         f"With the network, the best learned layer is {'; '.join(won)}. {' '.join(lost)}\n\n"
-        f"The aim set beforehand, {aims} dB over the Gaussian and more than the spread over the bicubic, is "
-        f"{verdict(data, best, 'psnr')} by the table. By the squared error of all images at once, where the busiest "
-        f"weigh most, the gains of the same layers are {'; '.join(at_once)}, and the aim is "
-        f"{verdict(data, best, 'psnr_of_mean')}."
+        f"The target was set before the measurements: at least {aims} dB over the Gaussian, and more than the spread "
+        f"over the bicubic. In the table, the target is {verdict(data, best, 'psnr')}. The PSNR of the mean squared "
+        f"error of all images gives more weight to images with more detail. By this measure the same layers gain "
+        f"{'; '.join(at_once)}, and the target is {verdict(data, best, 'psnr_of_mean')}."
     )
 
 
 def verdict(data: dict[str, Any], best: dict[str, str], measure: str) -> str:
-    """Say whether the best layers gain what they should, or which gains are missed."""
+    """Return "reached", or the gains of the best layers that are below the target."""
     missed = []
     for kind, method in best.items():
         over_gaussian, over_bicubic = (
             gains(data, kind, "network", method, other, measure) for other in ("gaussian", "bicubic")
         )
-        # The widest of the spreads of the two and of their difference.
+        # The largest of the three spreads: of both methods, and of their difference.
         noise = max(
             spread(over_bicubic), *(spread(values(data, kind, "network", m, measure)) for m in (method, "bicubic"))
         )
@@ -110,7 +110,7 @@ def signed(numbers: list[float]) -> str:
 
 
 def kernels(data: dict[str, Any], fixed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what to draw: two rows, each a fixed kernel and those that the first seed learned for each kind."""
+    """Return the kernels to draw in two rows: a fixed kernel, and the kernels that the first seed learned."""
     upsampler = present(data, "upsampler")[0]
     rows = zip(fixed.items(), (("sum", "softmax"), ("free", "sum_wide")))
     found = {}

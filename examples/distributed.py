@@ -42,7 +42,7 @@ RESULT = "loss of the finished epochs: "
 
 
 class Run(NamedTuple):
-    """What one or two workers did: times in seconds since the example began, and the last line of each output."""
+    """A run of one or two workers: times in seconds since the example began, and the last line of each output."""
 
     name: str
     start: float

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, PALE, GRID, RED = "#1f2430", "#6b7280", "#e5e7eb", "#c2410c"
-COLORS = ("#60a5fa", "#2563eb", "#15803d")  # Of the three runs.
+COLORS = ("#60a5fa", "#2563eb", "#15803d")  # For the three runs.
 
 
 def draw(

@@ -131,7 +131,7 @@ def progress(job: Path) -> Iterator[None]:
     ended = threading.Event()
 
     def show() -> None:
-        with tqdm(desc="Predicting", unit=" parts", bar_format="{desc}: {n}{unit} finished, {elapsed}") as bar:
+        with tqdm(desc="Predicting", bar_format="{desc}, finished output files: {n}, {elapsed}") as bar:
             while not ended.wait(0.5):
                 bar.n = len(list(job.glob("part-*.json")))
                 bar.refresh()

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH, HEIGHT, MARGIN, GAP = 1800, 1310, 60, 36  # Of the figure, in pixels.
+WIDTH, HEIGHT, MARGIN, GAP = 1800, 1310, 60, 36  # In pixels of the figure.
 THIRD = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
 INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
 CHANNELS = {"red": "#dc2626", "green": "#16a34a", "blue": "#2563eb"}

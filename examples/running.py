@@ -1,4 +1,4 @@
-"""What the examples share: their options, quiet imports, complete files, and a clean end after an interrupt."""
+"""Code that the examples share: their options, quiet imports, complete files, and a clean end after an interrupt."""
 
 from __future__ import annotations
 

@@ -1,23 +1,20 @@
-"""Scale robustness: one network, trained on garments of one size, that knows them at half and at twice that size.
+"""Scale robustness: train a network on garments of one size, and classify them at half and at twice that size.
 
-    python examples/scale_robustness.py [--output DIR] [--data DIR] [--split test|validation] [--quick]
+Garments of Fashion-MNIST are resized to 14 to 56 pixels and placed at random on a black canvas of 64 pixels. A small
+network is trained only on sizes of 24 to 32 pixels. Half of its training images are blurred, because upsampled levels
+are blurred, too. Then it classifies all sizes in two ways, with the same weights:
 
-Fashion-MNIST's garments, resized to 14 to 56 pixels, anywhere on a black canvas of 64. A small network is trained on
-sizes of 24 to 32 pixels alone, half of them softened as what is upsampled is soft, and then asked in two ways, with the
-same weights:
+- alone, on the original images;
+- in `tfpyramid.models.pyramid_classifier`, on a pyramid from an octave finer to an octave coarser than the images. The
+  logits are fused by log-sum-exp and, for comparison, by their maximum and by their mean.
 
-- alone, on the images as they are;
-- by `tfpyramid.models.pyramid_classifier`, on a pyramid from an octave above the images to an octave below, its logits
-  fused by log-sum-exp; and, for comparison, by their maximum and by their mean.
+Three seeds change the weights, the order, the positions and the sizes. The example prints the accuracy for bands of
+sizes, with its mean and standard deviation over the seeds, and draws `scale_robustness.png`. `metrics.json` has the
+accuracy at every size.
 
-Three seeds, of the weights, of the order and of the places and sizes; the share that is named rightly at every size,
-the mean of each band of sizes and its standard deviation over the seeds are printed and written to `metrics.json`;
-`scale_robustness.png` is drawn by scale_robustness_figure.py.
-
-The settings below were chosen with `--split validation`, on the last 10,000 of the training images, on which nothing is
-trained; the figures are those of the test images. Keras downloads the data set (30 MB) unless `--data` names a folder
-of its four idx .gz files, such as Debian's package dataset-fashion-mnist makes. It takes some minutes on two cores;
-`--quick` takes seconds, on a few images of noise, and so learns nothing.
+The settings were chosen with `--split validation`, on 10,000 training images that are not used for training; the
+results are those of the test images. Keras downloads the data set (30 MB), unless `--data` names a folder with its four
+idx .gz files, for example that of Debian's package dataset-fashion-mnist. The example takes some minutes on two cores.
 """
 
 from __future__ import annotations
@@ -43,17 +40,17 @@ with running.imports("scale_robustness"):
 
     from tfpyramid import models, ops
 
-keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
+keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 CANVAS = 64
-# What is black beyond a garment is nothing to global max pooling: training takes a smaller canvas, which is faster.
+# A smaller canvas makes training faster. Global max pooling ignores the black pixels around a garment.
 TRAINING_CANVAS = 40
-TRAINING_WORK = 3 * (TRAINING_CANVAS / CANVAS) ** 2  # Of an image in an epoch, as a multiple of that of an answer.
+TRAINING_WORK = 3 * (TRAINING_CANVAS / CANVAS) ** 2  # Work to train on an image, relative to classifying it.
 SIZES = range(14, 57, 2)
 TRAINED = (24, 32)
 BANDS = {"14-20": range(14, 21, 2), "24-32": range(24, 33, 2), "36-44": range(36, 45, 2), "48-56": range(48, 57, 2)}
 GARMENTS = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 ALONE, PYRAMID = "network alone", "pyramid, logsumexp"
-FUSIONS = ("max", "mean")  # Beside the model's own, for comparison.
+FUSIONS = ("max", "mean")  # For comparison with the fusion of the model.
 SETTINGS = {"train": 30000, "epochs": 5, "batch": 64, "rate": 3e-3, "each_size": 1000, "seeds": 3}
 QUICK = {"train": 64, "epochs": 1, "batch": 32, "rate": 3e-3, "each_size": 2, "seeds": 1}
 
@@ -66,12 +63,12 @@ def main() -> None:
     train, held_out = splits(options, settings)
     options.output.mkdir(parents=True, exist_ok=True)
     runs = []
-    # In answers of the network alone: those of the pyramid are 7.7 of them.
+    # In units of classifying an image by the network alone; the pyramid costs 7.7 times as much.
     work = TRAINING_WORK * settings["train"] * settings["epochs"] + 7.7 * settings["each_size"] * len(SIZES)
     with tqdm(
         total=settings["seeds"] * work, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}"
     ) as bar:
-        for seed in range(settings["seeds"]):
+        for seed in range(options.seed, options.seed + settings["seeds"]):
             runs.append(run(seed, settings, train, held_out, bar))
     shown = runs[0].pop("shown")
     for other in runs[1:]:
@@ -86,21 +83,21 @@ def main() -> None:
     numbers["seconds"] = round(time.perf_counter() - START, 1)
     with running.written_aside(options.output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
-    print(f"\n{numbers['seconds']:.0f} s. In {options.output}: scale_robustness.png, metrics.json")
+    print(f"\nWritten to {options.output}: scale_robustness.png, metrics.json")
+    print(f"{numbers['seconds']:.0f} seconds")
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("scale_robustness_output"), help="folder to write to")
-    parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST's four idx .gz files; else Keras loads it")
+    quick = "run every step on a few images of noise, which takes seconds and learns nothing"
+    parser = running.parser(__doc__, output="scale_robustness_output", quick=quick)
+    parser.add_argument("--data", type=Path, help="folder with the four idx .gz files (default: Keras downloads them)")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="images to measure on")
-    parser.add_argument("--quick", action="store_true", help="every step, on too few images to learn anything")
     return parser.parse_args()
 
 
 def run(seed: int, settings: dict[str, Any], train: Split, held_out: Split, bar: tqdm) -> dict[str, Any]:
-    """Train a network and return the share that it names rightly at each size, alone and by the pyramids."""
-    bar.set_description_str(f"seed {seed + 1}/{settings['seeds']}, training ")
+    """Train a network; return its accuracy at each size, alone and with the pyramid."""
+    bar.set_description_str(f"seed {seed}, training ")
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     model = models.pyramid_classifier(len(GARMENTS), input_shape=(CANVAS, CANVAS, 1))
@@ -108,8 +105,8 @@ def run(seed: int, settings: dict[str, Any], train: Split, held_out: Split, bar:
     started = time.perf_counter()
     fit(network, *train, settings, rng, bar)
     trained = time.perf_counter()
-    bar.set_description_str(f"seed {seed + 1}/{settings['seeds']}, measuring")
-    # What the model says, and what each of its levels does: level 2 is the images as they are.
+    bar.set_description_str(f"seed {seed}, measuring")
+    # The logits of the model and of each level; level 2 is the original images.
     answers = keras.Model(model.input, [model.output, *model.get_layer("logits").input])
     sizes: dict[str, dict[int, float]] = {name: {} for name in (ALONE, PYRAMID, *FUSIONS)}
     shown = []
@@ -137,7 +134,7 @@ def run(seed: int, settings: dict[str, Any], train: Split, held_out: Split, bar:
 def fit(
     network: keras.Model, garments: np.ndarray, labels: np.ndarray, settings: dict[str, Any], rng: Any, bar: tqdm
 ) -> None:
-    """Train the network alone on garments of TRAINED sizes, each in every epoch of another size and place."""
+    """Train the network alone on garments of TRAINED sizes, with a new size and position in each epoch."""
     epochs, batch_size = settings["epochs"], settings["batch"]
     steps = -(-len(garments) // batch_size)
     rate = keras.optimizers.schedules.CosineDecay(settings["rate"], epochs * steps)
@@ -150,18 +147,18 @@ def fit(
         images = on_canvas(garments, rng.integers(TRAINED[0], TRAINED[1] + 1, len(garments)), TRAINING_CANVAS, rng)
         half = np.flatnonzero(rng.random(len(images)) < 0.5)
         for part in np.array_split(half, -(-len(half) // 500)):
-            images[part] = softened(images[part])
+            images[part] = blurred(images[part])
         network.fit(images, labels, batch_size=batch_size, verbose=0, callbacks=[progress])
 
 
-def softened(images: np.ndarray) -> np.ndarray:
-    """Return images as soft as those of a pyramid's upsampled levels: gone down to the next level, and back up."""
+def blurred(images: np.ndarray) -> np.ndarray:
+    """Blur images as the upsampled levels of a pyramid are: downsample to the next level, and upsample again."""
     level = ops.pyr_down(images, scale_factor=2**0.5)
     return ops.resize_by(level, 2**0.5, images.shape[1:3]).numpy()
 
 
 def on_canvas(garments: np.ndarray, sizes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return garments [n, side, side] at their sizes, each anywhere on a black canvas [n, side, side, 1]."""
+    """Resize garments [n, 28, 28], and place each at random on a black canvas; return [n, side, side, 1]."""
     canvas = np.zeros((len(garments), side, side, 1), np.float32)
     for size in np.unique(sizes):
         (chosen,) = np.nonzero(sizes == size)
@@ -173,7 +170,7 @@ def on_canvas(garments: np.ndarray, sizes: np.ndarray, side: int, rng: np.random
 
 
 def splits(options: argparse.Namespace, settings: dict[str, Any]) -> tuple[Split, Split]:
-    """Return the garments to train on, and those of the split to measure on, with their labels."""
+    """Return the training garments and the garments of the chosen split, with their labels."""
     if options.quick and options.data is None:
         rng = np.random.default_rng(0)
         noise = rng.random((200, 28, 28), np.float32), rng.integers(len(GARMENTS), size=200)
@@ -186,7 +183,7 @@ def splits(options: argparse.Namespace, settings: dict[str, Any]) -> tuple[Split
 
 
 def load(folder: Path | None) -> tuple[Split, Split]:
-    """Return the images [n, 28, 28] in [0, 1] and the labels of the two parts of Fashion-MNIST."""
+    """Return images [n, 28, 28] in [0, 1] and labels, for the training and the test part of Fashion-MNIST."""
     try:
         if folder is None:
             parts = keras.datasets.fashion_mnist.load_data()
@@ -195,8 +192,9 @@ def load(folder: Path | None) -> tuple[Split, Split]:
                 [read_idx(folder, f"{part}-{kind}") for kind in ("images-idx3", "labels-idx1")]
                 for part in ("train", "t10k")
             ]
-    except Exception as error:  # Of a download, whatever it is.
-        sys.exit(f"scale_robustness: no Fashion-MNIST: {error}. `--data` names a folder of its four idx .gz files.")
+    except Exception as error:  # A failed download raises many kinds of errors.
+        advice = "Download its four idx .gz files, and name their folder with `--data`."
+        sys.exit(f"scale_robustness: cannot load Fashion-MNIST: {error}. {advice}")
     return tuple((images.astype(np.float32) / 255, labels.astype(np.int32)) for images, labels in parts)
 
 
@@ -210,7 +208,7 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the mean over the sizes of each band: of each seed, of all, and their standard deviation."""
+    """Return the mean accuracy of each band of sizes: for each seed, over all seeds, and the standard deviation."""
     result: dict[str, dict[str, Any]] = {}
     for name in runs[0]["sizes"]:
         result[name] = {}
@@ -223,14 +221,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def print_table(runs: list[dict[str, Any]], bands: dict[str, dict[str, Any]]) -> None:
     line = "{:<20}" + "{:>16}" * len(BANDS)
-    print(line.format("% right, by size", *(f"{band} px" for band in BANDS)))
+    print(line.format("accuracy, %", *(f"{band} px" for band in BANDS)))
     for name, each in bands.items():
         print(line.format(name, *(f"{band['mean']:.1f} ± {band['spread']:.1f}" for band in each.values())))
-        for k in range(len(runs)):
-            print(line.format(f"  seed {k}", *(f"{band['seeds'][k]:.1f}" for band in each.values())))
+        for k, run in enumerate(runs):
+            print(line.format(f"  seed {run['seed']}", *(f"{band['seeds'][k]:.1f}" for band in each.values())))
     parameters = runs[0]["parameters"]
     seconds = [sum(each["seconds"].values()) for each in runs]
-    print(f"\nparameters: {parameters}; seconds a seed: {', '.join(f'{each:.0f}' for each in seconds)}")
+    print(f"\nparameters: {parameters}; seconds per seed: {', '.join(f'{each:.0f}' for each in seconds)}")
 
 
 if __name__ == "__main__":

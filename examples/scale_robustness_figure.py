@@ -1,4 +1,4 @@
-"""The figure of scale_robustness.py: accuracy against size, and garments at those sizes under what they are called."""
+"""The figure of scale_robustness.py: accuracy over size, and garments of these sizes with their predictions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
-COLORS = (INK, "#2563eb")  # Of the network alone, and of the pyramid.
-WIDTH, HEIGHT = 1200, 790  # Of the page, in pixels.
-LEFT, RIGHT, TOP, BOTTOM = 90, 1110, 130, 530  # Of the axes.
-GARMENTS, CELL = 575, 116  # Where the row of images begins, and their sides.
-TICKS = range(14, 57, 6)  # Of the sizes, those that are written out and shown.
+COLORS = (INK, "#2563eb")  # The network alone, and the pyramid.
+WIDTH, HEIGHT = 1200, 790  # The page, in pixels.
+LEFT, RIGHT, TOP, BOTTOM = 90, 1110, 130, 530  # The axes.
+GARMENTS, CELL = 575, 116  # The top of the row of images, and their side.
+TICKS = range(14, 57, 6)  # The sizes with a label and an image.
 
 
 def draw(
@@ -26,17 +26,18 @@ def draw(
     """Return the figure.
 
     Args:
-        sizes: for the network alone and for the pyramid, of each seed the percentage that is right at each size.
-        bands: what `summary` returned.
-        shown: an image of each size, its truth, and what each of the two calls it.
-        trained: the smallest and the largest size that was trained on.
-        canvas: the sides of an image.
+        sizes: for the network alone and for the pyramid, the accuracy of each seed at each size in percent.
+        bands: the result of `summary`.
+        shown: an image of each size, its class, and the two predictions.
+        trained: the smallest and the largest size of the training images.
+        canvas: the side of an image.
     """
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
-    write(figure, 40, 52, "One network, trained at one size, asked at all", size=21, weight="bold")
+    write(figure, 40, 52, "Trained at one size, tested at all sizes", size=21, weight="bold")
     low, high = trained
     note = f"Fashion-MNIST on a canvas of {canvas} pixels, trained on garments of {low} to {high} pixels"
-    write(figure, 40, 82, f"{note}; {len(next(iter(sizes.values())))} seeds, thin, and their mean", size=12, color=PALE)
+    note = f"{note}; thin lines: {len(next(iter(sizes.values())))} seeds; thick lines: their mean"
+    write(figure, 40, 82, note, size=12, color=PALE)
     draw_curves(figure, sizes, bands, trained)
     draw_garments(figure, shown, list(sizes))
     return figure
@@ -66,7 +67,14 @@ def draw_curves(
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(PALE)
     axes.legend(loc="lower right", fontsize=13, labelcolor="linecolor", edgecolor="none", framealpha=1)
-    write(figure, LEFT - 50, TOP - 16, "% named rightly; figures are the means of bands of sizes", size=11, color=PALE)
+    write(
+        figure,
+        LEFT - 50,
+        TOP - 16,
+        "accuracy in percent; the numbers are means over bands of sizes",
+        size=11,
+        color=PALE,
+    )
     write(figure, RIGHT + 6, BOTTOM + 18, "pixels", size=11, color=PALE)
     for k, (name, color) in enumerate(zip(sizes, COLORS)):
         for band, each in bands[name].items():
@@ -81,9 +89,9 @@ def draw_curves(
 
 
 def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str]) -> None:
-    """Draw one image of each of TICKS under its size, with the truth and what it is called."""
-    span = shown[-1]["size"] - shown[0]["size"] + 2  # Of the axes above, in sizes.
-    for label, y in zip(("is a", "alone", "pyramid"), (22, 42, 62)):
+    """Draw an image below each of TICKS, with its class and both predictions."""
+    span = shown[-1]["size"] - shown[0]["size"] + 2  # The range of the axes above.
+    for label, y in zip(("class", "alone", "pyramid"), (22, 42, 62)):
         write(figure, 12, GARMENTS + CELL + y, label, size=10, color=PALE)
     for each in shown:
         if each["size"] not in TICKS:
@@ -98,7 +106,7 @@ def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str])
 
 
 def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:
-    """Put an image of CELL pixels with its upper left corner at (x, y)."""
+    """Draw an image of CELL pixels with its upper left corner at (x, y)."""
     axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     return axes

@@ -1,23 +1,21 @@
-"""Visual questions: a model that reads each image at the level that its question needs.
+"""Visual questions: train a model that reads each image at the resolution that the question needs.
 
-    python examples/visual_questions.py [--output DIR] [--seeds N] [--quick]
+easy-VQA has questions about rendered images of 64 by 64 pixels, each with one object: which shape or color it has, and
+whether it has a given shape or color. Colors are visible at 8 or 16 pixels, shapes not always. The model of
+`tfpyramid.models.pyramid_vlm` has encoders for 64, 32, 16 and 8 pixels. It learns from the answers alone which
+resolution each question needs.
 
-easy-VQA asks of rendered images of 64 pixels a side what the one shape in them is, what its colour is, and whether
-there is this shape or that colour. A colour can be told at 8 or 16 pixels, a shape not always. The model of
-`tfpyramid.models.pyramid_vlm` has encoders for 64, 32, 16 and 8 pixels, and learns which is good enough for which
-question; nobody tells it.
+1. Train with the objective "value". Then continue for a short time with the objectives "softmax" and "gumbel".
+2. Choose `cost_weight` on images held out from training: the weight with the highest accuracy among those that read at
+   most a ninth of the pixels.
+3. Measure on the test images: the accuracy for each kind of question, at each fixed level, with all levels weighted,
+   and with the routed level; the fraction of pixels read; and the level of each kind of question.
+4. Measure the time of 1,000 questions, routed and at the finest level, for the model and its export.
+5. Export the model with its vocabulary, and ask it in plain strings. Draw `visual_questions.png`, and write
+   `metrics.json`.
 
-1. Train with the objective "value". From there, train a little more with the objectives "softmax" and "gumbel".
-2. Choose what pixels weigh, `cost_weight`, on images held out from training: that of the best answers of those at which
-   a ninth of the pixels is read, or less.
-3. On the test images: accuracy by kind of question, always at one of the levels, over all levels weighed softly, and
-   routed; the share of pixels read; the level that each kind of question goes to.
-4. The time of 1,000 questions, routed and always at the finest level, of the model and of its export.
-5. The export, with the vocabulary in it, asked in plain strings; `visual_questions.png`, `metrics.json`.
-
-Everything comes with packages (`pip install 'tfpyramid[examples]'`). On two cores that do nothing else, a seed is
-trained in about four minutes, three with TF_NUM_INTRAOP_THREADS=1 in the environment; `--quick` trains on a handful of
-images, and so learns nothing.
+The data comes with packages (pip install 'tfpyramid[examples]'). On two idle cores, training takes about four minutes
+for each seed, or three with TF_NUM_INTRAOP_THREADS=1 in the environment.
 """
 
 from __future__ import annotations
@@ -46,16 +44,16 @@ with running.imports("visual_questions"):
     from tfpyramid import models, ops
     from tfpyramid.export import export_saved_model
 
-keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15, and where TF_USE_LEGACY_KERAS=1 asks for it.
+keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 SIDES = (64, 32, 16, 8)
 COSTS = ops.pixel_costs(len(SIDES))
 COST_WEIGHTS = (0.0, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
 PIXELS_ALLOWED = 1 / 9
-REPEATS = 15  # Of a timed batch.
-EPOCHS = 12  # At most: Keras takes its time between them, so that one holds several passes.
-STEPS_SHOWN = 10  # The bar is moved after so many.
+REPEATS = 15  # Repetitions of a timed batch.
+EPOCHS = 12  # The most epochs. Each has several passes over the images, because starting an epoch takes Keras time.
+STEPS_SHOWN = 10  # Steps between two updates of the progress bar.
 OTHERS = ("softmax", "gumbel")
-# In training an image comes `passes` times, with as many of its questions as "value" can take at once, or with one.
+# Training shows each image `passes` times: with `questions` questions for "value", with one for other objectives.
 SETTINGS = {
     "passes": 84,
     "images": 32,
@@ -78,13 +76,13 @@ def main() -> None:
     words.adapt(train.texts)
     options.output.mkdir(parents=True, exist_ok=True)
     runs = []
-    for seed in range(options.seeds):
+    for seed in range(options.seed, options.seed + options.seeds):
         model, run = train_and_test(seed, settings, words, train, held_out, test)
         runs.append(run)
         routed, finest = (run["accuracy"][name] for name in ("routed, value", f"always {SIDES[0]} px"))
         print(
-            f"seed {seed}: trained in {run['training_seconds']:.0f} s; {routed['all']} % right at "
-            f"{routed['pixels']:.3f} of the pixels, {finest['all']} % at all of them"
+            f"seed {seed}: trained in {run['training_seconds']:.0f} s; accuracy {routed['all']} % with "
+            f"{routed['pixels']:.3f} of the pixels, {finest['all']} % with all of them"
         )
     numbers: dict[str, Any] = {"quick": options.quick, "settings": settings, "runs": runs, "summary": summary(runs)}
     print()
@@ -96,28 +94,30 @@ def main() -> None:
     numbers["seconds"] = round(time.perf_counter() - START, 1)
     with running.written_aside(options.output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
-    print(f"\n{numbers['seconds']:.0f} s. In {options.output}: visual_questions.png, metrics.json, saved_model/")
+    print(f"\nWritten to {options.output}: visual_questions.png, metrics.json, saved_model/")
+    print(f"{numbers['seconds']:.0f} seconds")
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("visual_questions_output"), help="folder to write to")
-    parser.add_argument("--seeds", type=int, default=1, help="how many models to train and to take the mean of")
-    parser.add_argument("--quick", action="store_true", help="every step, on too few images to learn anything")
+    quick = "run every step on a few images, which is too little to learn anything"
+    parser = running.parser(__doc__, output="visual_questions_output", quick=quick)
+    help = "number of models to train, with the seeds from --seed on (default: %(default)s)"
+    parser.add_argument("--seeds", type=int, default=1, help=help)
     return parser.parse_args()
 
 
 def serve(model: keras.Model, path: Path, test: Questions) -> list[dict[str, Any]]:
-    """Export the model of strings, ask what was exported, print some answers and return more, with their images."""
+    """Export the model, ask the export in strings, print some answers and return twelve with their images."""
     sample = test[np.linspace(0, len(test.texts) - 1, 12).astype(int)]
-    asked = {"image": tf.constant(sample.images[sample.index] / np.float32(255)), "question": tf.constant(sample.texts)}
-    export_saved_model(model, path, sample=asked, overwrite=True)
-    served = tf.saved_model.load(str(path)).signatures["serving_default"](**asked)
+    images = tf.constant(sample.images[sample.index] / np.float32(255))
+    inputs = {"image": images, "question": tf.constant(sample.texts)}
+    export_saved_model(model, path, sample=inputs, overwrite=True)
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](**inputs)
     answers, levels = (np.argmax(served[name], axis=1) for name in ("answer", "level_weights"))
-    print("\nThe served model, asked in strings:")
+    print("\nThe exported model, asked in strings:")
     for text, answer, level in list(zip(sample.texts, answers, levels))[:6]:
         print(f"  {text:<42} {ANSWERS[answer]:<10} read at {SIDES[level]} pixels")
-    columns = zip(asked["image"].numpy(), sample.texts, answers, sample.answers, levels)
+    columns = zip(images.numpy(), sample.texts, answers, sample.answers, levels)
     return [
         {"image": image, "question": text, "answer": ANSWERS[answer], "truth": ANSWERS[truth], "side": SIDES[level]}
         for image, text, answer, truth, level in columns
@@ -153,15 +153,15 @@ def train_and_test(
         start_from(other, model)
         fit(other, batches, settings["other_passes"], settings["rate"] / 10, f"seed {seed}, {objective}")
         outputs = other.predict(test.batches(words, 500), verbose=0)
-        share = COSTS[outputs["level_weights"].argmax(axis=1)].mean()
-        rows[f"routed, {objective}"] = (outputs["answer"].argmax(axis=1) == test.answers, share)
+        pixels = COSTS[outputs["level_weights"].argmax(axis=1)].mean()
+        rows[f"routed, {objective}"] = (outputs["answer"].argmax(axis=1) == test.answers, pixels)
     run["accuracy"] = {
         name: {
             "all": percentage(correct),
             **{kind: percentage(correct[test.kinds == kind]) for kind in KINDS},
-            "pixels": round(float(share), 4),
+            "pixels": round(float(pixels), 4),
         }
-        for name, (correct, share) in rows.items()
+        for name, (correct, pixels) in rows.items()
     }
     run["milliseconds"] = times(model, test, words, settings["timed"])
     return model, run
@@ -174,7 +174,7 @@ def build(words: Any, objective: str, seed: int) -> keras.Model:
 
 
 def start_from(other: keras.Model, model: keras.Model) -> None:
-    """Copy all weights but those of the selector."""
+    """Copy all weights except those of the selector."""
     for name in ("router", "question_encoder", "decoder"):
         getattr(other, name).set_weights(getattr(model, name).get_weights())
 
@@ -208,7 +208,7 @@ def fit(model: keras.Model, batches: tf.data.Dataset, passes: int, rate: float, 
 
 
 def levels_of(model: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
-    """Return the answers by every level, [n, levels, answers], and P(right) of every level, [n, levels]."""
+    """Return the answers from all levels [n, levels, answers], and P(right) of all levels [n, levels]."""
 
     @tf.function(reduce_retracing=True)
     def ask(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -226,16 +226,16 @@ def choice(right: np.ndarray, cost_weight: float) -> np.ndarray:
 
 
 def choose_cost_weight(model: keras.Model, every: dict[str, np.ndarray], held_out: Questions) -> None:
-    """Set the weight of pixels at which most answers are right while the share of pixels that is read is allowed."""
+    """Set `cost_weight` to the value with the highest accuracy among those that read at most PIXELS_ALLOWED."""
     right = every["answers"].argmax(axis=2) == held_out.answers[:, None]
     levels = {weight: choice(every["right"], weight) for weight in COST_WEIGHTS}
     allowed = [weight for weight in COST_WEIGHTS if COSTS[levels[weight]].mean() <= PIXELS_ALLOWED]
-    shares = {weight: right[range(len(right)), levels[weight]].mean() for weight in allowed or COST_WEIGHTS[-1:]}
-    model.selector.cost_weight.assign(max(shares, key=lambda weight: shares[weight]))
+    accuracy = {weight: right[range(len(right)), levels[weight]].mean() for weight in allowed or COST_WEIGHTS[-1:]}
+    model.selector.cost_weight.assign(max(accuracy, key=lambda weight: accuracy[weight]))
 
 
 def times(model: keras.Model, questions: Questions, words: Any, count: int) -> dict[str, float]:
-    """Return the medians of the milliseconds of one batch: the model and its export, routed and at the finest level."""
+    """Return the median milliseconds of one batch, for the model and its export, routed and at the finest level."""
     finest = keras.Model(
         model.input,
         model.decoder(
@@ -244,7 +244,7 @@ def times(model: keras.Model, questions: Questions, words: Any, count: int) -> d
     )
     inputs, _ = next(iter(questions[:count].batches(words, count)))
     contenders: dict[str, Callable] = {}
-    loaded = []  # A loaded model's endpoint does not keep its variables.
+    loaded = []  # The endpoint `serve` does not keep the variables of its model alive.
     with tempfile.TemporaryDirectory() as folder:
         for name, each in (("routed", model), ("finest", finest)):
             contenders[name] = tf.function(each)
@@ -252,7 +252,7 @@ def times(model: keras.Model, questions: Questions, words: Any, count: int) -> d
             loaded.append(tf.saved_model.load(os.path.join(folder, name)))
             contenders[f"{name}, exported"] = loaded[-1].serve
         taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(REPEATS + 2):  # The first two are warm-up.
+        for _ in range(REPEATS + 2):  # The first two warm up.
             for name, ask in contenders.items():
                 started = time.perf_counter()
                 tf.nest.flatten(ask(inputs))[0].numpy()
@@ -265,7 +265,7 @@ def percentage(correct: np.ndarray) -> float:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return means over the seeds, and standard deviations."""
+    """Return the mean and the standard deviation over the seeds."""
 
     def over(values: list[float]) -> list[float]:
         return [round(statistics.mean(values), 4), round(statistics.stdev(values) if len(values) > 1 else 0.0, 4)]
@@ -286,12 +286,12 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def print_summary(numbers: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     line = "{:<22}" + "{:>20}" * (2 + len(KINDS))
-    print(line.format("% right", "all", *KINDS, "share of pixels"))
+    print(line.format("accuracy, %", "all", *KINDS, "fraction of pixels"))
     for name, row in numbers["accuracy"].items():
         cells = (f"{mean:.3f} ± {spread:.3f}" for mean, spread in row.values())
         print(line.format(name, *cells))
     line = "{:<22}" + "{:>20}" * len(SIDES)
-    print("\n" + line.format("% read at", *(f"{side} pixels" for side in SIDES)))
+    print("\n" + line.format("level, % of questions", *(f"{side} pixels" for side in SIDES)))
     for kind in KINDS:
         counts = np.sum([run["levels"][kind] for run in runs], axis=0)
         print(line.format(kind, *(f"{100 * count / max(counts.sum(), 1):.1f}" for count in counts)))

@@ -1,4 +1,4 @@
-"""easy-VQA as the model takes it: images, questions, answers, and what kind of question each is."""
+"""The data of visual_questions.py: images, questions and answers of easy-VQA, and the kind of each question."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWERS = easy_vqa.get_answers()
 
 
 class Questions:
-    """Questions with the index of their image, their answer and their kind; images of 8 bits."""
+    """Questions, each with the index of its image, its answer and its kind; images have 8 bits."""
 
     def __init__(self, images: np.ndarray, index: np.ndarray, texts: np.ndarray, answers: np.ndarray) -> None:
         self.images, self.index, self.texts, self.answers = images, index, texts, answers
@@ -27,7 +27,7 @@ class Questions:
         return Questions(self.images, self.index[chosen], self.texts[chosen], self.answers[chosen])
 
     def batches(self, words: keras.layers.Layer, size: int) -> tf.data.Dataset:
-        """Give ({"image", "question"}, answer) in order."""
+        """Return a dataset of ({"image", "question"}, answer), in order."""
         tokens, images = tf.cast(words(self.texts), tf.int32), tf.constant(self.images)
 
         def gather(index: tf.Tensor, tokens: tf.Tensor, answers: tf.Tensor) -> tuple:
@@ -37,7 +37,7 @@ class Questions:
         return data.batch(size).map(gather, num_parallel_calls=2).prefetch(2)
 
     def training_batches(self, words: keras.layers.Layer, size: int, questions: int) -> tf.data.Dataset:
-        """Give every image once, in another order each time, mirrored and shifted, with some of its questions."""
+        """Return a dataset with every image once, shuffled, flipped and shifted, and some of its questions."""
         order = np.argsort(self.index, kind="stable")
         tokens, answers = tf.cast(words(self.texts[order]), tf.int32), tf.constant(self.answers[order])
         chosen, first, count = np.unique(self.index[order], return_index=True, return_counts=True)
@@ -47,17 +47,17 @@ class Questions:
             start = tf.random.uniform(tf.shape(count), 0, 2**31 - 1 - questions, tf.int64)
             picked = first[:, None] + (start[:, None] + tf.range(questions, dtype=tf.int64)) % count[:, None]
             picked = tf.reshape(picked, [-1])
-            image = tf.cast(moved(tf.gather(images, k)), tf.float32) / 255
+            image = tf.cast(augmented(tf.gather(images, k)), tf.float32) / 255
             return {"image": image, "question": tf.gather(tokens, picked)}, tf.gather(answers, picked)
 
         data = tf.data.Dataset.from_tensor_slices((np.arange(len(chosen)), first, count))
         return data.shuffle(len(chosen)).batch(size, drop_remainder=True).map(gather, num_parallel_calls=2).prefetch(4)
 
 
-def moved(images: tf.Tensor) -> tf.Tensor:
-    """Return a batch mirrored at random and shifted by up to SHIFT pixels, all images alike.
+def augmented(images: tf.Tensor) -> tf.Tensor:
+    """Flip a batch at random and shift it by up to SHIFT pixels, the same for all images.
 
-    What a coarse level makes of a shape depends on where its few pixels happen to lie.
+    The position of an object relative to the few pixels of a coarse level changes how the object looks there.
     """
     for axis in (1, 2):
         if tf.random.uniform([]) < 0.5:
@@ -67,18 +67,19 @@ def moved(images: tf.Tensor) -> tf.Tensor:
 
 
 def read(part: str, limit: int | None) -> Questions:
-    """Return the questions of a part of easy-VQA, those of its first `limit` images."""
+    """Return the questions about the first `limit` images of a part of easy-VQA."""
     paths = getattr(easy_vqa, f"get_{part}_image_paths")()
     texts, answers, images = getattr(easy_vqa, f"get_{part}_questions")()
     chosen = sorted(paths)[:limit]
-    place = {image: k for k, image in enumerate(chosen)}
-    asked = [(place[i], text, ANSWERS.index(answer)) for text, answer, i in zip(texts, answers, images) if i in place]
-    index, texts, answers = (np.array(column) for column in zip(*asked))
+    position = {image: k for k, image in enumerate(chosen)}
+    rows = zip(texts, answers, images)
+    found = [(position[image], text, ANSWERS.index(answer)) for text, answer, image in rows if image in position]
+    index, texts, answers = (np.array(column) for column in zip(*found))
     return Questions(np.stack([io.imread(paths[image]) for image in chosen]), index, texts, answers)
 
 
 def kind_of(text: str, answer: str) -> str:
-    """Return the kind of a question; one that names no shape, and no colour, is not asked with yes or no."""
+    """Return the kind of a question; the answer "yes" or "no" marks questions about a given shape or color."""
     if answer not in ("yes", "no"):
         return KINDS[0] if text.startswith("what") and "color" in text else KINDS[1]
     return KINDS[3] if re.search("circle|rectangle|triangle", text) else KINDS[2]

@@ -1,4 +1,4 @@
-"""The picture of visual_questions.py: where the questions go, and what is answered there."""
+"""The figure of visual_questions.py: the level of each kind of question, and some answers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def draw(levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int
     """Return the figure.
 
     Args:
-        levels: how many questions of each kind were read at each level.
-        kinds: the rows of the table, in order.
-        sides: pixels a side of each level.
+        levels: number of questions at each level, for each kind.
+        kinds: rows of the table, in order.
+        sides: side of each level in pixels.
         panels: at most twelve of {"image" [64, 64, 3] in 0..1, "question", "answer", "truth", "side"}.
     """
     with matplotlib.rc_context({"font.size": 10, "font.family": "DejaVu Sans"}):
@@ -31,20 +31,20 @@ def draw(levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int
 
 def _table(axes: Any, levels: dict[str, list[int]], kinds: Sequence[str], sides: Sequence[int]) -> None:
     counts = np.array([levels[kind] for kind in kinds], float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(sides)), [f"{side} × {side} pixels" for side in sides])
     axes.set_yticks(range(len(kinds)), kinds)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for (row, column), share in np.ndenumerate(shares):
-        color = "white" if share > 0.5 else "black"
-        axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="center", color=color)
-    axes.set_title("Where each kind of question is read", fontsize=12)
+    for (row, column), fraction in np.ndenumerate(fractions):
+        color = "white" if fraction > 0.5 else "black"
+        axes.text(column, row, f"{100 * fraction:.0f} %", ha="center", va="center", color=color)
+    axes.set_title("The resolution that the model chooses for each kind of question", fontsize=12)
 
 
 def _panel(axes: Any, panel: dict[str, Any], finest: int) -> None:
-    """The image as the chosen level has it, by its size, and what was asked and answered."""
+    """Draw the image at the chosen resolution, with the question and the answer."""
     side = panel["side"]
     step = finest // side
     pixels = panel["image"].reshape(side, step, side, step, 3).mean(axis=(1, 3))

@@ -18,7 +18,8 @@ REFUSED = (
     "Requested the deserialization of a (Python )?`?[Ll]ambda|Could not (locate|deserialize|interpret)"
     "|Cannot deserialize|Unknown |class is missing a `from_config|Expected 'config' to be"
     "|must be (an instance of )?(class Layer|keras)|should only be used for objects of type `keras"
-    "|must be the name of (an initializer|a regularizer|a loss) of Keras"
+    "|must be the name of (an initializer|a regularizer|a loss) of Keras|must be the name of a Keras loss"
+    "|must map names to instances of keras"
 )
 
 

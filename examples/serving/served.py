@@ -1,4 +1,4 @@
-"""What the two servers share: their options, and a loaded SavedModel."""
+"""Code that the two servers share: their options, and a loaded SavedModel."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_a_table_goes_between_its_markers_and_nowhere_else(tmp_path):
 def test_a_file_without_the_markers_is_refused_and_left_alone(text, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(ValueError, match="each once, in order"):
+    with pytest.raises(ValueError, match="once, in this order"):
         common.update_table(readme, "one", "new")
     assert readme.read_text() == text
 

@@ -56,7 +56,9 @@ def test_error_of_the_exponent_is_that_of_a_regression():
 
 @pytest.mark.parametrize("pixels, values", [([1, 4], [1, 4]), ([1, 4, 16], [1, 4])])
 def test_what_no_error_can_be_told_of_is_refused(pixels, values):
-    with pytest.raises(ValueError, match=r"`pixels` and `values` must be of one length.* Received: \d pixels and 2"):
+    with pytest.raises(
+        ValueError, match=r"`pixels` and `values` must have the same length.* Received: \d pixels and 2"
+    ):
         report.fit(pixels, values)
 
 

@@ -53,5 +53,5 @@ def test_what_is_no_data_set_is_named(tmp_path):
     ended = script.run("scale_robustness", tmp_path, "--data", "nowhere")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
-    assert "nowhere" in ended.stderr and "`--data` names a folder" in ended.stderr
+    assert "nowhere" in ended.stderr and "name their folder with `--data`" in ended.stderr
     assert not (tmp_path / "out").exists()

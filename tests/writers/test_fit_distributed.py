@@ -16,7 +16,7 @@ from tfpyramid._compat import keras
 EPOCHS, STEPS = 5, 5
 RNG = np.random.default_rng(0)
 X, Y = (RNG.standard_normal([2 * STEPS - 1, n]).astype(np.float32) for n in (8, 3))
-TOLD = "ValueError: `checkpoint_folder` must belong to one training at a time, and another process is writing there."
+TOLD = "ValueError: `checkpoint_folder` must be used by one training at a time, and another process is writing there."
 
 
 def make_model():

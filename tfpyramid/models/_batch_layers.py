@@ -13,7 +13,7 @@ from tfpyramid.ops.shapes import dimensions
 
 
 class BatchLayer(BaseLayer):
-    """A layer whose outputs have the dtypes of its first inputs, one output for each."""
+    """A layer that returns an output for each of its first inputs, in the dtype of that input."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})

@@ -11,7 +11,7 @@ from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 from tfpyramid.models._vlm_model import PyramidVLM
 
-# Of batch normalization. Keras's 0.99 needs more steps than training on a small data set has.
+# For batch normalization. Keras's 0.99 needs more steps than training on a small data set has.
 _MOMENTUM = 0.9
 
 

@@ -16,7 +16,7 @@ def with_text_input(model: keras.Model, vectorization: Any, name: str = "questio
     The result shares its layers with `model`. Export the result, so that the SavedModel contains the vocabulary.
 
     Args:
-        model: a functional model with a dict of inputs, one of which takes token ids [batch, any].
+        model: a functional model with a dict of inputs; one input takes token ids [batch, any].
         vectorization: an adapted `keras.layers.TextVectorization` that returns integers.
         name: name of the input of token ids, and of the input of strings that replaces it.
 

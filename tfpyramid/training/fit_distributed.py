@@ -71,7 +71,7 @@ def fit_distributed(
     epochs = _checks.integer("epochs", epochs, 1)
     verbose = _checks.flag("verbose", verbose)
     if save_every is not None:
-        save_every = _checks.integer("save_every", save_every, 1, "steps")
+        save_every = _checks.integer("save_every", save_every, 1, "the number of steps between checkpoints")
     _check_model(model)
     _data_checks.check_data(data)
     if isinstance(data, tf.data.Dataset):

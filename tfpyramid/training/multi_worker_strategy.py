@@ -15,8 +15,8 @@ _LONGEST = 604_800  # A week.
 def multi_worker_strategy(timeout: float = 120.0) -> tf.distribute.Strategy:
     """Return TensorFlow's strategy for the workers of `TF_CONFIG`, or raise an error that lists the missing workers.
 
-    TensorFlow itself waits for an hour if a worker is missing. Here all workers first connect to the first worker,
-    whose address they must be able to reach.
+    TensorFlow itself waits for an hour if a worker is missing. Here all workers first connect to the first worker, so
+    they must be able to reach its address.
 
     Convention:
         The first worker listens only at its address in `TF_CONFIG`, counts each index of the cluster once, and ignores

@@ -1,13 +1,13 @@
-/* Ask a SavedModel in C, with no Python: by the loader that TensorFlow Serving uses.
+/* Run a SavedModel in C, without Python, with the loader that TensorFlow Serving uses.
 
        predict SAVED_MODEL SIGNATURE NAME DTYPE SHAPE FILE [NAME DTYPE SHAPE FILE ...] -- NAME FILE [NAME FILE ...]
 
-   SIGNATURE is one of the model's, such as serving_default, and each NAME is that of one of its inputs or outputs.
-   Before "--" are the inputs: a name, float32 or int32, the shape as 1x33x47x3, and a file of the raw values.
-   After it are the outputs: a name, and the file to write the raw values to; type and shape are printed.
+   SIGNATURE is a signature of the model, such as serving_default. NAME is the name of an input or output of it.
+   The inputs come before "--": a name, float32 or int32, a shape such as 1x33x47x3, and a file with the raw values.
+   The outputs come after it: a name, and a file for the raw values. The program prints their types and shapes.
 
-   Which tensor of the graph has which name is read from the signature: the loader returns it as a protocol buffer, of
-   which the few fields are read here that lead to the tensors' names. */
+   The signature maps these names to tensors of the graph. The loader returns it as a protocol buffer; this program
+   parses only the fields that lead to the names of the tensors. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void fail(const char *format, ...) {
   exit(1);
 }
 
-/* The bytes of a protocol buffer's message that are not read yet. */
+/* The rest of a message of a protocol buffer, which is not parsed yet. */
 typedef struct {
   const unsigned char *at, *end;
 } Message;
@@ -40,17 +40,17 @@ static uint64_t read_varint(Message *message) {
     value |= (uint64_t)(byte & 127) << shift;
     if (byte < 128) return value;
   }
-  fail("the signatures of the model cannot be read");
+  fail("cannot read the signatures of the model");
   return 0;
 }
 
-/* Find the next field of this number that is a string or a message; return whether there is one. */
+/* Find the next field with this number that is a string or a message; return whether one was found. */
 static int next_field(Message *message, int number, Message *field) {
   while (message->at < message->end) {
     uint64_t tag = read_varint(message), type = tag & 7, size = 0;
     if (type == 0) read_varint(message);
     else size = type == 1 ? 8 : type == 5 ? 4 : type == 2 ? read_varint(message) : UINT64_MAX;
-    if (size > (uint64_t)(message->end - message->at)) fail("the signatures of the model cannot be read");
+    if (size > (uint64_t)(message->end - message->at)) fail("cannot read the signatures of the model");
     *field = (Message){message->at, message->at + size};
     message->at += size;
     if (type == 2 && tag >> 3 == (uint64_t)number) return 1;
@@ -58,7 +58,7 @@ static int next_field(Message *message, int number, Message *field) {
   return 0;
 }
 
-/* Find the value of a key in the map that is a field of this number; `what` is what the key names. */
+/* Find the value of a key in the map field with this number; errors call the key `what`. */
 static Message value_of(Message message, int number, const char *key, const char *what) {
   char keys[1024] = "";
   for (Message entry, name, value; next_field(&message, number, &entry);) {
@@ -69,31 +69,31 @@ static Message value_of(Message message, int number, const char *key, const char
     const size_t used = strlen(keys);
     snprintf(keys + used, sizeof keys - used, " %.*s", length, (const char *)name.at);
   }
-  fail("no %s %s in the model, but:%s", what, key, keys);
+  fail("the model has no %s %s. It has:%s", what, key, keys);
   return message;
 }
 
-/* Return the tensor of a graph that is named OPERATION:INDEX. */
+/* Return the tensor with the name OPERATION:INDEX in a graph. */
 static TF_Output find(TF_Graph *graph, const char *name) {
   char operation[512];
   int index = 0;
   if (strlen(name) >= sizeof operation || sscanf(name, "%511[^:]:%d", operation, &index) < 1) fail("bad tensor name %s", name);
   TF_Output found = {TF_GraphOperationByName(graph, operation), index};
-  if (found.oper == NULL || index < 0 || index >= TF_OperationNumOutputs(found.oper)) fail("no tensor %s in the model", name);
+  if (found.oper == NULL || index < 0 || index >= TF_OperationNumOutputs(found.oper)) fail("the model has no tensor %s", name);
   return found;
 }
 
-/* Return the input or output, the field of this number, that has a name in a signature. */
+/* Return the tensor of an input or output of a signature; `number` is the number of the field. */
 static TF_Output named(TF_Graph *graph, Message signature, int number, const char *name, const char *what) {
   Message info = value_of(signature, number, name, what), tensor;
   char text[512];
-  if (!next_field(&info, 1, &tensor) || tensor.end - tensor.at >= (long)sizeof text) fail("the %s %s is no single tensor", what, name);
+  if (!next_field(&info, 1, &tensor) || tensor.end - tensor.at >= (long)sizeof text) fail("%s %s must be a single dense tensor", what, name);
   memcpy(text, tensor.at, tensor.end - tensor.at);
   text[tensor.end - tensor.at] = '\0';
   return find(graph, text);
 }
 
-/* Return a tensor with the raw values of a file, which must be as long as the shape says. */
+/* Return a tensor with the raw values of a file, whose length must match the shape. */
 static TF_Tensor *read_tensor(const char *dtype, const char *shape, const char *path) {
   int64_t sizes[MOST_AXES], count = 1;
   int axes = 0;
@@ -153,7 +153,7 @@ int main(int count, char **words) {
     if (at + 1 >= count || outputs == MOST) fail("an output must be NAME FILE, at most %d of them", MOST);
     targets[outputs] = named(graph, signature, 2, words[at], "output");
   }
-  if (outputs == 0) fail("there must be an output after --");
+  if (outputs == 0) fail("at least one output is required after --");
   TF_SessionRun(session, NULL, sources, given, inputs, targets, answers, outputs, NULL, 0, NULL, status);
   if (TF_GetCode(status) != TF_OK) fail("cannot run: %s", TF_Message(status));
   for (int k = 0; k < outputs; k++) write_tensor(words[first + 2 * k], answers[k], words[first + 2 * k + 1]);
