@@ -61,13 +61,11 @@ def router() -> None:
     weights = tf.one_hot([0, 2, 1, 3], 4)
     levels = layers.GaussianPyramid(4)(photos)
     chosen = np.argmax(weights, axis=1)
-    rows = (
-        [Panel(photo[None], "image", scale=0.95) for photo in photos],
-        [
-            Panel(levels[k][n : n + 1], f"encoder {k} reads level {k}\n{levels[k].shape[1]} × {levels[k].shape[2]} px", scale=0.95 * 2**k)
-            for n, k in enumerate(chosen)
-        ],
-    )  # fmt: skip
+    read = [
+        Panel(levels[k][n : n + 1], f"encoder {k} reads level {k}\n{192 >> k} × {192 >> k} px", scale=0.95 * 2**k)
+        for n, k in enumerate(chosen)
+    ]
+    rows = [Panel(photo[None], "image", scale=0.95) for photo in photos], read
     save(strip("LevelRouter at inference: each sample runs the encoder of its level only", *rows), "level_router")
 
 
