@@ -12,7 +12,7 @@ from tfpyramid import layers, ops
 
 
 def views() -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
-    """Return the left and the right view at an eighth of their size, and the disparity in pixels of that size."""
+    """Return the left and the right view at a quarter of their size, and the disparity in pixels of that size."""
     left, right, disparity = data.stereo_motorcycle()
     left, right = (np.float32(view[None, :480, 100:740]) / 255 for view in (left, right))
     known = np.where(np.isfinite(disparity), disparity, 0)[None, :480, 100:740, None]
