@@ -14,7 +14,7 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
 PYTEST = -m pytest -n 2 --dist worksteal -q
 
 .PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
-	test-nightly test-dist dist lint bench docs docs-serve clean
+	test-nightly test-dist dist lint bench docs docs-serve figures clean
 
 help:  ## List the targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ docs: $(VENV)/.installed-docs  ## Build the documentation into site/
 
 docs-serve: $(VENV)/.installed-docs  ## Serve the documentation on http://127.0.0.1:8000, and rebuild it at every change
 	$(MKDOCS) serve
+
+figures: $(VENV)/.installed-examples  ## Draw the figures of the documentation again, into docs/images/
+	$(VENV)/bin/python docs/figures
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

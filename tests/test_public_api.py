@@ -101,7 +101,15 @@ PUBLIC = {
         "fit_distributed",
         "multi_worker_strategy",
     },
-    "tfpyramid.visualize": {"show_kernels", "show_sampling_grid", "show_strides"},
+    "tfpyramid.visualize": {
+        "show_gates",
+        "show_gradient_norms",
+        "show_kernels",
+        "show_level_weights",
+        "show_pyramid",
+        "show_sampling_grid",
+        "show_strides",
+    },
 }
 SOURCES = sorted(pathlib.Path(tfpyramid.__file__).parent.rglob("*.py"))
 REFERENCE = pathlib.Path(__file__).parents[1] / "docs/api"

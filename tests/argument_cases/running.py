@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.argument_cases.functions import STEP, trained
-from tests.argument_cases.row import IMAGES, Row
+from tests.argument_cases.row import IMAGES, LEVELS, Row
 from tfpyramid import export, scale, visualize
 from tfpyramid.scale.beam import PredictImages
 
@@ -99,6 +99,32 @@ ROWS = [
         },
         use=lambda transform: type(transform).__name__,
         raises=(FileExistsError,),
+    ),
+    Row(
+        visualize.show_gates,
+        lambda: {"gates": np.float32([[0.0, 0.5], [0.25, 1.0]]), "names": ["one", "two"]},
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_gradient_norms,
+        lambda: {"history": {"gradient_norm/pyramid/level_1": [1.0, 0.5]}},
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_level_weights,
+        lambda: {"weights": np.float32([[0.0, 1.0], [0.25, 0.75]]), "names": ["one", "two"]},
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_pyramid,
+        lambda: {"levels": LEVELS, "titles": ["one", "two"], "signed": [True, False], "index": 0},
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
+        visualize.show_pyramid,
+        lambda: {"levels": LEVELS, "titles": False, "signed": True, "index": 0},
+        use=lambda figure: len(figure.axes),
+        label="flags",
     ),
     Row(
         visualize.show_kernels,

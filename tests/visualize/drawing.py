@@ -1,4 +1,4 @@
-"""What the tests of pictures share: reading one as a reader would."""
+"""Helpers of the tests of figures: they read a figure as it is drawn."""
 
 from unittest import mock
 
@@ -11,14 +11,14 @@ def title(figure):
 
 
 def assert_texts_fit(figure):
-    """Assert that every text lies inside the figure and on no other text, and the title above all axes."""
+    """Assert that every text is inside the figure, that no two texts overlap, and that the title is above all axes."""
     boxes, draw = [], Text.draw
 
     def note(text, renderer):
-        # Not `findobj` afterwards: it finds the labels of ticks beyond the end of an axis too, which are not drawn.
+        # `findobj` would also find the labels of ticks beyond the end of an axis, which are not drawn.
         draw(text, renderer)
         if text.get_visible() and text.get_text():
-            # An annotation's own box takes in its line: here it is the words that count.
+            # The box of an annotation would include its leader line. Only the words count here.
             boxes.append((text.get_text(), Text.get_window_extent(text, renderer)))
 
     with mock.patch.object(Text, "draw", note):
@@ -28,9 +28,9 @@ def assert_texts_fit(figure):
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
         assert inside, f"{text!r} is cut"
     below = figure._suptitle.get_window_extent().y0
-    assert all(axes.get_window_extent().y1 < below for axes in figure.axes), "the title lies on what is below it"
+    assert all(axes.get_window_extent().y1 < below for axes in figure.axes), "the title overlaps the axes below it"
     for k, (text, box) in enumerate(boxes):
         for other, its_box in boxes[:k]:
             across = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
             down = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
-            assert min(across, down) < 1, f"{text!r} lies on {other!r}"
+            assert min(across, down) < 1, f"{text!r} overlaps {other!r}"

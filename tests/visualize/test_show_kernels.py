@@ -1,4 +1,4 @@
-"""What `show_kernels` draws: the kernels, what they let through, and titles."""
+"""`show_kernels` draws kernels, their frequency responses, and titles."""
 
 import numpy as np
 import pytest
@@ -121,16 +121,25 @@ def test_no_text_is_cut_and_none_lies_on_another(count):
     "given, message",
     [
         ({}, r"must hold at least one kernel. Received: layer_or_kernels=\{\}"),
-        ({"k": np.zeros(3)}, r"must be kernels \[rows, columns\] of 1 to 256 taps.* Received: 'k' of shape \(3,\)"),
-        ({"k": np.zeros([2, 2, 1])}, r"must be kernels \[rows, columns\].* Received: 'k' of shape \(2, 2, 1\)"),
-        ({"k": np.zeros([0, 2])}, r"must be kernels \[rows, columns\].* Received: 'k' of shape \(0, 2\)"),
+        (
+            {"k": np.zeros(3)},
+            r"must be a dict of kernels \[rows, columns\], with 1 to 256 taps.* Received: .*\['k'\] of shape \(3,\)",
+        ),
+        (
+            {"k": np.zeros([2, 2, 1])},
+            r"must be a dict of kernels \[rows, columns\].* Received: .*\['k'\] of shape \(2, 2, 1\)",
+        ),
+        (
+            {"k": np.zeros([0, 2])},
+            r"must be a dict of kernels \[rows, columns\].* Received: .*\['k'\] of shape \(0, 2\)",
+        ),
         ({"k": [[1.0, np.nan]]}, r".*all finite numbers. Received: .* of shape \(1, 2\), 1 of them not finite"),
-        ({"k": "box"}, r"must be kernels \[rows, columns\] by name. Received: layer_or_kernels of type str"),
+        ({"k": "box"}, r"must be a dict of kernels \[rows, columns\]. Received: layer_or_kernels of type str"),
         (BINOMIAL, "must be a layer with kernels, or a dict of kernels.* Received: .* of type ndarray"),
-        (layers.LearnableDownsample2D(), "must be a layer that is built.* of type LearnableDownsample2D that is not"),
+        (layers.LearnableDownsample2D(), "must be a built layer.* of type LearnableDownsample2D, not built"),
         (
             layers.AntiAliasedDownsample2D(),
-            "must be a layer that is built.* of type AntiAliasedDownsample2D that is not",
+            "must be a built layer.* of type AntiAliasedDownsample2D, not built",
         ),
     ],
 )
@@ -147,14 +156,17 @@ def test_a_layer_without_kernels_is_an_error():
     dense = keras.layers.Dense(3)
     dense.build((None, 4))
     with pytest.raises(
-        ValueError, match=r"`kernel` is \[rows, columns, channels, filters\].* kernel of shape \(4, 3\)"
+        ValueError, match=r"`kernel` of shape \[rows, columns, channels, filters\].* kernel of shape \(4, 3\)"
     ):
         show_kernels(dense)
 
 
 @pytest.mark.parametrize("names", [["one"], "ab"])
 def test_names_that_are_not_as_many_are_an_error(names):
-    with pytest.raises(ValueError, match="`names` must be a list of as many as the kernels, 2. Received: names="):
+    with pytest.raises(
+        ValueError,
+        match="`names` must be a list of 2, one for each of the kernels in `layer_or_kernels`. Received: names=",
+    ):
         show_kernels({"a": BINOMIAL, "b": SHARP}, names=names)
 
 

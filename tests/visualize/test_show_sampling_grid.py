@@ -1,4 +1,4 @@
-"""What `show_sampling_grid` draws: the image, its outline, and the points with their lines."""
+"""`show_sampling_grid` draws the image, its outline, and the points with their lines."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What `show_strides` draws: a line for each stride, with a label at its end."""
+"""`show_strides` draws a line for each stride, with a label at its end."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_each_stride_is_a_line_over_the_steps():
     assert rows.get_linestyle() == "-" and columns.get_linestyle() == "--"
     assert rows.get_color() != columns.get_color()
     (axes,) = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "stride")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "stride, pixels of the input")
     assert axes.get_xlim() == (0, 6)
     assert title(figure) == "Learned strides, 7 steps"
 
@@ -89,7 +89,7 @@ def test_one_step_and_constant_strides_are_drawn():
         (np.zeros([4]), r"Received: history of shape \(4,\)"),
         (np.zeros([4, 3]), r"Received: history of shape \(4, 3\)"),
         (np.zeros([0, 2]), r"Received: history of shape \(0, 2\)"),
-        ({"down": np.zeros([2, 4, 2])}, r"Received: 'down' of shape \(2, 4, 2\)"),
+        ({"down": np.zeros([2, 4, 2])}, r"Received: history\['down'\] of shape \(2, 4, 2\)"),
         ([[2.0, np.nan]], r"all finite numbers. Received: history of shape \(1, 2\), 1 of them not finite"),
         ("2, 2", "Received: history of type str"),
         ([[1.0, 2.0], [1.0]], "Received: history of type list"),

@@ -1,7 +1,19 @@
-"""Pictures of what was learned, for `savefig`. They are drawn with matplotlib, which is imported by the first."""
+"""Figures of pyramids and of what they learned. They need matplotlib: `pip install 'tfpyramid[visualize]'`."""
 
+from tfpyramid.visualize.gates import show_gates
+from tfpyramid.visualize.gradient_norms import show_gradient_norms
 from tfpyramid.visualize.kernels import show_kernels
+from tfpyramid.visualize.level_weights import show_level_weights
+from tfpyramid.visualize.pyramid import show_pyramid
 from tfpyramid.visualize.sampling_grid import show_sampling_grid
 from tfpyramid.visualize.strides import show_strides
 
-__all__ = ["show_kernels", "show_sampling_grid", "show_strides"]
+__all__ = [
+    "show_gates",
+    "show_gradient_norms",
+    "show_kernels",
+    "show_level_weights",
+    "show_pyramid",
+    "show_sampling_grid",
+    "show_strides",
+]

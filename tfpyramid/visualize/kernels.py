@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST = 16
 TILE, GAP, LEFT, TOP, RIGHT, BOTTOM = 150, 34, 62, 84, 78, 96  # In pixels.
 RESPONSE = 96  # Height of a frequency response.
-POINTS = 256  # A kernel is padded with zeros to so many samples on each axis, for its transform.
+POINTS = 256  # Zero-padded length of a kernel on each axis, for its Fourier transform.
 
 
 def show_kernels(
@@ -28,27 +28,27 @@ def show_kernels(
     names: Sequence[str] | None = None,
     strides: float | None = None,
 ) -> Figure:
-    """Draw kernels, each above what it lets through.
+    """Draw kernels as images, with the frequency response of each below it.
 
-    Each kernel is an image, red above zero and blue below, on one scale for all. Under it is its gain, the magnitude
-    of its Fourier transform, for waves along the rows ("horizontal") and along the diagonal, of 0 to 0.5 cycles per
-    pixel on an axis. The dashed line is the Nyquist frequency after decimation, 0.5 / strides: what a kernel lets
-    through beyond it comes back as an alias.
+    Red taps are positive and blue taps are negative, on one scale for all kernels. The gain is the magnitude of the
+    Fourier transform, for waves along the rows ("horizontal") and along the diagonal, from 0 to 0.5 cycles per pixel on
+    each axis. The dashed line is the Nyquist frequency after decimation, 0.5 / strides. Decimation aliases the
+    frequencies above it that the kernel passes.
 
     Args:
-        layer_or_kernels: a built layer with kernels, `blur` or `kernel`, of shape [rows, columns, channels, filters];
-            or kernels by name, arrays or tensors [rows, columns].
-        names: a title for each kernel, as many as there are; None for the names given, or the channel, or
+        layer_or_kernels: a built layer that has kernels [rows, columns, channels, filters] in `blur` or in `kernel`;
+            or a dict of kernels by name, arrays or tensors [rows, columns].
+        names: a list with one title for each kernel. None uses the keys of the dict, or the channel, or
             "channel → filter".
-        strides: ratio of sides before and after decimation, at least 1; None for the layer's own (of two, the
-            columns'), and 2 for kernels by name.
+        strides: ratio of the sides before and after decimation, at least 1. None uses the strides of the layer (along
+            the columns, if it has two), and 2 for a dict.
 
     Returns:
-        A figure, for `savefig`. Of more than 16 kernels it shows the first 16, and its title says so.
+        A `matplotlib.figure.Figure`. It shows at most 16 kernels; if there are more, its title says so.
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        ImportError: if there is no matplotlib.
+        ImportError: if matplotlib is not installed.
 
     Example:
         >>> layer = layers.LearnableDownsample2D()
@@ -58,16 +58,14 @@ def show_kernels(
     """
     kernels, what = _kernels(layer_or_kernels)
     if names is not None:
-        if not isinstance(names, Sequence) or isinstance(names, (str, bytes)) or len(names) != len(kernels):
-            rule = f"`names` must be a list of as many as the kernels, {len(kernels)}."
-            raise ValueError(f"{rule} {_checks.received('names', names)}")
-        kernels = [(str(name), kernel) for name, (_, kernel) in zip(names, kernels)]
+        titles = _page.names(names, len(kernels), "kernels in `layer_or_kernels`")
+        kernels = [(name, kernel) for name, (_, kernel) in zip(titles, kernels)]
     strides = _strides(layer_or_kernels) if strides is None else _checks.at_least("strides", strides, 1)
-    return _draw(kernels[:MOST], f"{what}{_count(len(kernels))}", strides)
+    return _draw(kernels[:MOST], f"{what}{_page.counted(min(len(kernels), MOST), len(kernels), 'kernel')}", strides)
 
 
 def _kernels(given: Any) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """Return kernels with their names, and how the title begins."""
+    """Return the kernels with their names, and the first words of the title."""
     if isinstance(given, Mapping):
         if not given:
             raise ValueError("`layer_or_kernels` must hold at least one kernel. Received: layer_or_kernels={}")
@@ -79,19 +77,21 @@ def _kernels(given: Any) -> tuple[list[tuple[str, np.ndarray]], str]:
         )
     if not given.built:
         raise ValueError(
-            "`layer_or_kernels` must be a layer that is built: call it on images first. "
-            f"Received: a layer of type {type(given).__name__} that is not"
+            "`layer_or_kernels` must be a built layer. Call it on images first. "
+            f"Received: layer_or_kernels of type {type(given).__name__}, not built"
         )
     name = "blur" if hasattr(given, "blur") else "kernel"
     if not hasattr(given, name):
         raise ValueError(
-            "`layer_or_kernels` must be a layer that has kernels, in `blur` or in `kernel`. "
-            f"Received: a layer of type {type(given).__name__}"
+            "`layer_or_kernels` must be a layer that has kernels in `blur` or in `kernel`. "
+            f"Received: layer_or_kernels of type {type(given).__name__}"
         )
-    rule = f"a layer whose `{name}` is [rows, columns, channels, filters]"
+    rule = f"a layer with a `{name}` of shape [rows, columns, channels, filters]"
     kernel = _page.numbers("layer_or_kernels", getattr(given, name), rule)
     if kernel.ndim != 4:
-        raise ValueError(f"`layer_or_kernels` must be {rule}. Received: {name} of shape {kernel.shape}")
+        raise ValueError(
+            f"`layer_or_kernels` must be {rule}. Received: layer_or_kernels with a {name} of shape {kernel.shape}"
+        )
     channels, filters = kernel.shape[2:]
     named = [
         (f"channel {c}" if name == "blur" else f"{c} → {f}", kernel[:, :, c, f])
@@ -102,33 +102,27 @@ def _kernels(given: Any) -> tuple[list[tuple[str, np.ndarray]], str]:
 
 
 def _plane(name: object, kernel: Any) -> np.ndarray:
-    plane = _page.numbers("layer_or_kernels", kernel, "kernels [rows, columns] by name")
+    plane = _page.numbers("layer_or_kernels", kernel, "a dict of kernels [rows, columns]")
     if plane.ndim != 2 or 0 in plane.shape or max(plane.shape) > POINTS:
         raise ValueError(
-            f"`layer_or_kernels` must be kernels [rows, columns] of 1 to {POINTS} taps on a side. "
-            f"Received: {name!r} of shape {plane.shape}"
+            f"`layer_or_kernels` must be a dict of kernels [rows, columns], with 1 to {POINTS} taps on each side. "
+            f"Received: layer_or_kernels[{name!r}] of shape {plane.shape}"
         )
     return plane
 
 
 def _strides(given: Any) -> float:
-    """Return the strides of a layer, of its columns if there are two."""
+    """Return the strides of a layer, along the columns if it has two."""
     found = getattr(given, "strides", None)
     return 2.0 if found is None else float(np.ravel(np.asarray(found, np.float64))[-1])
-
-
-def _count(count: int) -> str:
-    if count > MOST:
-        return f"the first {MOST} of {count} kernels"
-    return "1 kernel" if count == 1 else f"{count} kernels"
 
 
 def _draw(kernels: list[tuple[str, np.ndarray]], heading: str, strides: float) -> Figure:
     rows = math.ceil(len(kernels) / 8)
     columns = math.ceil(len(kernels) / rows)
     step = TILE + RESPONSE + 2 * GAP + 14
-    across = max(LEFT + columns * (TILE + GAP) + RIGHT, 460)  # Wide enough for the title above a single kernel.
-    narrow = across < 640  # The legend in one column.
+    across = max(LEFT + columns * (TILE + GAP) + RIGHT, 460)  # A single kernel still leaves space for the title.
+    narrow = across < 640  # The legend then needs one column.
     down = TOP + rows * step - GAP - 14 + BOTTOM + 36 * narrow
     figure = _page.page(across, down)
     _page.title(figure, LEFT, heading)
@@ -139,11 +133,9 @@ def _draw(kernels: list[tuple[str, np.ndarray]], heading: str, strides: float) -
         row, column = divmod(k, columns)
         x, y = LEFT + column * (TILE + GAP), TOP + row * step
         tile = _page.area(figure, x, y, TILE, TILE)
-        image = tile.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        tile.set_xticks([])
-        tile.set_yticks([])
-        tile.spines[:].set_color(_page.PALE)
-        tile.set_title(name if len(name) <= 22 else name[:21] + "…", fontsize=10, color=_page.INK, pad=6)
+        image = tile.imshow(kernel, cmap=_page.SIGNED, vmin=-limit, vmax=limit)
+        _page.bare(tile)
+        tile.set_title(_page.short(name), fontsize=10, color=_page.INK, pad=6)
         response = _page.area(figure, x, y + TILE + 14, TILE, RESPONSE)
         _draw_gains(response, pair, top, strides)
         if column:
@@ -155,11 +147,10 @@ def _draw(kernels: list[tuple[str, np.ndarray]], heading: str, strides: float) -
         else:
             response.set_xlabel("cycles per pixel", fontsize=9, color=_page.PALE)
     bar = _page.area(figure, LEFT + columns * (TILE + GAP) - 8, TOP, 14, TILE)
-    figure.colorbar(image, cax=bar).outline.set_edgecolor(_page.PALE)
-    bar.tick_params(labelsize=9, color=_page.PALE, labelcolor=_page.PALE)
+    _page.color_bar(figure, image, bar)
     handles, labels = response.get_legend_handles_labels()
-    place = ((LEFT - 12) / across, 8 / down)
-    legend = figure.legend(handles, labels, loc="lower left", bbox_to_anchor=place, ncols=1 if narrow else 3)
+    corner = ((LEFT - 12) / across, 8 / down)
+    legend = figure.legend(handles, labels, loc="lower left", bbox_to_anchor=corner, ncols=1 if narrow else 3)
     legend.set_frame_on(False)
     for text in legend.get_texts():
         text.set(fontsize=9, color=_page.INK)

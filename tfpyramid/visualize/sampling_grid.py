@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LONGEST, MARGIN, TOP = 620, 54, 58  # In pixels.
-APART = 10  # Lines that are nearer to each other than so many pixels are not all drawn.
+APART = 10  # The least distance between two lines, in pixels of the figure.
 
 
 def show_sampling_grid(image: Any, points: Any) -> Figure:
-    """Draw where an image is sampled: the points, and lines along the rows and the columns of their grid.
+    """Draw the points at which an image is sampled, joined along the rows and the columns of their grid.
 
-    The frame is the outline of the image, half a pixel beyond the centres of its outer pixels. Points outside it are
-    orange, and the picture is as large as it takes to show them.
+    The frame is the outline of the image, half a pixel beyond the centres of its outer pixels. Points outside the frame
+    are orange, and the axes extend to show them.
 
     Args:
-        image: array or tensor [height, width], or with a last axis of 1 or 3 channels. Values of 0 to 1 are drawn as
-            they are; others are stretched to that range.
-        points: array or tensor [rows, columns, 2], each point (y, x) in pixels, the first pixel's centre at (0, 0):
-            what `tfpyramid.ops.affine_grid` makes, and `tfpyramid.ops.bilinear_sample` reads, for one image.
+        image: array or tensor [height, width], or with a last axis of 1 or 3 channels. Values from 0 to 1 are drawn
+            unchanged; any other range is mapped to 0 to 1.
+        points: array or tensor [rows, columns, 2]: the points of one image, (y, x) in pixels, with the centre of the
+            first pixel at (0, 0). `tfpyramid.ops.affine_grid` returns such points, for a batch of images.
 
     Returns:
-        A figure, for `savefig`. Where rows or columns of points are too near to each other to be told apart, it shows
-        every second, third, ... of them and the last, and its title says so.
+        A `matplotlib.figure.Figure`. If rows or columns of points are less than 10 pixels apart, it shows every n-th of
+        them and the last, and its title says so.
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        ImportError: if there is no matplotlib.
+        ImportError: if matplotlib is not installed.
 
     Example:
         >>> points = ops.affine_grid([[[0.8, 0.2, 0.0], [-0.2, 0.8, 0.0]]], (32, 48), (8, 12))
@@ -44,11 +44,11 @@ def show_sampling_grid(image: Any, points: Any) -> Figure:
     height, width = image.shape[:2]
     outside = ((points < -0.5) | (points > np.array([height, width]) - 0.5)).any(axis=2)
 
-    # All of the image and of the points, and a little more on every side.
+    # The axes cover the image and all points, with a margin of 3 % on every side.
     low = np.minimum(points.min(axis=(0, 1)), -0.5)
     high = np.maximum(points.max(axis=(0, 1)), np.array([height, width]) - 0.5)
-    room = 0.03 * (high - low).max()
-    low, high = low - room, high + room
+    margin = 0.03 * (high - low).max()
+    low, high = low - margin, high + margin
     scale = LONGEST / (high - low).max()
     down, across = np.maximum((high - low) * scale, 1)
 
@@ -66,7 +66,9 @@ def show_sampling_grid(image: Any, points: Any) -> Figure:
     axes.set_ylim(high[0], low[0])
     axes.set_facecolor("#f3f4f6")
     axes.spines[:].set_visible(False)
-    axes.tick_params(labelsize=9, color=_page.PALE, labelcolor=_page.PALE)
+    axes.set_xlabel("x, pixels", fontsize=9, color=_page.PALE)
+    axes.set_ylabel("y, pixels", fontsize=9, color=_page.PALE)
+    _page.grey_ticks(axes)
     _page.title(figure, MARGIN, heading)
     return figure
 
@@ -78,8 +80,7 @@ def _image(value: Any) -> np.ndarray:
         image = image[:, :, 0]
     if not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3) or 0 in image.shape:
         raise ValueError(f"`image` must be {rule}. Received: image of shape {np.shape(value)}")
-    low, high = image.min(), image.max()
-    return image if 0 <= low and high <= 1 else (image - low) / max(high - low, np.finfo(float).tiny)
+    return _page.unit_range([image])[0]
 
 
 def _points(value: Any) -> np.ndarray:
@@ -91,7 +92,7 @@ def _points(value: Any) -> np.ndarray:
 
 
 def _step(points: np.ndarray, axis: int, scale: float) -> int:
-    """Return 1, or of how many rows (axis 0) or columns (axis 1) one is drawn, so that they can be told apart."""
+    """Return n: every n-th row (axis 0) or column (axis 1) is drawn, so that lines are `APART` pixels apart."""
     count = points.shape[axis]
     if count < 3:
         return 1
@@ -106,14 +107,14 @@ def _every(step: int, count: int) -> np.ndarray:
 def _draw_grid(axes: Any, points: np.ndarray, outside: np.ndarray) -> None:
     from matplotlib import patheffects
 
-    # A dark edge, so that the grid is seen on any image.
+    # The dark edge keeps the grid visible on bright images.
     edge = [patheffects.Stroke(linewidth=2.6, foreground=(0, 0, 0, 0.45)), patheffects.Normal()]
     for line in [*points, *points.transpose(1, 0, 2)]:
         axes.plot(line[:, 1], line[:, 0], color="#ffe14d", linewidth=1.1, path_effects=edge, zorder=2)
-    size = 4.5 if max(points.shape) <= 20 else 3.0  # Of the markers.
+    marker_size = 4.5 if max(points.shape) <= 20 else 3.0
     for chosen, color, label in ((~outside, "#ffe14d", "inside"), (outside, _page.COLORS[1], "outside")):
         y, x = points[chosen].T
-        axes.plot(x, y, "o", color=color, markersize=size, mec="black", mew=0.6, zorder=3, label=label)
+        axes.plot(x, y, "o", color=color, markersize=marker_size, mec="black", mew=0.6, zorder=3, label=label)
 
 
 def _draw_outline(axes: Any, height: int, width: int) -> None:
