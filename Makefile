@@ -90,7 +90,7 @@ bench: $(VENV)/.installed-bench  ## Measure time and memory against other librar
 
 # A warning, such as a link to a page that does not exist, is an error.
 docs: $(VENV)/.installed-docs  ## Build the documentation into site/
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs-serve: $(VENV)/.installed-docs  ## Serve the documentation on http://127.0.0.1:8000, and rebuild it at every change
 	$(MKDOCS) serve
