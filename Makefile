@@ -28,8 +28,8 @@ test: $(VENV)/.installed-test  ## Run the test suite
 # The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons. Scripts, pictures and the README are for current
 # TensorFlow, random shapes are drawn there alone, and files, locks and sockets depend on neither.
 test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFlow 2.15 with tensorflow-addons (Python 3.10 or 3.11)
-	$(ADDONS_VENV)/bin/python $(PYTEST) --ignore=tests/benchmarks --ignore=tests/examples --ignore=tests/visualize \
-		--ignore=tests/test_properties.py --ignore=tests/test_readme.py --ignore=tests/test_files.py \
+	$(ADDONS_VENV)/bin/python $(PYTEST) tests tfpyramid --ignore=tests/benchmarks --ignore=tests/examples \
+		--ignore=tests/visualize --ignore=tests/test_properties.py --ignore=tests/test_readme.py --ignore=tests/test_files.py \
 		--ignore-glob='*_stores.py' --ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
 		--ignore=tests/training/test_multi_worker_strategy.py
 
@@ -90,7 +90,7 @@ bench: $(VENV)/.installed-bench  ## Measure time and memory against other librar
 
 # A warning, such as a link to a page that does not exist, is an error.
 docs: $(VENV)/.installed-docs  ## Build the documentation into site/
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs-serve: $(VENV)/.installed-docs  ## Serve the documentation on http://127.0.0.1:8000, and rebuild it at every change
 	$(MKDOCS) serve
