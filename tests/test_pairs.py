@@ -112,7 +112,7 @@ SINGLE = """
 PASSED_ON = ["GradientNormalization"]
 
 CASES = {**FUNCTIONS, **LAYERS}
-RULE = r"must (have one batch size|have the shape of|agree in shape|be \[batch, ).* Received: "
+RULE = r"must (have the same batch size|have the shape of|have the same shape|be \[batch, ).* Received: "
 
 
 def of_tensors(name: str) -> Callable:
@@ -265,5 +265,7 @@ def test_the_router_refuses_weights_of_another_batch_and_pairs_by_index(training
         np.testing.assert_allclose(run(3, choice)[:, 0], expected, rtol=1e-6)
     for count, choice in ((2, [1, 1, 0, 0]), (2, [1, 0, 1]), (3, [1, 0]), (1, [0, 1]), (3, [1])):
         first = "images" if pyramid else "levels"
-        with pytest.raises(ValueError, match=f"`{first}` and `weights` must have one batch size.* Received: batch"):
+        with pytest.raises(
+            ValueError, match=f"`{first}` and `weights` must have the same batch size.* Received: batch"
+        ):
             run(count, choice)

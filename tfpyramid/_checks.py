@@ -1,11 +1,12 @@
-"""Argument checks: one voice for every error.
+"""Argument checks.
 
-Each message names the argument, states the rule and ends with what was received. Each check returns the normalised
-value, and the code after it uses only that.
+Each message names the argument, states the rule and ends with the value received. Each check returns the normalised
+value, and the code after it uses only that value.
 
-Where a number, a flag or a size is asked for, a NumPy scalar, an array or a tensor whose value is known counts as the
-Python value that it holds, and a known `TensorShape` as a tuple. An integer is what Python can index with, but no flag
-and no float. Variables and masked arrays are refused, because their values may change and their masks would be ignored.
+For a number, a flag or a size, a NumPy scalar, an array or a tensor with a known value counts as the Python value that
+it holds, and a known `TensorShape` as a tuple. An integer is a value that Python can use as an index, except for flags;
+a float is not an integer. Variables are refused because their values may change, and masked arrays because their masks
+would be ignored.
 """
 
 import contextlib
@@ -19,16 +20,16 @@ import tensorflow as tf
 
 from tfpyramid._plain import finite, index, path_text, plain, received, tensor
 
-# Bounds of what an argument can make the package allocate, however small the image is.
-LARGEST = 2**10  # Of factors, strides and kernels.
-MOST_LEVELS = 2**6  # And steps down, each of which is hundreds of operations of a graph.
+# Bounds that limit how much memory an argument can make the package allocate, even for a small image.
+LARGEST = 2**10  # For factors, strides and kernel sizes.
+MOST_LEVELS = 2**6  # Each level adds hundreds of operations to a graph.
 MOST_CHANNELS = 2**16
-MOST_CLASSES = 2**20  # And words, and answers.
-LONGEST = 2**24  # Of the sides of an image that is to be made: float32 counts as far.
+MOST_CLASSES = 2**20  # Also for words and answers.
+LONGEST = 2**24  # For sides of images to be made: float32 holds every integer up to this one.
 MOST_PIXELS = 2**30
-MOST_WEIGHTS = 2**28  # Of one weight: a gigabyte in float32.
+MOST_WEIGHTS = 2**28  # For the elements of one weight: a gigabyte in float32.
 
-# Bounds of the numbers that values are multiplied or divided by: float32 and bfloat16 hold them and their quotients.
+# Bounds of factors and divisors: float32 and bfloat16 can hold them and their quotients.
 SMALLEST, GREATEST = 1e-30, 1e30
 
 LARGEST_SEED = 2**63 - 1  # TensorFlow holds seeds in int64.
@@ -38,7 +39,7 @@ ImageShape = tuple[Union[int, None], Union[int, None], Union[int, None], int]
 
 
 def integer(name: str, value: object, minimum: int | None, meaning: str = "", *, maximum: int | None = None) -> int:
-    """Return `value` as an int between `minimum` and `maximum`, if those are not None; `meaning` completes the rule."""
+    """Return `value` as an int between `minimum` and `maximum`, if they are given; `meaning` completes the rule."""
     bound = "" if minimum is None else f" of at least {minimum}"
     rule = f"`{name}` must be an integer{bound}{meaning and ', ' + meaning}."
     result = index(plain(value))
@@ -48,32 +49,32 @@ def integer(name: str, value: object, minimum: int | None, meaning: str = "", *,
 
 
 def at_most(name: str, value: Number, maximum: float | None, meaning: str = "") -> Number:
-    """Return a number that is not above `maximum`, if that is not None."""
+    """Return `value`, which must be at most `maximum`, if that is given."""
     if maximum is not None and value > maximum:
         raise ValueError(f"`{name}` must be at most {maximum}{meaning and ', ' + meaning}. {received(name, value)}")
     return value
 
 
 def pair(name: str, value: object, minimum: int, meaning: str = "", *, maximum: int | None = None) -> tuple[int, int]:
-    """Return one or two ints between `minimum` and `maximum` as two."""
+    """Return two ints between `minimum` and `maximum`, given as one number or a pair."""
     return both(value, lambda each: integer(name, each, minimum, meaning, maximum=maximum))
 
 
 def output_size(value: object, name: str = "output_size") -> tuple[int, int]:
-    """Return the height and the width of an image that is to be made, of one number or two."""
+    """Return the height and the width of an image to be made, given as one number or a pair."""
     return area(pair(name, value, 1, "(height, width)", maximum=LONGEST), name)
 
 
 def area(size: tuple[Any, Any], name: str, meaning: str = "") -> tuple[Any, Any]:
-    """Return the sides that an argument asks for, which must be of few enough pixels, as far as they are known."""
+    """Return the sides of an image to be made, which must not have too many pixels, if both are known."""
     if all(isinstance(side, int) for side in size) and size[0] * size[1] > MOST_PIXELS:
-        rule = f"`{name}` must ask for at most {MOST_PIXELS} pixels{meaning and ' ' + meaning}"
-        raise ValueError(f"{rule}. Received: {name} for {size[0]} by {size[1]} pixels")
+        rule = f"`{name}` must give {meaning or 'images'} of at most {MOST_PIXELS} pixels."
+        raise ValueError(f"{rule} Received: {name} for {size[0]} by {size[1]} pixels")
     return size
 
 
 def number(name: str, value: object, *, above: float, meaning: str = "", maximum: float = GREATEST) -> float:
-    """Return `value` as a finite float greater than `above`, at least `SMALLEST` above 0, and at most `maximum`."""
+    """Return `value` as a finite float greater than `above` (at least `SMALLEST`, if that is 0), at most `maximum`."""
     result = finite(value)
     if not result > above:
         rule = f"`{name}` must be a finite number greater than {above:g}{meaning and ', ' + meaning}."
@@ -94,7 +95,7 @@ def at_least(name: str, value: object, minimum: float, meaning: str = "", *, max
 
 
 def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Number]:
-    """Return one thing or two, each checked, as two: for the rows and for the columns."""
+    """Return a checked value for the rows and one for the columns, given as one value or a pair."""
     value = plain(value)
     values = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
     rows, columns = map(check, values)
@@ -102,7 +103,7 @@ def both(value: object, check: Callable[[object], Number]) -> tuple[Number, Numb
 
 
 def is_tensor(value: object) -> bool:
-    """Tell a tensor or a variable, TensorFlow's or Keras's, whose value may change, from a value that is known now."""
+    """Return whether a value is a tensor or variable, of TensorFlow or Keras, instead of a constant."""
     return hasattr(value, "dtype") and not isinstance(value, (np.generic, np.ndarray))
 
 
@@ -123,20 +124,20 @@ def one_of(name: str, value: object, options: Collection[str | None]) -> str:
 
 
 def text(name: str, value: object, meaning: str = "") -> str:
-    """Return `value`, which must be a text that is not empty."""
+    """Return `value`, which must be a non-empty string."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"`{name}` must be a text{meaning and ', ' + meaning}. {received(name, value)}")
+        raise ValueError(f"`{name}` must be a non-empty string{meaning and ', ' + meaning}. {received(name, value)}")
     return value
 
 
 def path(name: str, value: Any) -> str:
-    """Return `value`, a string or what stands for one, as a path that TensorFlow can open, of this machine or not."""
+    """Return `value`, a string or path object, as a path that TensorFlow can open, local or remote."""
     text = path_text(value)
     with contextlib.suppress(UnicodeEncodeError):
         if text:
-            text.encode()  # TensorFlow takes UTF-8 alone.
+            text.encode()  # TensorFlow accepts only UTF-8.
             return text
-    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. {received(name, value)}")
+    raise ValueError(f"`{name}` must be a path: a str or a pathlib.Path. {received(name, value)}")
 
 
 def local_path(name: str, value: Any, *, named: bool = True) -> Path:
@@ -162,7 +163,7 @@ def scale_factor(value: object) -> float:
 
 
 def strides(value: object, minimum: int = 1) -> int:
-    """Return the whole ratio of the sides of input and output."""
+    """Return the ratio of the sides of input and output, an integer."""
     return integer("strides", value, minimum, "the ratio of the sides of input and output", maximum=LARGEST)
 
 
@@ -172,102 +173,103 @@ def kernel_size(value: object, meaning: str = "the rows and columns of the kerne
 
 
 def channels(name: str, value: object, meaning: str) -> int:
-    """Return a number of channels, or of other units that a layer has weights for."""
+    """Return a number of channels or of other units of a layer."""
     return integer(name, value, 1, meaning, maximum=MOST_CHANNELS)
 
 
 def weight_shape(name: str, shape: Sequence[int]) -> None:
-    """Raise unless a weight of a layer is small enough to be made: the bounds of single arguments allow more."""
+    """Raise `ValueError` if a weight of a layer is too large; the bounds of single arguments would allow it."""
     if math.prod(shape) > MOST_WEIGHTS:
         raise ValueError(
-            f"`{name}`, a weight of the layer, must have at most {MOST_WEIGHTS} numbers: choose fewer `filters` or "
+            f"`{name}`, a weight of the layer, must have at most {MOST_WEIGHTS} elements. Choose fewer `filters` or "
             f"channels, or a smaller kernel. Received: {name} of shape {tuple(shape)}"
         )
 
 
 def phase(value: object, scale_factor: float | None = 1.0) -> float:
-    """Return where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None."""
+    """Return the position of sample 0 of a level, in samples of the level before it; 0 if `scale_factor` is None."""
     result = finite(value)
     if math.isnan(result):
         raise ValueError(
-            "`phase` must be a finite number, where sample 0 of a level sits in samples of the level before it. "
+            "`phase` must be a finite number: the position of sample 0 of a level, in samples of the level before it. "
             f"{received('phase', value)}"
         )
     if scale_factor is None and result:
         raise ValueError(
-            "`phase` must be 0 where `scale_factor` is None: samples then lie mid-cell, where the sizes put them. "
+            "`phase` must be 0 if `scale_factor` is None, because samples then lie at the centres of equal cells. "
             f"Received: phase={value!r}, scale_factor=None"
         )
     return result
 
 
 def filters(value: object) -> int | None:
-    """Return the channels of an output; None means as many as the input has."""
+    """Return the number of output channels; None means that of the input."""
     return None if value is None else channels("filters", value, "the channels of the output")
 
 
 def seed(value: object) -> int | None:
-    """Return what makes random numbers reproducible; None chooses it at random."""
+    """Return the seed of random numbers; None means a random seed."""
     return None if value is None else integer("seed", value, 0, "or None", maximum=LARGEST_SEED)
 
 
 def temperature(value: object) -> float:
-    """Return how soft a choice is."""
-    return number("temperature", value, above=0, meaning="the smaller, the harder")
+    """Return the temperature of a choice."""
+    return number("temperature", value, above=0, meaning="and a smaller one makes harder choices")
 
 
 def data_format(value: object) -> str:
-    """Return "channels_last", the only order of axes the package works in."""
+    """Return "channels_last", the only supported order of axes."""
     if not isinstance(value, str) or value != "channels_last":
         raise ValueError(
-            "`data_format` must be 'channels_last': images are [batch, height, width, channels]. For images of shape "
-            "[batch, channels, height, width] put keras.layers.Permute((2, 3, 1)), or tf.transpose(images, "
-            f"[0, 2, 3, 1]), in front. {received('data_format', value)}"
+            "`data_format` must be 'channels_last': images are [batch, height, width, channels]. Convert images of "
+            "shape [batch, channels, height, width] with keras.layers.Permute((2, 3, 1)) or "
+            f"tf.transpose(images, [0, 2, 3, 1]). {received('data_format', value)}"
         )
     return value
 
 
 def floating(name: str, value: Any) -> tf.DType:
-    """Return a dtype, that of argument `name`, which must be float16, bfloat16, float32 or float64."""
+    """Return the dtype of the argument `name`, which must be float16, bfloat16, float32 or float64."""
     dtype = tf.as_dtype(value)
     if not dtype.is_floating:
         raise ValueError(
-            f"`{name}` must be floating point: cast first, for example tf.image.convert_image_dtype({name}, "
-            f"tf.float32), which also maps 0..255 to 0..1. Received: {name} of dtype {dtype.name}"
+            f"`{name}` must be floating point. Convert integers first, for example with "
+            f"tf.image.convert_image_dtype({name}, tf.float32), which also maps 0..255 to 0..1. "
+            f"Received: {name} of dtype {dtype.name}"
         )
     return dtype
 
 
 def image_shape(name: str, value: Any) -> ImageShape:
-    """Return the shape of a batch of images as a tuple; sides may be unknown, the number of channels may not."""
+    """Return the shape of a batch of images as a tuple. Sides may be unknown; the number of channels must be known."""
     try:
         shape = tf.TensorShape(value)
     except (TypeError, ValueError):
         shape = None
     if shape is None:
-        raise ValueError(f"`{name}` must be a batch of images, one tensor. {received(name, value)}")
+        raise ValueError(f"`{name}` must be one tensor, a batch of images. {received(name, value)}")
     if shape.rank != 4:
         raise ValueError(
-            f"`{name}` must have 4 axes, [batch, height, width, channels]: a single image needs "
-            f"tf.expand_dims({name}, 0), grey images without a channel axis need tf.expand_dims({name}, -1). "
+            f"`{name}` must have 4 axes, [batch, height, width, channels]. Add the batch axis of a single image "
+            f"with tf.expand_dims({name}, 0), and the channel axis of grey images with tf.expand_dims({name}, -1). "
             f"Received: {name} of shape {shape}"
         )
     if shape[3] is None:
         raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")
     if 0 in (shape[1], shape[2]):
-        raise ValueError(f"`{name}` must have sides of at least 1. Received: {name} of shape {shape}")
+        raise ValueError(f"`{name}` must have a height and a width of at least 1. Received: {name} of shape {shape}")
     batch, height, width, channels = shape.as_list()
     return batch, height, width, channels
 
 
 def input_shape(value: Any) -> tuple[int | None, int | None, int]:
-    """Return the shape of one image, for a model's input: sides may be None, the channels may not."""
+    """Return the shape of one image, a model's input. Sides may be None; the number of channels must be known."""
     shape = plain(value)
     sides = shape if isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[2] is not None else [0]
     known: list[Any] = [None if side is None else index(plain(side)) or 0 for side in sides]
     if any(side is not None and side < 1 for side in known):
         raise ValueError(
-            "`input_shape` must be (height, width, channels), of at least 1 each; sides that vary are None. "
+            "`input_shape` must be (height, width, channels), each at least 1. Use None for a side that varies. "
             f"{received('input_shape', value)}"
         )
     height, width, channels = known
@@ -289,9 +291,9 @@ def floating_tensor(name: str, value: Any) -> tf.Tensor:
 
 
 def scalar(name: str, value: Any, dtype: tf.DType) -> tf.Tensor:
-    """Return one real number, given as a tensor or a variable, in a dtype."""
+    """Return a number, given as a tensor or a variable, as a scalar tensor of a dtype."""
     result = tensor(name, value)
     if result.shape.rank not in (0, None) or not (result.dtype.is_floating or result.dtype.is_integer):
-        rule = f"`{name}` must be one number, or a tensor of shape () that holds one."
+        rule = f"`{name}` must be one number, or a scalar tensor."
         raise ValueError(f"{rule} Received: {name} of shape {result.shape}, {result.dtype.name}")
     return tf.cast(result, dtype)

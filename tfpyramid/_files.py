@@ -1,4 +1,4 @@
-"""Locks between processes, and files that are whole or absent, whatever is killed."""
+"""Locks between processes, and files that are complete or absent even if a process is killed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock: there no lock is held, and nothing counts as abandoned.
+except ImportError:  # Windows has no flock. Without it, no lock is held, and no folder counts as abandoned.
     fcntl = None  # type: ignore[assignment]
 
-# Windows has neither of them.
+# Windows lacks this flag.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _MODE = 0o600
 LOCK = "lock"
-# A link; a folder; a file of another user; a socket.
+# Raised for a link, a folder, a file of another user, and a socket.
 _FOREIGN = (errno.ELOOP, errno.EISDIR, errno.EACCES, errno.ENXIO)
 
 
@@ -32,22 +32,22 @@ class ForeignError(PermissionError):
 
 
 class Lock:
-    """A small file that one process at a time holds; the kernel releases it however that process ends.
+    """A small file that one process at a time can hold; the kernel releases it when the process ends for any reason.
 
-    A link is never followed, and no file is emptied: what is not a lock with these contents, made by the same user, is
-    refused, so a file that was planted under the name of a lock is neither changed nor trusted.
+    Links are never followed, and no file is emptied. A file is refused unless it is a lock with these contents, made by
+    the same user. So a file that someone else put in its place is neither changed nor trusted.
 
     Attributes:
-        held: False where the file system has no locks; then nothing is known about other processes.
+        held: False if the file system has no locks; then nothing is known about other processes.
     """
 
     def __init__(self, path: Path, contents: str, *, create: bool = True) -> None:
-        """Take the lock at `path`; `contents` tell what it is for. With `create`, make the file if it does not exist.
+        """Take the lock at `path`; `contents` identify its purpose. With `create`, make the file if it does not exist.
 
         Raises:
             BlockingIOError: another process holds it.
             FileNotFoundError: it does not exist, and `create` is False; or its folder does not.
-            ForeignError: the file is no lock of this user with these contents.
+            ForeignError: the file is not a lock of this user with these contents.
         """
         self._file, self.held = -1, False
         _open_locks.add(self)
@@ -85,20 +85,20 @@ def _close_in_a_fork() -> None:
         lock.close()
 
 
-# A lock is free when all processes that share its open file have closed it. A fork shares it, and may live longer than
-# the process that took the lock. Other programs do not: Python opens files so that they do not inherit them.
+# A lock is free when all processes that share its open file have closed it. A forked process shares it, and may outlive
+# the process that took the lock. Other programs do not, because Python opens files that they do not inherit.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_in_a_fork)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that, whatever is killed and whenever the power fails, it holds the old bytes or the new ones.
+    """Write a file such that it holds either the old or the new bytes, even if the process is killed or power fails.
 
-    Only one process at a time may write it.
+    Only one process at a time may write the file.
     """
     new = path.with_name(f".{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
-        new.unlink()  # Left by a process that was killed. A link is removed and not followed.
+        new.unlink()  # A killed process left it. A link is removed, not followed.
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
     with open(file, "wb") as stream:
         stream.write(data)
@@ -131,10 +131,10 @@ def make_folder(folder: Path) -> None:
 def own_folder(
     parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None
 ) -> Iterator[Path]:
-    """Yield a new folder in `parent`, for files of this process alone, and remove it in the end.
+    """Yield a new folder in `parent` that only this process uses, and remove it at the end.
 
-    A lock with these `contents` is held in it, so that `clear_folders` can tell whether its process is alive. `finish`
-    is called with the folder before that is removed, and returns whether it may be removed.
+    The folder holds a lock with these `contents`, which tells `clear_folders` whether the process is alive. `finish` is
+    called with the folder at the end, and returns whether to remove it.
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
@@ -154,15 +154,15 @@ def own_folder(
 def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None) -> None:
     """Remove the folders of `own_folder`, called with the same arguments, whose processes were killed.
 
-    No link is followed. A folder is removed only if it belongs to this user and holds a free lock with these
-    `contents`; or if `own_folder` made it, and its process was killed before it wrote the lock.
+    Links are not followed. A folder is removed only if it belongs to this user and holds a free lock with these
+    `contents`, or if `own_folder` made it and the process was killed before it wrote the lock.
     """
     with os.scandir(parent) as entries:
         found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
     for folder in found:
         try:
             lock = Lock(folder / LOCK, contents, create=_is_new(folder, prefix))
-        except OSError:  # Its process is alive, or removes it, or it is not ours.
+        except OSError:  # Its process is alive or removes it, or the folder is not ours.
             continue
         with lock:
             if lock.held and (finish is None or finish(folder)):
@@ -171,14 +171,14 @@ def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Pa
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, and its lock last: a process that is killed on the way leaves a folder that is still ours."""
+    """Remove a folder, and its lock last: if the process is killed halfway, the folder can still be recognised."""
     empty(folder)
     (folder / LOCK).unlink()
     folder.rmdir()
 
 
 def empty(folder: Path) -> None:
-    """Remove everything in a folder but its lock, in the order of the names."""
+    """Remove everything in a folder except its lock, in the order of the names."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -191,20 +191,20 @@ def sync(path: Path) -> None:
     try:
         file = os.open(path, os.O_RDONLY)
     except PermissionError:
-        if path.is_dir():  # Windows opens no folders.
+        if path.is_dir():  # Windows cannot open folders.
             return
         raise
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno != errno.EINVAL or not path.is_dir():  # Some network file systems sync no folders.
+        if error.errno != errno.EINVAL or not path.is_dir():  # Some network file systems cannot sync folders.
             raise
     finally:
         os.close(file)
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """Wait until files and folders are on the disk, in several threads, since file systems write for all at once."""
+    """Wait until files and folders are on the disk; several threads let the file system write them together."""
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(sync, paths))
 
@@ -237,7 +237,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _own(file: int, path: Path, contents: bytes, create: bool) -> None:
-    """Raise unless the open file is ours; with `create`, give a new one its contents."""
+    """Raise `PermissionError` unless the open file is ours; with `create`, write the contents of a new file."""
     status = os.fstat(file)
     if not (stat.S_ISREG(status.st_mode) and is_mine(status) and status.st_nlink == 1):
         raise _foreign(path)
@@ -253,10 +253,10 @@ def is_mine(status: os.stat_result) -> bool:
 
 
 def _is_new(folder: Path, prefix: str) -> bool:
-    """Tell whether a folder has nothing but, perhaps, an empty lock, and is like those that `tempfile` makes.
+    """Return whether a folder holds at most a lock, and has the name and mode of those that `tempfile` makes.
 
     Raises:
-        ForeignError: it is no folder of this user.
+        ForeignError: it is not a folder of this user.
     """
     status = folder.lstat()
     if not (stat.S_ISDIR(status.st_mode) and is_mine(status)):
@@ -266,4 +266,5 @@ def _is_new(folder: Path, prefix: str) -> bool:
 
 
 def _foreign(path: Path) -> ForeignError:
-    return ForeignError(f"{path} must be a lock that tfpyramid made for this user, and is something else")
+    rule = "must be a lock that tfpyramid made for this user, but it is something else"
+    return ForeignError(f"{path} {rule}. Choose another folder.")

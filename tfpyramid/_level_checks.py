@@ -1,4 +1,4 @@
-"""Checks of lists and dicts of levels, and of batches whose samples belong together, in the voice of `_checks`."""
+"""Checks of lists and dicts of levels, and of equal batch sizes. They complete `_checks`."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,9 @@ from tfpyramid import _checks, _sizes
 
 
 def levels(values: object, scale_factor: float | None, *, exact: bool = False) -> list[tf.Tensor]:
-    """Return levels as tensors; raise unless their dtypes are one and, for a `scale_factor`, their sizes follow it.
+    """Return levels as tensors, checked to have the same dtype and, if given, to follow a `scale_factor`.
 
-    With `exact`, sides are rounded up, as those of `pyr_down`.
+    With `exact`, sides must be rounded up, as in `pyr_down`.
     """
     tensors = [_checks.images(level, f"levels[{k}]") for k, level in enumerate(level_list(values))]
     one_dtype(tensors, "levels")
@@ -22,14 +22,14 @@ def levels(values: object, scale_factor: float | None, *, exact: bool = False) -
 
 
 def one_dtype(tensors: Sequence[tf.Tensor], name: str) -> None:
-    """Raise unless all tensors of a list have the dtype of the first."""
+    """Raise `ValueError` unless all tensors of a list have the same dtype."""
     dtypes = [level.dtype.name for level in tensors]
     if len(set(dtypes)) > 1:
-        raise ValueError(f"`{name}` must be of one dtype. Received: {name} of dtypes {dtypes}, finest first")
+        raise ValueError(f"`{name}` must all have the same dtype. Received: {name} of dtypes {dtypes}, finest first")
 
 
 def level_list(value: object, name: str = "levels") -> list:
-    """Return `value`, a list or dict of at least one thing (tensors, shapes), finest first, as a list."""
+    """Return a list or dict of at least one tensor or shape, finest first, as a list."""
     if isinstance(value, Mapping):
         _finest_first(value, name)
         value = list(value.values())
@@ -40,15 +40,15 @@ def level_list(value: object, name: str = "levels") -> list:
 
 
 def _finest_first(levels: Mapping, name: str) -> None:
-    """Raise if a level of a dict is larger than the one before it: its keys may have been sorted."""
+    """Raise `ValueError` if a level of a dict is larger than the one before it: the keys may have been sorted."""
     shapes = {key: tuple(tf.TensorShape(getattr(level, "shape", level))) for key, level in levels.items()}
     sides = {key: shape[1:3] for key, shape in shapes.items() if len(shape) == 4}
     for (finer, n), (coarser, m) in itertools.pairwise(sides.items()):
         if any(k is not None and j is not None and j > k for k, j in zip(n, m)):
             raise ValueError(
-                f"`{name}` must be finest first, and a dict is read in its own order. TensorFlow and Keras sort the "
-                f"keys of some dicts, 'P10' before 'P3': pass a list instead. Received: {finer!r} of sides {n}, then "
-                f"{coarser!r} of sides {m}"
+                f"`{name}` must be finest first. A dict is read in its own order, and TensorFlow and Keras sort the "
+                f"keys of some dicts: 'P10' comes before 'P3'. Pass a list instead. "
+                f"Received: {finer!r} with sides {n}, then {coarser!r} with sides {m}"
             )
 
 
@@ -66,32 +66,35 @@ def level_shapes(shapes: Any, name: str = "levels") -> list[_checks.ImageShape]:
 
 
 def one_batch(shapes: Mapping[str, Any]) -> None:
-    """Raise unless the known batch sizes among shapes [batch, ...], by the name of the argument, are equal."""
+    """Raise `ValueError` unless known batch sizes are equal, for shapes [batch, ...] by the name of the argument."""
     sizes = {name: tuple(shape)[0] for name, shape in shapes.items()}
     if len({size for size in sizes.values() if size is not None}) > 1:
         raise ValueError(f"{batch_rule(sizes)} Received: batch sizes {list(sizes.values())} of {', '.join(sizes)}")
 
 
 def batch_rule(names: Iterable[str]) -> str:
-    """Return what `one_batch` requires, as an error says it."""
+    """Return the rule of `one_batch`, as the text of an error."""
     arguments = dict.fromkeys(f"`{name.split('[')[0]}`" for name in names)
-    return f"{' and '.join(arguments)} must have one batch size: samples are paired by index, and none is repeated."
+    return (
+        f"{' and '.join(arguments)} must have the same batch size: samples are paired by index, without broadcasting."
+    )
 
 
 def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", because: str = "") -> None:
-    """Raise unless all levels have as many channels as the first; `because` names the argument that asks for it."""
+    """Raise `ValueError` unless all levels have the same number of channels; `because` completes the rule."""
     channels = [shape[3] for shape in shapes]
     if len(set(channels)) > 1:
-        rule = f"`{name}` must have equal numbers of channels{because and ', since ' + because}."
+        rule = f"`{name}` must all have the same number of channels{because and ', because ' + because}."
         raise ValueError(f"{rule} Received: channels {channels}, finest first")
 
 
 def sizes_follow(
-    shapes: Sequence[Sequence[int | None]], factor: float | None, *, exact: bool = False, cure: str = ""
+    shapes: Sequence[Sequence[int | None]], factor: float | None, *, exact: bool = False, advice: str = ""
 ) -> None:
-    """Raise unless each known side is ceil(n / factor) or, unless `exact`, floor(n / factor) of the side n before it.
+    """Raise `ValueError` unless each known side is ceil(n / factor), for the side n of the level before it.
 
-    Where the factor is None, no side may be larger than the one before. `cure` says what takes levels of other sizes.
+    Unless `exact`, floor(n / factor) is accepted too. If the factor is None, no side may be larger than the one before.
+    `advice` tells the user what to do with levels of other sizes.
     """
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
         for n, m in zip(finer[1:3], coarser[1:3]):
@@ -99,18 +102,18 @@ def sizes_follow(
                 continue
             sides = [tuple(shape[1:3]) for shape in shapes]
             raise ValueError(
-                f"{level_rule(factor, exact)}: levels[{k + 1}] does not follow levels[{k}]."
-                f"{cure if m <= n and factor is not None else ''} "
+                f"{level_rule(factor, exact)} levels[{k + 1}] breaks this rule."
+                f"{advice if m <= n and factor is not None else ''} "
                 f"Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
             )
 
 
 def level_rule(factor: float | None, exact: bool = False) -> str:
-    """Return what `sizes_follow` asks for, as an error says it."""
-    rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
+    """Return the rule of `sizes_follow`, as the text of an error."""
     if factor is None:
-        return "`levels` must be finest first, no side larger than that of the level before it"
-    return f"`levels` must be finest first, each side {rounded}, for the side n of the level before it"
+        return "`levels` must be finest first. No side may be larger than that of the level before it."
+    rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
+    return f"`levels` must be finest first. Each side must be {rounded}, for the side n of the level before it."
 
 
 def _follows(n: int, m: int, factor: float | None, exact: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What a given value stands for: a Python number, or a tensor; and how an error shows it."""
+"""Conversion of arguments to Python values or tensors, and their text in an error."""
 
 import inspect
 import math
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_LONGEST = 300  # Characters of a value in an error.
+_MAX_CHARACTERS = 300  # Of a value in an error.
 
 
 def plain(value: Any) -> Any:
-    """Return the number, flag or list of them that a NumPy value or a tensor of known value holds, else the value.
+    """Return a NumPy value, or a tensor with a known value, as a number, a flag or a list of them.
 
-    A `TensorShape` becomes the list of its sides. A variable stays as it is, because its value may change; so does a
-    masked array, because its mask would be lost.
+    A `TensorShape` becomes the list of its sides. Other values are returned unchanged. So are variables, because their
+    values may change, and masked arrays, because their masks would be lost.
     """
     if isinstance(value, tf.TensorShape):
         return value if value.rank is None else value.as_list()
@@ -32,17 +32,17 @@ def plain(value: Any) -> Any:
 
 
 def index(value: Any) -> int | None:
-    """Return a Python integer, None for what is none."""
+    """Return `value` as a Python integer, or None if it is not an integer."""
     if isinstance(value, (bool, np.ndarray)) or hasattr(value, "assign"):
         return None
     try:
         return operator.index(value)
-    except (TypeError, AttributeError):  # The latter from tensors of other dtypes.
+    except (TypeError, AttributeError):  # Tensors of other dtypes raise AttributeError.
         return None
 
 
 def finite(value: object) -> float:
-    """Return `value` as a float, NaN where it is not one finite number."""
+    """Return `value` as a float, or NaN if it is not a finite number."""
     value = plain(value)
     if isinstance(value, (bool, str, bytes, bytearray, np.generic, np.ndarray)) or hasattr(value, "assign"):
         return math.nan
@@ -54,12 +54,12 @@ def finite(value: object) -> float:
 
 
 def is_floating(dtype: np.dtype) -> bool:
-    """Return whether a dtype of NumPy's is of real floating-point numbers, among them TensorFlow's bfloat16."""
+    """Return whether a NumPy dtype is a real floating-point type; TensorFlow's bfloat16 is one."""
     return dtype.kind == "f" or dtype == tf.bfloat16.as_numpy_dtype
 
 
 def real_array(value: Any) -> np.ndarray | None:
-    """Return real numbers in any nesting as a float64 array, None for anything else."""
+    """Return nested real numbers as a float64 array, or None for any other value."""
     if isinstance(value, np.ma.MaskedArray) or hasattr(value, "assign"):
         return None
     try:
@@ -68,49 +68,49 @@ def real_array(value: Any) -> np.ndarray | None:
             return None
         known = array.dtype == object or array.dtype.kind in "iu" or is_floating(array.dtype)
         return array.astype(np.float64) if known else None
-    except Exception:  # NumPy refuses lists of unequal lengths, and tensors of a graph refuse NumPy.
+    except Exception:  # NumPy refuses lists of unequal lengths, and graph tensors refuse conversion.
         return None
 
 
 def path_text(value: Any) -> str | None:
-    """Return the text of a path, None for what is no path."""
+    """Return a path as a string, or None if the value is not a path."""
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     return text if isinstance(text, str) and text and "\0" not in text else None
 
 
 def can_be_called(value: Any, *arguments: Any, **keywords: Any) -> bool:
-    """Return whether a value is a function that takes such arguments, as far as Python knows its signature."""
+    """Return whether a value is a function that accepts these arguments; True if its signature is unknown."""
     if not callable(value):
         return False
     try:
         inspect.signature(value).bind(*arguments, **keywords)
     except TypeError:
         return False
-    except ValueError:  # Some functions that are written in C have no signature.
+    except ValueError:  # Some functions written in C have no signature.
         return True
     return True
 
 
 def received(name: str, value: Any) -> str:
-    """Return the end of every error, with the value in as many characters as help."""
+    """Return the end of an error message: "Received: " and the value, shortened if it is long."""
     try:
         shown = repr(value)
-    except Exception:  # Python refuses to print a very long integer, and other classes may fail in their own ways.
+    except Exception:  # Python refuses to print very long integers, and the `repr` of other classes may raise anything.
         return f"Received: {name} of type {type(value).__name__}"
-    return f"Received: {name}={shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '...'}"
+    return f"Received: {name}={shown if len(shown) <= _MAX_CHARACTERS else shown[:_MAX_CHARACTERS] + '...'}"
 
 
 def tensor(name: str, value: Any) -> tf.Tensor:
-    """Return `value` as a tensor; raise `ValueError` for what TensorFlow refuses, and for a mask that it ignores."""
+    """Return `value` as a tensor; raise `ValueError` if TensorFlow refuses it, or would ignore its mask."""
     for part in value if isinstance(value, (list, tuple)) else [value]:
         no_mask(name, part)
     try:
-        if type(value).__name__ == "KerasTensor":  # Keras 2 makes a layer of some operations, and fails at others.
+        if type(value).__name__ == "KerasTensor":  # Keras 2 turns some operations into layers, and fails for others.
             raise TypeError("It is symbolic.")
         return tf.convert_to_tensor(value)
-    except Exception as error:  # TensorFlow, Keras and other packages raise all kinds of errors here.
+    except Exception as error:  # TensorFlow, Keras and other packages raise many types of errors here.
         raise ValueError(
-            f"`{name}` must be a tensor or an array; in a functional model, call a layer instead of a function. "
+            f"`{name}` must be a tensor or an array. In a functional model, call a layer instead of a function. "
             f"Received: {name} of type {type(value).__name__}"
         ) from error
 
@@ -119,6 +119,6 @@ def no_mask(name: str, value: Any) -> None:
     """Raise `ValueError` for a masked array."""
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(
-            f"`{name}` must have no mask, because it would be ignored: fill what is masked, for example by "
-            f"{name}.filled(0). Received: {name} of type MaskedArray"
+            f"`{name}` must not be a masked array, because its mask would be ignored. Fill it first, for example "
+            f"with {name}.filled(0). Received: {name} of type MaskedArray"
         )

@@ -1,8 +1,8 @@
-"""The sides of levels, and places on them, counted in whole numbers.
+"""Sides of levels, and positions on them, computed with integers.
 
-A factor is the fraction p / q, and n samples become ceil(n q / p). Floating-point division would give other sizes in
-other places: a graph multiplies by 1 / 1.4 instead of dividing by 1.4, and other runtimes divide in float32. Whole
-numbers give one answer in Python, in a graph, under XLA and in other runtimes.
+A factor stands for the fraction p / q, and n samples become ceil(n q / p). Floating-point division would give different
+sizes: a graph multiplies by 1 / 1.4 instead of dividing by 1.4, and other runtimes divide in float32. Integers give the
+same result in Python, in a graph, under XLA and in other runtimes.
 """
 
 import functools
@@ -17,17 +17,17 @@ import tensorflow as tf
 Count = TypeVar("Count", int, np.ndarray, tf.Tensor)
 Size = TypeVar("Size", int, tf.Tensor, None)
 
-# Products of p and q are then below 2^30, and int32, the only integer of some runtimes, holds them.
+# Products of p and q are then below 2^30, so int32 holds them. Some runtimes have no larger integers.
 _LARGEST = 2**15
 
 
 @functools.lru_cache(maxsize=1024)
 def ratio(factor: float) -> tuple[int, int]:
-    """Return the whole numbers p and q of the fraction p / q that stands for a positive factor.
+    """Return the integers p and q of the fraction p / q that stands for a positive factor.
 
-    The inverse q / p of a factor above 1 is the nearest fraction with p up to 2^15: 1.4 is 7 / 5, the root of 2 is
-    19601 / 13860. So over n samples places move by less than n / (2^15 q) samples. A factor above 2^15 is the nearest
-    whole number; a factor other than 1 never becomes 1. Where the factor is below 1, p and q change places.
+    The inverse q / p of a factor above 1 is the nearest fraction with p up to 2^15: 1.4 is 7 / 5, and the square root
+    of 2 is 19601 / 13860. So over n samples positions change by less than n / (2^15 q) samples. A factor above 2^15 is
+    rounded to an integer. A factor other than 1 never becomes 1. For a factor below 1, p and q are exchanged.
     """
     if factor < 1:
         p, q = _ratio_above_one(1 / Fraction(factor))
@@ -45,17 +45,17 @@ def _ratio_above_one(factor: Fraction) -> tuple[int, int]:
 
 
 def power(factor: float, steps: int) -> float:
-    """Return factor^steps, the ratio of two levels, or 2^31 where it is more: sides are below that."""
+    """Return factor^steps, the ratio of two levels, but at most 2^31, which is more than any side."""
     return factor**steps if steps * math.log2(factor) < 31 else 2.0**31
 
 
 def divide(count: Count, numerator: int, denominator: int) -> tuple[Count, Count]:
-    """Return floor(count numerator / denominator), and the rest: what is left of the product, below the denominator."""
+    """Return floor(count numerator / denominator), and the remainder of that division."""
     if not tf.is_tensor(count):
         return count * numerator // denominator, count * numerator % denominator
     if denominator == 1:
         return count * numerator, tf.zeros_like(count)
-    # count * numerator would overflow int32: take whole multiples of the denominator out first.
+    # count * numerator might overflow int32. Split off multiples of the denominator first.
     multiples = count // denominator
     part = count - multiples * denominator
     if numerator == 1:
@@ -66,7 +66,7 @@ def divide(count: Count, numerator: int, denominator: int) -> tuple[Count, Count
 
 
 def level_size(size: Size, factor: float) -> Size:
-    """Return ceil(size / factor), the side of the next level: an int, an int32 tensor or None, as `size` is."""
+    """Return ceil(size / factor), the side of the next level: an int, an int32 tensor or None, like `size`."""
     if size is None:
         return None
     p, q = ratio(factor)
@@ -77,12 +77,12 @@ def level_size(size: Size, factor: float) -> Size:
 
 
 def level_sizes(sizes: Iterable[Size], factor: float) -> tuple[Size, ...]:
-    """Return the sides of the next level."""
+    """Return ceil(size / factor) for each size: the sides of the next level."""
     return tuple(level_size(size, factor) for size in sizes)
 
 
 def rounded_down(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
-    """Return max(1, floor(size / factor)), the side that a strided layer without padding makes."""
+    """Return max(1, floor(size / factor)), the output side of a strided layer without padding."""
     p, q = ratio(factor)
     if not tf.is_tensor(size):
         return max(1, size * q // p)
@@ -90,14 +90,14 @@ def rounded_down(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
 
 
 def finer_size(size: Size, factor: float) -> Size:
-    """Return floor(size * factor), the largest side whose next level has `size`: an int, an int32 tensor or None."""
+    """Return floor(size * factor), the largest side with this `level_size`: an int, an int32 tensor or None."""
     if size is None:
         return None
     return divide(tf.cast(size, tf.int32) if tf.is_tensor(size) else size, *ratio(factor))[0]
 
 
 def rounded_size(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
-    """Return size / factor rounded to the nearest whole number, of two the even one, and at least 1."""
+    """Return size / factor rounded to the nearest integer, halves to even, and at least 1."""
     p, q = ratio(factor)
     if not tf.is_tensor(size):
         return max(1, round(Fraction(size * q, p)))
@@ -107,12 +107,12 @@ def rounded_size(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
 
 
 def quotient(size: int | tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Return size / factor for a factor that only the graph knows, to be rounded up, down or to the nearest.
+    """Return size / factor, ready to be rounded up, down or to the nearest, for a factor that is a tensor.
 
-    A floating-point factor such as 2.7 is a little more or less than it is meant to be, and its quotients with it. So a
-    quotient that is a whole number or a half, to four units in the last place, becomes exactly that. A product decides,
-    because a product of two numbers is rounded alike wherever it is computed; how a division is rounded depends on
-    whether the factor is a constant of the graph.
+    A floating-point factor such as 2.7 is slightly above or below its decimal value, and so are its quotients. So a
+    quotient within four units in the last place of an integer or a half is rounded to it. The comparison uses a
+    product, which is rounded the same way everywhere; the rounding of a division depends on whether the factor is a
+    constant of the graph.
     """
     size = tf.cast(size, factor.dtype)
     exact = size / factor

@@ -13,13 +13,13 @@ from tfpyramid import _files
 
 @contextlib.contextmanager
 def working_folder(path: Path, contents: str) -> Iterator[Path]:
-    """Lock a folder with `lock_folder`, yield it, and remove it in the end.
+    """Lock a folder with `lock_folder`, yield it, and remove it at the end.
 
     The lock is removed last, so files of a killed process are always next to the lock that says who made them.
 
     Raises:
         BlockingIOError: another process holds the lock.
-        PermissionError: the folder is not one that this user made for this purpose.
+        PermissionError: the folder was not made by this user for this purpose.
     """
     with lock_folder(path, contents):
         try:
@@ -27,7 +27,7 @@ def working_folder(path: Path, contents: str) -> Iterator[Path]:
         finally:
             _files.empty(path)
             (path / _files.LOCK).unlink()
-            with contextlib.suppress(OSError):  # Another process has made its lock here since.
+            with contextlib.suppress(OSError):  # Another process may have made its lock here by now.
                 path.rmdir()
 
 
@@ -55,14 +55,15 @@ def lock_folder(path: Path, contents: str, *, create: bool = True) -> _files.Loc
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise unless this user made the folder, and it is empty or holds a lock: a lock is the first file we write."""
+    """Raise `ForeignError` unless this user made the folder, and it is empty or holds a lock: a lock is the first file we write."""
     status = folder.lstat()
     if stat.S_ISDIR(status.st_mode) and _files.is_mine(status):
         names = set(os.listdir(folder))
         # We never write a file next to an empty lock.
         if names <= {_files.LOCK} or (_files.LOCK in names and (folder / _files.LOCK).lstat().st_size > 0):
             return
-    raise _files.ForeignError(f"{folder} must be a folder that tfpyramid made for this user, and is something else")
+    rule = "must be a folder that tfpyramid made for this user, but it is something else"
+    raise _files.ForeignError(f"{folder} {rule}. Choose another folder.")
 
 
 def _synced_lock(folder: Path, contents: str) -> _files.Lock:

@@ -151,14 +151,14 @@ DOWNSAMPLERS = [name for name in layers.__all__ if name.endswith("Downsample2D")
 
 @pytest.mark.parametrize("name", ["BlurPool2D", "LearnableStrideConv2D", *DOWNSAMPLERS])
 def test_a_downsampler_refuses_integers_and_other_ranks(name):
-    with pytest.raises(ValueError, match="must be floating point: cast first"):
+    with pytest.raises(ValueError, match="must be floating point. Convert integers first"):
         getattr(layers, name)()(np.zeros([1, 8, 8, 3], np.uint8))
     with pytest.raises(ValueError, match="`images` must have 4 axes"):
         getattr(layers, name)()(np.zeros([8, 8, 3], np.float32))
 
 
 def test_an_image_smaller_than_the_kernel_is_refused_where_windows_must_lie_inside():
-    message = r"`images` must have no side smaller than the kernel where `output_size` is None. Received: .* \(2, 8\)"
+    message = r"`images` must be at least as large as the kernel if `output_size` is None. Received: .* \(2, 8\)"
     with pytest.raises(ValueError, match=message):
         layers.LearnableStrideConv2D(4)(np.zeros([1, 2, 8, 3], np.float32))
     assert layers.LearnableStrideConv2D(4, output_size=2)(np.zeros([1, 2, 8, 3], np.float32)).shape == (1, 2, 2, 4)

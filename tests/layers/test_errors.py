@@ -48,10 +48,10 @@ def test_border_is_checked_when_the_layer_is_made(layer):
         ("lanczos", "must be one of 'binomial', 'gaussian', 'box', 'bilinear'"),
         ([], "must be a vector of at least one tap"),
         ([[1.0, 2.0]], "must be a vector of at least one tap"),
-        ([1.0, -1.0], "must be finite taps whose sum is not zero"),
-        ([1.0, float("nan")], "must be finite taps whose sum is not zero"),
+        ([1.0, -1.0], "must be finite taps with a sum other than zero"),
+        ([1.0, float("nan")], "must be finite taps with a sum other than zero"),
         (object(), "must be None, one of"),
-        (tf.constant([1.0, 1.0]), "kernels that learn are those of LearnablePyramid"),
+        (tf.constant([1.0, 1.0]), "Use LearnablePyramid for kernels that are learned"),
     ],
 )
 def test_kernel_is_checked_when_the_layer_is_made(layer, kernel, rule):
@@ -87,7 +87,7 @@ def test_a_global_setting_of_channels_first_is_refused():
 
 @pytest.mark.parametrize("layer", [*PYRAMIDS, layers.LearnablePyramid])
 def test_integer_images_are_refused_eagerly_and_symbolically(layer):
-    message = "must be floating point: cast first, for example tf.image.convert_image_dtype.* of dtype uint8"
+    message = "must be floating point. Convert integers first, for example with tf.image.* of dtype uint8"
     with pytest.raises(ValueError, match=message):
         layer(2)(np.zeros([1, 8, 8, 3], np.uint8))
     with pytest.raises(ValueError, match=message):
@@ -96,7 +96,7 @@ def test_integer_images_are_refused_eagerly_and_symbolically(layer):
 
 @pytest.mark.parametrize("layer", [layers.UpsampleConcat, layers.WeightedFusion, layers.LaplacianReconstruction])
 def test_integer_levels_are_refused(layer):
-    with pytest.raises(ValueError, match=r"must be floating point: cast first.* of dtype int32"):
+    with pytest.raises(ValueError, match=r"must be floating point. Convert integers first.* of dtype int32"):
         layer()(zeros(8, 4, dtype=np.int32))
 
 
@@ -109,20 +109,21 @@ def test_images_of_another_rank_are_refused(layer, shape):
 
 def test_a_side_of_zero_is_refused():
     with pytest.raises(
-        ValueError, match=r"`images` must have sides of at least 1. Received: images of shape \(1, 0, 8, 3\)"
+        ValueError,
+        match=r"`images` must have a height and a width of at least 1. Received: images of shape \(1, 0, 8, 3\)",
     ):
         layers.GaussianPyramid(2)(np.zeros([1, 0, 8, 3], np.float32))
 
 
 def test_all_levels_need_known_sides():
-    with pytest.raises(ValueError, match="`num_levels` must be given for images whose sides are unknown"):
+    with pytest.raises(ValueError, match="`num_levels` must be given if the height or width of the images is unknown"):
         layers.GaussianPyramid()(keras.Input((None, 8, 3)))
 
 
 @pytest.mark.parametrize("layer", [layers.LaplacianReconstruction, layers.UpsampleConcat, layers.WeightedFusion])
 @pytest.mark.parametrize("sides", [(4, 8), (8, 4, 3), (8, 8), (8, 5)])
 def test_levels_in_the_wrong_order_or_of_inconsistent_sizes_are_refused(layer, sides):
-    message = r"`levels` must be finest first, each side .*n / scale_factor.* Received: sides .*, scale_factor=2"
+    message = r"`levels` must be finest first. Each side must be .*n / scale_factor.* Received: sides .*factor=2"
     with pytest.raises(ValueError, match=message):
         layer()(zeros(*sides))
     with pytest.raises(ValueError, match=message):
@@ -131,7 +132,9 @@ def test_levels_in_the_wrong_order_or_of_inconsistent_sizes_are_refused(layer, s
 
 @pytest.mark.parametrize("layer", [layers.LaplacianReconstruction, layers.WeightedFusion])
 def test_levels_of_different_channels_are_refused(layer):
-    with pytest.raises(ValueError, match=r"`levels` must have equal numbers of channels.* Received: channels \[3, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"`levels` must all have the same number of channels.* Received: channels \[3, 2\]"
+    ):
         layer()([*zeros(8), *zeros(4, channels=2)])
 
 
@@ -162,7 +165,7 @@ def test_a_target_that_is_no_integer_is_refused_when_the_layer_is_made():
 
 
 def test_levels_that_follow_no_factor_are_only_magnified():
-    with pytest.raises(ValueError, match="`target_level` must be the largest level where `scale_factor` is None"):
+    with pytest.raises(ValueError, match="`target_level` must be the largest level if `scale_factor` is None"):
         layers.UpsampleConcat(target_level=1, scale_factor=None)(zeros(8, 5))
 
 
@@ -216,7 +219,7 @@ def test_fusion_arguments_are_checked_when_the_layer_is_made():
         layers.WeightedFusion(epsilon=0)
     with pytest.raises(ValueError, match="`temperature` must be a finite number greater than 0.*: temperature=0"):
         layers.WeightedFusion("softmax", temperature=0)
-    with pytest.raises(ValueError, match="`temperature` must be 1 where `method` is not 'softmax'.* Received: "):
+    with pytest.raises(ValueError, match="`temperature` must be 1 unless `method` is 'softmax'.* Received: "):
         layers.WeightedFusion("sum", temperature=0.5)
     with pytest.raises(ValueError, match="`per_channel` must be True or False. Received: per_channel=1"):
         layers.WeightedFusion(per_channel=1)
@@ -228,9 +231,13 @@ def test_fusion_arguments_are_checked_when_the_layer_is_made():
 
 def test_shared_weights_need_equal_channels():
     levels = [*zeros(8), *zeros(4, channels=2)]
-    with pytest.raises(ValueError, match="`levels` must have equal numbers of channels, since `share_weights` is True"):
+    with pytest.raises(
+        ValueError, match="`levels` must all have the same number of channels, because `share_weights` is True"
+    ):
         layers.PyramidConv2D(4, share_weights=True)(levels)
-    with pytest.raises(ValueError, match="`levels` must have equal numbers of channels, since `share_weights` is True"):
+    with pytest.raises(
+        ValueError, match="`levels` must all have the same number of channels, because `share_weights` is True"
+    ):
         layers.LearnablePyramid(3, layers.LearnableDownsample2D(filters=5), share_weights=True)(IMAGES)
 
 
@@ -255,5 +262,5 @@ def test_gradient_normalization_is_checked_when_it_is_made(arguments, message):
 
 def test_gradients_of_integers_are_refused_eagerly_and_symbolically():
     for x in (np.zeros([2, 3], np.int32), keras.Input((3,), dtype="int32")):
-        with pytest.raises(ValueError, match="`x` must be floating point: cast first"):
+        with pytest.raises(ValueError, match="`x` must be floating point. Convert integers first"):
             layers.GradientNormalization()(x)

@@ -250,7 +250,9 @@ def test_arguments_of_a_block_are_checked_when_it_is_made(arguments, rule):
 
 @pytest.mark.parametrize("sides", [[(4, 4), (8, 8)], [(8, 8), (8, 8)], [(8, 8), (4, 5)]])
 def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolically(sides):
-    message = r"`levels` must be finest first, each side n / scale_factor, rounded up or down.*Received: sides .*=2"
+    message = (
+        r"`levels` must be finest first. Each side must be n / scale_factor, rounded up or down.*Received: sides .*=2"
+    )
     with pytest.raises(ValueError, match=message):
         layers.FeaturePyramid(4)(levels_of(*sides))
     with pytest.raises(ValueError, match=message):
@@ -259,15 +261,19 @@ def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolical
 
 @pytest.mark.parametrize("layer", [layers.FeaturePyramid(4), layers.UpsampleConcat(), layers.WeightedFusion()])
 def test_errors_about_sizes_name_the_option_that_accepts_them(layer):
-    with pytest.raises(ValueError, match=r"Levels of other sizes need scale_factor=None. Received: sides .*\(8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"For levels of other sizes, pass scale_factor=None. Received: sides .*\(8, 8\)"
+    ):
         layer(levels_of((12, 12), (8, 8)))
-    with pytest.raises(ValueError, match=r"does not follow levels\[0\]. Received: sides"):  # Of a wrong order no word.
+    with pytest.raises(ValueError, match=r"levels\[1\] breaks this rule. Received: sides"):  # Of a wrong order no word.
         layer(levels_of((4, 4), (8, 8)))
 
 
 def test_levels_of_no_factor_must_be_finest_first_too():
     layer = layers.FeaturePyramid(4, scale_factor=None)
-    with pytest.raises(ValueError, match="`levels` must be finest first, no side larger.* Received: sides .*=None"):
+    with pytest.raises(
+        ValueError, match="`levels` must be finest first. No side may be larger.* Received: sides .*=None"
+    ):
         layer(levels_of((4, 4), (7, 8)))
 
 

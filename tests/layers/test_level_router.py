@@ -54,7 +54,9 @@ def test_one_routed_model_serves_sizes_and_batches_as_it_does_here(tmp_path):
         images = tf.constant(np.random.default_rng(5).random([batch, height, width, 3]), tf.float32)
         np.testing.assert_allclose(served.serve([images, QUERY[:batch]]), model([images, QUERY[:batch]]), atol=1e-6)
     for batch in (1, 3, 5, 12):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="`images` and `weights` must have one batch size"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="`images` and `weights` must have the same batch size"
+        ):
             served.serve([IMAGES, QUERY[:batch]])
 
 

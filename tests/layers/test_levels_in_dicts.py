@@ -49,7 +49,9 @@ def test_a_dict_is_the_list_of_its_values(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_dict_whose_keys_were_sorted_is_refused_by_name(name):
     lost = {key: LEVELS[key] for key in sorted(LEVELS)}
-    told = r"`levels` must be finest first, and .* Received: 'P10' of sides \(2, 2\), then 'P3' of sides \(9, 14\)"
+    told = (
+        r"`levels` must be finest first. A dict .* Received: 'P10' with sides \(2, 2\), then 'P3' with sides \(9, 14\)"
+    )
     with pytest.raises(ValueError, match=told):
         LAYERS[name]()(lost)
     with pytest.raises(ValueError, match="`levels` must be a list of at least one level, finest first"):

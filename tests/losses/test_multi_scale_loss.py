@@ -227,7 +227,7 @@ def test_classes_that_are_not_one_hot_are_refused():
 
 
 def test_integer_targets_are_refused_by_the_function():
-    with pytest.raises(ValueError, match="`targets` must be floating point: cast first"):
+    with pytest.raises(ValueError, match="`targets` must be floating point. Convert integers first"):
         losses.multi_scale_loss(np.zeros([1, 4, 4, 1], np.uint8), np.zeros([1, 4, 4, 1]))
 
 

@@ -105,9 +105,9 @@ def test_no_weight_adds_nothing_and_an_empty_batch_adds_zero():
     "levels, message",
     [
         (levels_of(3), "`levels` must have at least two levels to compare. Received: 1 level"),
-        (levels_of(3, 2), r"`levels` must have equal numbers of channels. Received: channels \[3, 2\]"),
-        (levels_of(3, 3)[::-1], "`levels` must be finest first, each side n / scale_factor"),
-        (levels_of(3, 3, factor=3.0), "`levels` must be finest first, each side n / scale_factor"),
+        (levels_of(3, 2), r"`levels` must all have the same number of channels. Received: channels \[3, 2\]"),
+        (levels_of(3, 3)[::-1], "`levels` must be finest first. Each side must be n / scale_factor"),
+        (levels_of(3, 3, factor=3.0), "`levels` must be finest first. Each side must be n / scale_factor"),
     ],
 )
 def test_levels_that_cannot_be_compared_are_refused(apply, levels, message):

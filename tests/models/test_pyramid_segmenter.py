@@ -116,5 +116,5 @@ def test_one_class_has_no_softmax(activation):
 
 
 def test_images_of_another_factor_than_was_said_are_an_error():
-    with pytest.raises(ValueError, match="`levels` must be finest first, each side .* Received: sides"):
+    with pytest.raises(ValueError, match="`levels` must be finest first. Each side must be .* Received: sides"):
         small(downsample=layers.LearnableDownsample2D(strides=3), input_shape=(16, 16, 3))

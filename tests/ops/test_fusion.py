@@ -148,7 +148,7 @@ def test_one_trace_aligns_levels_of_every_size(factor):
             {"target_level": 1, "scale_factor": None},
             "`target_level` must be the largest.* Received: target_level=1",
         ),
-        ([X, Y], {"target_level": 2}, "`target_level` must be less than the .* `levels`, 2. Received: target_level=2"),
+        ([X, Y], {"target_level": 2}, "`target_level` must be less than the .* levels, 2. Received: target_level=2"),
         ([X, Y], {"target_level": -3}, "`target_level` must be an integer of at least -2.* Received: target_level=-3"),
         ([X, Y], {"target_level": 0.0}, "`target_level` must be an integer.* Received: target_level=0.0"),
         ([X, Y], {"scale_factor": 1}, "`scale_factor` must be .* greater than 1, .* Received: scale_factor=1"),
@@ -260,7 +260,7 @@ def test_a_temperature_is_a_positive_number(temperature):
 
 @pytest.mark.parametrize("method", ["fast_normalized", "softplus_normalized", "sum"])
 def test_a_temperature_where_there_is_none_is_an_error(method):
-    rule = "`temperature` must be 1 where `method` is not 'softmax'.* Received: temperature=.*, method="
+    rule = "`temperature` must be 1 unless `method` is 'softmax'.* Received: temperature=.*, method="
     for temperature in (0.5, tf.constant(1.0)):
         with pytest.raises(ValueError, match=rule):
             ops.fusion_weights(tf.ones([2]), method, temperature=temperature)

@@ -253,9 +253,11 @@ WITH_PHASE = {
 @pytest.mark.parametrize("name", WITH_PHASE)
 def test_a_phase_is_a_number_and_has_no_meaning_without_a_factor(name):
     for phase in (np.nan, np.inf, "half", None, [0.5]):
-        with pytest.raises(ValueError, match="`phase` must be a finite number, where sample 0.* Received: phase="):
+        with pytest.raises(
+            ValueError, match="`phase` must be a finite number: the position of sample 0.* Received: phase="
+        ):
             WITH_PHASE[name](phase=phase)
-    with pytest.raises(ValueError, match="`phase` must be 0 where `scale_factor` is None.* Received: phase=0.5"):
+    with pytest.raises(ValueError, match="`phase` must be 0 if `scale_factor` is None.* Received: phase=0.5"):
         WITH_PHASE[name](phase=0.5, scale_factor=None)
 
 

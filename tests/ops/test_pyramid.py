@@ -221,10 +221,13 @@ WITH_IMAGES = {
 def test_images_that_are_not_batches_of_floating_pixels_are_an_error(op):
     name = r"`levels\[0\]`" if op in ("reconstruct", "align_levels") else "`images`"
     for images, rule in [
-        (np.ones([1, 4, 4, 1], np.uint8), r"must be floating point: cast first.* Received: .* of dtype uint8"),
+        (
+            np.ones([1, 4, 4, 1], np.uint8),
+            r"must be floating point. Convert integers first.* Received: .* of dtype uint8",
+        ),
         (np.ones([4, 4, 1]), r"must have 4 axes.* Received: .* of shape \(4, 4, 1\)"),
-        (np.ones([1, 0, 4, 1]), r"must have sides of at least 1\. Received: .* of shape \(1, 0, 4, 1\)"),
-        (np.ones([1, 4, 0, 1]), r"must have sides of at least 1\. Received: .* of shape \(1, 4, 0, 1\)"),
+        (np.ones([1, 0, 4, 1]), r"must have a height and a width of at least 1\. Received: .* of shape \(1, 0, 4, 1\)"),
+        (np.ones([1, 4, 0, 1]), r"must have a height and a width of at least 1\. Received: .* of shape \(1, 4, 0, 1\)"),
     ]:
         with pytest.raises(ValueError, match=f"{name} {rule}"):
             WITH_IMAGES[op](images)
@@ -254,7 +257,7 @@ def test_a_number_of_levels_that_is_not_a_count_is_an_error(pyramid):
             pyramid(X, count)
     for shape in [(1, None, None, 1), (1, 4, None, 1)]:
         traced = tf.function(pyramid, autograph=False)
-        with pytest.raises(ValueError, match="`num_levels` must be given .* sides are unknown.* Received: "):
+        with pytest.raises(ValueError, match="`num_levels` must be given .* is unknown.* Received: "):
             traced.get_concrete_function(tf.TensorSpec(shape))
 
 
@@ -265,9 +268,12 @@ def test_a_number_of_levels_that_is_not_a_count_is_an_error(pyramid):
         (tf.ones([2, 1, 4, 4, 1]), "`levels` must be a list of at least one level, .* Received: levels of type"),
         ([Y, X], r"`levels` must be finest first.* Received: sides \[\(2, 2\), \(4, 4\)\], scale_factor=2"),
         ([X, X[:, :3, :2]], r"`levels` must be finest first.* Received: sides \[\(4, 4\), \(3, 2\)\]"),
-        ([X, Y, Y], r"`levels` must be finest first.*levels\[2\] does not follow levels\[1\]\. Received: sides"),
-        ([X, Y.astype(np.float32)], r"`levels` must be of one dtype.* dtypes \['float64', 'float32'\]"),
-        ([X, np.ones([1, 2, 2, 3])], r"`levels` must have equal numbers of channels\. Received: channels \[1, 3\]"),
+        ([X, Y, Y], r"`levels` must be finest first.*levels\[2\] breaks this rule\. Received: sides"),
+        ([X, Y.astype(np.float32)], r"`levels` must all have the same dtype.* dtypes \['float64', 'float32'\]"),
+        (
+            [X, np.ones([1, 2, 2, 3])],
+            r"`levels` must all have the same number of channels\. Received: channels \[1, 3\]",
+        ),
     ],
     ids=["none", "a tensor", "order", "one side", "too large", "dtypes", "channels"],
 )

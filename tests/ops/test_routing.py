@@ -187,9 +187,11 @@ def test_what_does_not_fit_is_refused():
         routing.route(levels, tf.ones([2, 4]), stages)
     with pytest.raises(ValueError, match=r"`weights` must be \[batch, 2\], .* Received: weights of shape \(2,\)"):
         routing.weighted_sum([tf.ones([2, 3])] * 2, tf.ones([2]))
-    with pytest.raises(ValueError, match=r"`levels` must be as many as the encoders, 3\. Received: 2 levels"):
+    with pytest.raises(ValueError, match=r"`levels` must have one level for each encoder, 3\. Received: 2 levels"):
         routing.route(levels[:2], weights, stages)
-    with pytest.raises(ValueError, match=r"`descend` must be one step fewer than the encoders, 2\. Received: 1 steps"):
+    with pytest.raises(
+        ValueError, match=r"`descend` must have one step fewer than there are encoders, 2\. Received: 1 steps"
+    ):
         routing.route_down(levels[0], weights, stages, [steps()[0].stage])
     with pytest.raises(ValueError, match="`num_levels` must be an integer of at least 1"):
         ops.pixel_costs(0)

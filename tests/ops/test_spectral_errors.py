@@ -10,7 +10,10 @@ from tfpyramid import ops
 @pytest.mark.parametrize(
     "strides, message",
     [
-        ((0, 2), "must be a finite number of at least 1, a ratio of sides of input and output, or two .* strides=0"),
+        (
+            (0, 2),
+            "must be a finite number of at least 1, the ratio of the sides of input and output, or two .* strides=0",
+        ),
         ((2, 0.99), "must be a finite number of at least 1, .* Received: strides=0.99"),
         ((2, np.nan), "must be a finite number of at least 1, .* Received: strides=nan"),
         ((np.inf, 2), "must be a finite number of at least 1, .* Received: strides=inf"),
@@ -44,7 +47,7 @@ def test_strides_that_are_none_are_an_error(strides, message):
         ({"hard": None}, "`hard` must be True or False. Received: hard=None"),
         ({"images": tf.ones([8, 8, 1])}, "`images` must have 4 axes"),
         ({"images": tf.ones([1, 8, 8, 1], tf.int32)}, "`images` must be floating point"),
-        ({"images": tf.ones([1, 0, 8, 1])}, "`images` must have sides of at least 1"),
+        ({"images": tf.ones([1, 0, 8, 1])}, "`images` must have a height and a width of at least 1"),
     ],
 )
 def test_other_arguments_that_break_a_rule_are_an_error(arguments, message):

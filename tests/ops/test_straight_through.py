@@ -233,5 +233,7 @@ def test_choices_and_fixed_points_that_are_none_are_an_error():
         with pytest.raises(ValueError, match="`limit` must be a finite number greater than 0.* Received: limit="):
             ops.quantize_st(tf.ones([2]), limit=limit)
     for surrogate in (tf.ones([3]), tf.ones([2], tf.float64)):
-        with pytest.raises(ValueError, match="`discrete` and `surrogate` must agree in shape and dtype. Received: "):
+        with pytest.raises(
+            ValueError, match="`discrete` and `surrogate` must have the same shape and dtype. Received: "
+        ):
             ops.surrogate_st(tf.ones([2]), surrogate)

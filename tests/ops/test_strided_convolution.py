@@ -135,7 +135,7 @@ def test_one_trace_serves_images_of_every_size_and_an_empty_batch():
     y, to_x, to_strides = run(np.zeros([0, 9, 11, 3]), [1.7, 2.4])
     assert y.shape == (0, 4, 4, 4) and to_x.shape == (0, 9, 11, 3) and not np.any(to_strides)
     assert len(traces) == 1
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`images` must have no side smaller than the kernel"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`images` must be at least as large as the kernel"):
         run(np.zeros([1, 2, 5, 3]), [1.0, 1.0])
 
 
@@ -169,10 +169,13 @@ def test_gradients_pass_a_branch_and_a_map():
         ({"strides": (1, 2, 3)}, "`strides` must be a finite number .* Received: strides="),
         ({"strides": tf.constant([1, 2])}, "`strides` must be floating point.* of dtype int32"),
         ({"strides": tf.constant([1.0])}, r"`strides` must be \(s_y, s_x\), a tensor of shape \[2\]. Received: shape"),
-        ({"kernel": KERNEL[..., :2, :]}, "`kernel` must be .* with the channels of `images`, 3. Received: kernel of"),
+        (
+            {"kernel": KERNEL[..., :2, :]},
+            "`kernel` must be .* with as many channels as `images`, 3. Received: kernel of",
+        ),
         ({"kernel": np.float32(KERNEL)}, "`kernel` must have the dtype of `images`, float64. Received: kernel of flo"),
-        ({"images": X[:, :2]}, "`images` must have no side smaller than the kernel .* Received: images with sides"),
-        ({"output_size": 3}, r"`output_size` must be \(height, width\). Received: output_size=3"),
+        ({"images": X[:, :2]}, "`images` must be at least as large as the kernel .* Received: images with sides"),
+        ({"output_size": 3}, r"`output_size` must be two sizes, \(height, width\). Received: output_size=3"),
         ({"output_size": (0, 3)}, "`output_size` must be an integer of at least 1, .* Received: output_size=0"),
     ],
 )

@@ -50,7 +50,7 @@ def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float =
     """
     scale_factor = _checks.scale_factor(scale_factor)
     kernel = kernels.at_phase(None, scale_factor, _checks.phase(phase))
-    levels = fusion.following(levels, scale_factor, cure="")
+    levels = fusion.following(levels, scale_factor, advice="")
     _check_pairs([level.shape for level in levels])
     cosines = []
     for finer, coarser in zip(levels[:-1], levels[1:]):
@@ -131,7 +131,7 @@ class PyramidDiversity(TakesLevels, ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes = _level_checks.level_shapes(input_shape)
-        fusion.check_follow(shapes, self.scale_factor, cure="")
+        fusion.check_follow(shapes, self.scale_factor, advice="")
         _check_pairs(shapes)
         return list(shapes)
 

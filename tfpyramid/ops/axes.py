@@ -1,7 +1,7 @@
-"""A convolution along the height or the width, and its transpose, each for TensorFlow's own kernels and for XLA.
+"""Convolution along the height or the width, and its transpose, each in a form for TensorFlow and one for XLA.
 
-TensorFlow runs them as depthwise convolutions. XLA compiles these to loops a hundred times slower on a CPU, and what it
-makes of sums of slices is as fast as TensorFlow's kernels, which would write every slice out.
+TensorFlow runs depthwise convolutions. On a CPU, XLA compiles these to loops that are a hundred times slower. It
+compiles sums of slices to code as fast as TensorFlow's kernels; TensorFlow would write every slice to memory.
 """
 
 import tensorflow as tf
@@ -58,13 +58,13 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
 
 
 def in_slices() -> bool:
-    """Return whether what is being traced is compiled by XLA as a whole, with `jit_compile=True`, or is for others.
+    """Return whether the graph is traced for XLA, with `jit_compile=True`, or for another runtime.
 
-    Other runtimes have no transpose of a depthwise convolution, and all have sums of slices.
+    Other runtimes have no transpose of a depthwise convolution, but all have sums of slices.
     """
     if portable.is_portable():
         return True
-    # TensorFlow has no public way to ask. Should these names go, the depthwise form is right as well.
+    # TensorFlow has no public function for this. Without these names, the depthwise form gives the same result.
     graph = tf.compat.v1.get_default_graph()
     while graph is not None:
         context = getattr(graph, "_get_control_flow_context", lambda: None)()
@@ -77,7 +77,7 @@ def in_slices() -> bool:
 
 
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
-    """Return the samples 0, step, 2 step, ... of an axis, and those 1, 2, ... step - 1 behind each."""
+    """Return the `step` phases of an axis: phase k holds the samples k, k + step, k + 2 step, ..."""
     shape = dimensions(x)
     count = level_size(shape[axis], step)
     x = tf.pad(x, [[0, count * step - shape[axis]] if k == axis else [0, 0] for k in range(4)])
@@ -85,10 +85,10 @@ def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
 
 
 def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
-    """Return the shape in which a depthwise convolution goes along an axis of x.
+    """Return the shape in which a depthwise convolution runs along an axis of x.
 
-    Rows are the channels of images of width 1, columns are images of height 1. So memory is run through in order, which
-    is up to ten times as fast as with the two the other way round.
+    Axis 1 is the height of images of width 1, and rows become their channels. Axis 2 is the width of images of height
+    1. Both read memory in order, which is up to ten times faster than the reverse assignment.
     """
     batch, height, width, channels = dimensions(x)
     return [batch, height, 1, width * channels] if axis == 1 else [batch * height, 1, width, channels]

@@ -1,4 +1,4 @@
-"""Batches that may be empty, and batches whose samples belong together."""
+"""Empty batches, and the check that samples paired by index have the same batch size."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ from tfpyramid.ops.shapes import dimensions
 
 
 def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-    """Return tensors [batch, ...], given by the name of the argument, which must have one batch size.
+    """Return tensors [batch, ...], given as a dict by argument name, which must have the same batch size.
 
-    Broadcasting would pair every sample with a batch of 1. Sizes that are unknown now are compared when the graph runs,
-    before anything that reads the tensors returned.
+    Without the check, a batch of 1 would be broadcast to every sample. Unknown sizes are compared when the graph runs,
+    before any operation that uses the returned tensors.
 
     Raises:
         ValueError: if known sizes differ.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes differ.
+        tf.errors.InvalidArgumentError: when the graph runs, if sizes unknown until then differ.
     """
     _level_checks.one_batch({name: x.shape for name, x in tensors.items()})
     first, *others = tensors.values()
@@ -30,23 +30,23 @@ def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
 
 
 def check_weight(sample_weight: Any, x: Any, name: str) -> tf.Tensor:
-    """Return weights as a tensor: one for each sample of `x`, as `check` has it, or one number for all."""
+    """Return weights as a tensor: one for each sample of `x`, as `check` requires, or one number for all samples."""
     weight = tf.convert_to_tensor(sample_weight)
     return check({name: tf.convert_to_tensor(x), "sample_weight": weight})[1] if weight.shape.rank else weight
 
 
 def named(name: str, tensors: Any) -> dict[str, Any]:
-    """Return one tensor, or each of a list of them, by what an error calls it."""
+    """Return one tensor, or each tensor of a list, in a dict by the name to use in errors."""
     if isinstance(tensors, (list, tuple)):
         return {f"{name}[{k}]": x for k, x in enumerate(tensors)}
     return {name: tensors}
 
 
 def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int | tf.Tensor]) -> list[tf.Tensor]:
-    """Return `tensors`, which a graph makes available only if all lists of sizes are equal; else it fails with `rule`.
+    """Return `tensors` with an assertion in the graph that all lists of sizes are equal; it fails with `rule`.
 
-    Sizes that are known now are for the caller to compare, and add nothing to the graph. Neither does anything in a
-    graph for other runtimes, which have no assertions.
+    The caller must compare sizes that are already known; they add nothing to the graph. Graphs for other runtimes get
+    no assertion, because those have none.
     """
     if portable.is_portable():
         return list(tensors)
@@ -63,11 +63,11 @@ def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int |
 def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords: Any) -> Any:
     """Return `function(x, ...)` for a function of batches, which may be empty: gradients of weights are then 0.
 
-    TensorFlow's convolutions on a CPU return the wrong shape for an empty batch, and gradients of their kernels that
-    are uninitialised memory. An empty batch becomes one sample of zeros, and the result of that sample is removed.
+    On a CPU, TensorFlow's convolutions return the wrong shape for an empty batch, and uninitialised memory as the
+    gradient of the kernel. So an empty batch becomes one sample of zeros, and the result for that sample is removed.
 
     Args:
-        function: takes a tensor [batch, ...] first; returns one or a structure of them.
+        function: takes a tensor [batch, ...] first; returns a tensor or a structure of tensors.
         x: tensor [batch, ...].
         *arguments: passed to `function` after `x`.
         **keywords: passed to `function`.
@@ -80,7 +80,7 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords
 
 
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
-    """Return x [batch, ...], or one sample of zeros for an empty batch. A batch that is not empty is not copied."""
+    """Return x [batch, ...], or one sample of zeros if the batch is empty. Other batches are not copied."""
     count = dimensions(x)[0] if count is None else count
     known = isinstance(count, int)
     if portable.is_portable() or (known and count > 0):
@@ -92,7 +92,7 @@ def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tenso
 
 
 def as_many_as(y: tf.Tensor, x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
-    """Return what a function of `at_least_one(x)` returned, without the result of a sample that x does not hold."""
+    """Return y, computed from `at_least_one(x)`, without the result of the added sample."""
     count = dimensions(x)[0] if count is None else count
     if portable.is_portable() or (isinstance(count, int) and count > 0):
         return y

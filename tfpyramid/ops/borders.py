@@ -1,13 +1,13 @@
-"""What an image is beyond its border, for any size of at least one sample.
+"""Border rules: how an image is extended beyond its border, for any size of at least one sample.
 
-    reflect     d c b | a b c d | c b a      mirror, without the edge sample twice
-    symmetric   c b a | a b c d | d c b      mirror, with it
+    reflect     d c b | a b c d | c b a      mirror, without repeating the edge
+    symmetric   c b a | a b c d | d c b      mirror, repeating the edge
     edge        a a a | a b c d | d d d
     wrap        b c d | a b c d | a b c
     constant    0 0 0 | a b c d | 0 0 0
 
-The names are `numpy.pad`'s. Unlike `tf.pad` a rule keeps mirroring when the extension is longer than the axis, and an
-axis of one sample is legal under every rule.
+The names are those of `numpy.pad`. Unlike in `tf.pad`, an extension may be longer than the axis, which is then mirrored
+repeatedly, and every rule accepts an axis of one sample.
 """
 
 import numpy as np
@@ -28,12 +28,12 @@ def check(border: str) -> str:
 
 
 def fold(positions: Positions, size: int | tf.Tensor, border: str) -> Positions:
-    """Return where on the axis the signal at `positions` is read, for samples at 0 to size - 1.
+    """Return the positions inside the axis that the border rule maps `positions` to, for samples at 0 to size - 1.
 
     Args:
         positions: any shape, integer or floating, in samples; any value.
         size: at least 1; a number, or a scalar tensor of the dtype of `positions`.
-        border: "reflect", "symmetric", "edge" or "wrap". "constant" folds as "edge": its caller puts the zeros.
+        border: "reflect", "symmetric", "edge" or "wrap". "constant" folds like "edge": the caller adds the zeros.
 
     Returns:
         The folded positions, between 0 and size - 1 (for "wrap" of a floating position: less than size).
@@ -62,20 +62,20 @@ def extend(
     spacing: float = 1.0,
     length: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Return `x` with `before` and `after` samples more on `axis`, by a border rule.
+    """Return `x` extended on `axis` by `before` and `after` samples, by a border rule.
 
-    The samples of `x` may be those of a coarse level, `spacing` apart on an axis of `length` fine samples. The rule is
-    that of the fine axis: a coarse sample beyond the border has the value found, by linear interpolation between the
-    coarse samples, at the position the fine axis is folded to.
+    The samples of `x` may belong to a coarse level, `spacing` apart on an axis of `length` fine samples. Then the rule
+    applies to the fine axis. A coarse sample beyond the border is the linear interpolation of the coarse samples at the
+    position that its fine position folds to.
 
     Args:
         x: tensor with a non-empty `axis`.
-        axis: the axis that grows.
-        before: samples to put in front, at least 0.
-        after: samples to put behind, at least 0.
+        axis: the axis to extend.
+        before: number of samples to add before the first, at least 0.
+        after: number of samples to add after the last, at least 0.
         border: one of `NAMES`.
         spacing: distance of two samples of `x`, in samples of the fine axis.
-        length: samples of the fine axis; needed where `spacing` is not 1.
+        length: number of samples of the fine axis; required if `spacing` is not 1.
     """
     if before == after == 0:
         return x
@@ -88,10 +88,10 @@ def extend(
             return read(x, axis, fold(outside, size, border))
         return read_linear(x, axis, fold(to_float(outside) * spacing, to_float(length), border) / spacing)
 
-    if tf.is_tensor(size):  # One read for both strips, as each is many operations.
+    if tf.is_tensor(size):  # Read both strips at once, because each read is many operations.
         outside = np.arange(-before, after, dtype=np.int32)
-        front, behind = tf.split(strip(size * np.int32(outside >= 0) + outside), [before, after], axis)
-        return tf.concat([front, x, behind], axis)
+        front, back = tf.split(strip(size * np.int32(outside >= 0) + outside), [before, after], axis)
+        return tf.concat([front, x, back], axis)
     parts = [strip(np.arange(-before, 0))] if before else []
     parts.append(x)
     parts += [strip(np.arange(size, size + after))] if after else []

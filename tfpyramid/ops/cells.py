@@ -1,8 +1,8 @@
-"""The cells between four pixels, for few channels and many points.
+"""Reads of the four pixels around each point, for few channels and many points.
 
-A read of memory that is not in a cache takes longer than the arithmetic on what it brings. So the images are laid out
-such that two neighbours of a row are read at once, whichever is the first. What is read comes channel by channel: there
-the weight of a point multiplies values that lie as the weights lie.
+Reading memory that is not in a cache takes longer than the arithmetic. So images are laid out such that one read
+returns two neighbours of a row, whichever is the first. Results are ordered by channel, so that the weights of the
+points multiply values in the same order.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from tfpyramid.ops import borders, custom_gradients
 
 
 def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
-    """Return images of known sides with a neighbour beyond each pixel that a cell may begin at, for `read`.
+    """Return images of known sides, extended for `read` by a neighbour of each pixel where a cell may begin.
 
     Returns:
-        The images, of an even width, and the row and column at which their first pixel is now.
+        The images, with an even width, and the row and column that their first pixel has moved to.
     """
     width = images.shape[2]
     if border == "constant":
         return tf.pad(images, [[0, 0], [1, 2], [1, 3 - width % 2], [0, 0]]), 1
-    # Only "wrap" reads what is beyond the last pixel with a weight that is not 0.
+    # Only "wrap" gives pixels beyond the last one a weight other than 0.
     rule = "wrap" if border == "wrap" else "edge"
     return borders.extend(borders.extend(images, 1, 0, 1, rule), 2, 0, 2 - width % 2, rule), 0
 
@@ -29,12 +29,12 @@ def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
 def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tensor]:
     """Return the pixels (i, j), (i, j + 1), (i + 1, j) and (i + 1, j + 1).
 
-    The gradient adds in the dtype of the images, and has gradients of all orders.
+    The gradient is summed in the dtype of the images. Gradients of all orders are defined.
 
     Args:
         images: [batch, height, width, channels], sides of at least 2, the width even, channels known; fewer than
             2^31 pixels.
-        rows: i, int32 [batch, points]. What is beyond the cells of an image reads one of that image.
+        rows: i, int32 [batch, points]. Indices beyond an image are clipped to it.
         columns: j, likewise.
 
     Returns:
@@ -51,7 +51,7 @@ def read(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> list[tf.Tens
 def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
     shape, channels = tf.shape(images), images.shape[3]
     pixels = tf.reshape(images, [-1, channels])
-    # Twice, the second time an odd number of pixels later: in one of the two, any two neighbours are a row of pairs.
+    # Two copies, an odd number of pixels apart: in one of them, any two neighbours are a row of `pairs`.
     filler = tf.zeros([1 - tf.shape(pixels)[0] % 2, channels], pixels.dtype)
     later = tf.shape(pixels)[0] + tf.shape(filler)[0]
     pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
@@ -69,7 +69,7 @@ def _read(images: tf.Tensor, first: tf.Tensor) -> tuple:
 
 @tf.custom_gradient
 def _spread(*arguments: tf.Tensor) -> tuple:
-    """Return images of a shape, with four values added to four pixels of it each: the transpose of `_read`."""
+    """Return images of `shape` with each point's four values added to its four pixels: the transpose of `_read`."""
     *values, first, shape = arguments
     width, size = shape[2], tf.reduce_prod(shape[:3])
     indices = [first, first + 1, first + width, first + width + 1]
@@ -84,7 +84,7 @@ def _spread(*arguments: tf.Tensor) -> tuple:
     def segments(part: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return tf.math.unsorted_segment_sum(part, index, size)
 
-    # The histogram is faster on large images, but only a CPU has one with weights.
+    # A histogram is faster on large images, but only the CPU supports one with weights.
     sums = tf.cond(_is_on_cpu(), lambda: planes(histogram), lambda: planes(segments))
 
     def grad(upstream: tf.Tensor) -> tuple:
@@ -94,10 +94,10 @@ def _spread(*arguments: tf.Tensor) -> tuple:
 
 
 def _is_on_cpu() -> tf.Tensor:
-    """Return whether a CPU runs the graph, a scalar that is one for all rows of `tf.vectorized_map` and of Jacobians.
+    """Return whether a CPU runs the graph, as one scalar for all rows of `tf.vectorized_map` and of Jacobians.
 
-    They ask each row for the index of its device, and would divide a batch between the branches of `tf.cond` by it. The
-    size of a tensor is the same for all rows, so the index passes through one.
+    These would vectorize the device index, and divide a batch between the branches of `tf.cond`. The size of a tensor
+    is never vectorized, so the index becomes a size first.
     """
     index = tf.raw_ops.DeviceIndex(device_names=["CPU"])
     return tf.equal(tf.shape(tf.zeros([index]))[0], 0)

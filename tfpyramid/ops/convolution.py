@@ -1,4 +1,4 @@
-"""Convolutions with kernels of two dimensions, dense or one for each channel, that decimate as `pyr_down` does."""
+"""Strided convolutions with two-dimensional kernels, dense or depthwise, in the convention of `pyr_down`."""
 
 import tensorflow as tf
 
@@ -10,12 +10,12 @@ from tfpyramid.ops.dtypes import working_dtype
 
 @operation
 def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
-    """Convolve and decimate with a dense kernel: a strided convolution in the convention of `pyr_down`.
+    """Return a strided convolution with a dense kernel, with borders and alignment as in `pyr_down`.
 
     Convention:
         Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides). Kernels of even
-        size reach one sample further right and down than left and up, so their middle is half a sample later. A
-        convolution reads every pixel under its kernel: NaN or infinity reaches the output through a weight of 0 too.
+        size reach one sample further right and down than left and up, so their centre is half a sample later. A
+        convolution reads every pixel under its kernel, so NaN or infinity reaches the output through a weight of 0 too.
 
     Equation:
         `y[i, j, f] = sum_{a, b, c} kernel[a, b, c, f] x[strides i + a - r, strides j + b - r, c]`, with
@@ -45,7 +45,7 @@ def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     kernel = _checks.tensor("kernel", kernel)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2] != images.shape[3]:
         raise ValueError(
-            "`kernel` must be [rows, columns, channels, filters], with the channels of `images`, "
+            "`kernel` must be [rows, columns, channels, filters], with as many channels as `images`, "
             f"{images.shape[3]}. Received: kernel of shape {kernel.shape}"
         )
     if kernel.dtype != images.dtype:
@@ -57,7 +57,7 @@ def check_kernel(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 @operation
 def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
-    """Convolve each channel with a kernel of its own and decimate, in the convention of `pyr_down`.
+    """Return a strided convolution of each channel with its own kernel, with alignment as in `pyr_down`.
 
     Convention:
         As in `conv_down`.
@@ -69,8 +69,8 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
-        kernel: floating tensor [rows, columns, channels, 1]; it need not be rounded to the dtype of half-precision
-            images.
+        kernel: floating tensor [rows, columns, channels, 1]. It is used in float32 for half-precision images, so it
+            need not be rounded to their dtype.
         strides: from 1 to 1024.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
@@ -85,10 +85,10 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     kernel = _checks.floating_tensor("kernel", kernel)
     if kernel.shape.rank != 4 or 0 in kernel.shape or kernel.shape[2:] != [images.shape[3], 1]:
         raise ValueError(
-            f"`kernel` must be [rows, columns, channels, 1], with the channels of `images`, {images.shape[3]}. "
+            f"`kernel` must be [rows, columns, channels, 1], with as many channels as `images`, {images.shape[3]}. "
             f"Received: kernel of shape {kernel.shape}"
         )
-    # No CPU kernel differentiates a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
+    # The CPU has no gradient of a bfloat16 depthwise convolution, and half-precision sums lose the last bits.
     work = working_dtype(images.dtype)
     x, padding = _extended(tf.cast(images, work), kernel, strides, border)
     kernel = tf.cast(kernel, work)
@@ -97,10 +97,10 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
 
 
 def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
-    """Return images with the samples beside them that the kernel reads, and the padding of the convolution of them.
+    """Return images extended by the samples that the kernel reads beyond them, and the padding for the convolution.
 
-    Where a side is not known, there may be one sample more. The zeros of "constant" need no copy of the images where
-    they lie as the convolution itself lays them.
+    If a side is unknown, the extension may be one sample too long. If the convolution's own "SAME" padding puts zeros
+    where "constant" does, the images are not copied.
     """
     borders.check(border)
     axes = list(zip((1, 2), kernel.shape[:2]))
@@ -108,7 +108,7 @@ def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -
         return images, "SAME"
     for axis, taps in axes:
         size = images.shape[axis]
-        unread = 0 if size is None else (size - 1) % strides  # Samples behind the last that an output sits on.
+        unread = 0 if size is None else (size - 1) % strides  # Samples after the last one that an output sits on.
         images = borders.extend(images, axis, (taps - 1) // 2, max(taps // 2 - unread, 0), border)
     return images, "VALID"
 
@@ -120,12 +120,12 @@ def _same_fits(size: int | None, taps: int, strides: int) -> bool:
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
-    """Return `tf.nn.conv2d`, for an empty batch too."""
+    """Return `tf.nn.conv2d`; the batch may be empty."""
     return batches.call(tf.nn.conv2d, x, kernel, strides, padding)
 
 
 def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Return the largest of the `size` by `size` samples about each, those inside the image, at the same size."""
+    """Return, for each sample, the maximum of the `size` by `size` samples around it that lie inside the image."""
     if size == 1:
         return images
     return batches.call(tf.nn.max_pool2d, images, size, 1, "SAME")

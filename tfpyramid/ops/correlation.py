@@ -1,4 +1,4 @@
-"""How alike two maps are, at every displacement up to a largest."""
+"""The similarity of two feature maps at every displacement up to a maximum."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tfpyramid.ops.convolution import depthwise_down
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimensions
 
-# Displacements to each side, and rows of a patch, at most. Published networks use 4 to 20.
+# Largest number of displacements in each direction, and of rows in a patch. Published networks use 4 to 20.
 _MOST_STEPS = 32
 
 _ONE_SHAPE = "`second` must have the shape of `first`."
@@ -21,26 +21,27 @@ _ONE_SHAPE = "`second` must have the shape of `first`."
 def cost_volume(
     first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1
 ) -> tf.Tensor:
-    """Correlate each place of one map with the places about it in another.
+    """Return the correlation of each pixel of one feature map with the pixels around it in another.
 
     Convention:
         With `r = max_displacement // step` and `n = 2 r + 1`, channel k is the displacement
-        `(dy, dx) = step (k // n - r, k % n - r)`, row by row: where it is largest, `second[p + (dy, dx)]` is most like
-        `first[p]`, and (dx, dy) is the flow by which `warp` brings `second` back to `first`. The middle channel is no
-        displacement. Both maps are zero beyond their borders, and NaN or infinity times such a zero is NaN. It is the
-        mean, not the sum: a flow network's costs do not grow with its channels.
+        `(dy, dx) = step (k // n - r, k % n - r)`, row by row. In the channel with the largest value,
+        `second[p + (dy, dx)]` is most similar to `first[p]`, and (dx, dy) is the flow with which `warp` aligns `second`
+        with `first`. The middle channel is zero displacement. Both maps are zero beyond their borders, and NaN or
+        infinity times such a zero is NaN. The result is the mean over channels, not the sum, so its scale does not
+        depend on the number of channels.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, l over the
-        kernel_size by kernel_size places about 0.
+        kernel_size by kernel_size offsets around 0.
 
     Args:
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
             are summed in float32 and rounded once.
         second: the same shape and dtype.
-        max_displacement: in pixels, up, down, left and right; from 0 to 1024, and at most 32 steps.
-        step: between two displacements, in pixels; from 1 to 1024.
-        kernel_size: side of the patches that are compared; odd, at most 31.
+        max_displacement: largest displacement in each direction, in pixels; from 0 to 1024, and at most 32 steps.
+        step: pixels between two displacements; from 1 to 1024.
+        kernel_size: height and width of the patches that are compared; odd, at most 31.
 
     Returns:
         [batch, height, width, (2 (max_displacement // step) + 1)^2] of the same dtype.
@@ -70,7 +71,7 @@ def cost_volume(
     y = tf.pad(y, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
     costs = []
     for i in range(count):
-        # By rows first: the gradients of the parts of one are added before the next row's are made.
+        # Slice the rows first: the backward pass then adds the gradients of one row before it computes the next.
         rows = slicing.samples(y, 1, step * i, height)
         for j in range(count):
             costs.append(tf.reduce_mean(x * slicing.samples(rows, 2, step * j, width), axis=-1))
@@ -82,26 +83,26 @@ def cost_volume(
 
 
 def check_shapes(first: Any, second: Any) -> None:
-    """Raise unless two maps can have one shape."""
+    """Raise `ValueError` unless two feature maps can have the same shape."""
     if not tf.TensorShape(second).is_compatible_with(first):
         raise ValueError(f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}")
 
 
 def check_search(max_displacement: int, step: int, kernel_size: int) -> tuple[int, int, int]:
-    """Return the three numbers of a search."""
+    """Return the checked arguments of a search."""
     largest = _checks.LARGEST
     max_displacement = _checks.integer("max_displacement", max_displacement, 0, "in pixels", maximum=largest)
     step = _checks.integer("step", step, 1, "the pixels between two displacements", maximum=largest)
     kernel_size = _checks.integer(
-        "kernel_size", kernel_size, 1, "the side of the patches that are compared", maximum=_MOST_STEPS
+        "kernel_size", kernel_size, 1, "the height and width of the patches that are compared", maximum=_MOST_STEPS
     )
     if max_displacement // step > _MOST_STEPS:
         raise ValueError(
-            f"`max_displacement` must be at most {_MOST_STEPS} times `step`: the output has a channel for each "
-            f"displacement. Received: max_displacement={max_displacement}, step={step}"
+            f"`max_displacement` must be at most {_MOST_STEPS} times `step`, because the output has a channel for "
+            f"each displacement. Received: max_displacement={max_displacement}, step={step}"
         )
     if kernel_size % 2 == 0:
         raise ValueError(
-            f"`kernel_size` must be odd, so that a patch has a middle. Received: kernel_size={kernel_size}"
+            f"`kernel_size` must be odd, so that a patch has a middle pixel. Received: kernel_size={kernel_size}"
         )
     return max_displacement, step, kernel_size

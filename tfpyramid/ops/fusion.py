@@ -1,4 +1,4 @@
-"""Levels of different sizes brought to one size, and the weights that fuse them."""
+"""Resizing of levels to one size, and weights to fuse them."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import sides
 
-_STRETCH = " Levels of other sizes need scale_factor=None."
+_STRETCH = " For levels of other sizes, pass scale_factor=None."
 
 METHODS = ("fast_normalized", "softplus_normalized", "softmax", "sum")
 
@@ -25,35 +25,35 @@ def align_levels(
     interpolation: str = "bilinear",
     phase: float = 0.0,
 ) -> list[tf.Tensor]:
-    """Bring every level to the size that the target level actually has.
+    """Return every level resized to the size of the target level, with all samples aligned.
 
     Convention:
-        With a `scale_factor` s and a `phase` d, sample i of a level sits at i * s + d of the level before it, so sample
-        i of level k at `i s^k + d (s^k - 1) / (s - 1)` of level 0. Coarser levels are magnified by `resize_by`. Finer
-        ones go down by `pyr_down` with its default kernel moved to the phase d. One point of the image stays one point:
-        levels of a ramp come back as the ramp, away from the borders, on odd sides too. A side of n becomes
-        n / scale_factor, rounded up (as `pyr_down` rounds) or down (as a backbone without padding does), which moves no
-        sample: beyond its last one a level is constant.
+        With a `scale_factor` s and a `phase` d, sample i of a level sits at i * s + d of the level before it. So sample
+        i of level k sits at `i s^k + d (s^k - 1) / (s - 1)` of level 0. Coarser levels are magnified by `resize_by`.
+        Finer levels are reduced by `pyr_down`, with its default kernel moved to the phase d. A point of the image keeps
+        its position: levels of a linear ramp return the ramp, except near the borders, on odd sides too. A side of n
+        may become n / scale_factor rounded up (as in `pyr_down`) or down (as in a backbone without padding). Rounding
+        moves no sample: beyond its last sample a level is constant.
 
-        The phase is that of the layer or kernel that made the levels: `GaussianPyramid.phase`,
-        `LearnablePyramid.phase`, `ops.phase(kernel, scale_factor)`. It is 0 for the defaults, and 1/2 for kernels of
-        even size. `scale_factor=None` is for levels whose sizes follow no factor, and for `BilinearDownsample2D`: cells
-        of equal size, as `tf.image.resize` has them, and the target must then be the largest.
+        Pass the phase of the layer or kernel that made the levels: `GaussianPyramid.phase`, `LearnablePyramid.phase` or
+        `ops.phase(kernel, scale_factor)`. It is 0 for the defaults, and 1/2 for kernels of even size. Use
+        `scale_factor=None` for levels that have no constant factor, and for `BilinearDownsample2D`. Samples then lie at
+        the centres of equal cells, as in `tf.image.resize`, and the target must be the largest level.
 
     Args:
-        levels: tensors [batch, height, width, channels] of one floating dtype and one batch size, finest first.
-        target_level: index of the level whose size all get; negative counts from the end.
+        levels: tensors [batch, height, width, channels] with the same floating dtype and batch size, finest first.
+        target_level: index of the level that sets the size; negative indices count from the end.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024, or None.
-        interpolation: "bilinear" or "nearest", for the levels that are magnified.
-        phase: where sample 0 of a level sits, in samples of the level before it; 0 where `scale_factor` is None.
+        interpolation: "bilinear" or "nearest", for levels that are magnified.
+        phase: position of sample 0 of a level, in samples of the level before it; 0 if `scale_factor` is None.
 
     Returns:
-        A list of tensors [batch, target height, target width, channels], channels as they were.
+        A list of tensors [batch, target height, target width, channels], each with its own number of channels.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as levels in the wrong order.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that sizes do not follow the factor or
-            that batch sizes differ.
+        ValueError: if an argument breaks a rule above, for example if levels are in the wrong order.
+        tf.errors.InvalidArgumentError: when the graph runs, if sizes unknown until then do not follow the factor, or
+            batch sizes differ.
     """
     _checks.one_of("interpolation", interpolation, resample.INTERPOLATIONS)
     scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
@@ -78,22 +78,22 @@ def align_levels(
     return aligned
 
 
-def following(levels: Sequence[tf.Tensor], scale_factor: float | None, cure: str = _STRETCH) -> list[tf.Tensor]:
-    """Return levels of one batch size that follow a factor: checked by Python where known, and else by the graph."""
+def following(levels: Sequence[tf.Tensor], scale_factor: float | None, advice: str = _STRETCH) -> list[tf.Tensor]:
+    """Return levels, checked to follow a factor and have one batch size; the graph checks sizes that are unknown."""
     levels = _level_checks.levels(levels, None)
     levels = batches.check(batches.named("levels", levels))
-    check_follow([level.shape for level in levels], scale_factor, cure)
+    check_follow([level.shape for level in levels], scale_factor, advice)
     _assert_follow(levels, scale_factor)
     return levels
 
 
-def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, cure: str = _STRETCH) -> None:
-    """Raise `ValueError` unless levels of these shapes follow the factor; `cure` says what takes others."""
-    _level_checks.sizes_follow(shapes, scale_factor, cure=cure)
+def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, advice: str = _STRETCH) -> None:
+    """Raise `ValueError` unless levels of these shapes follow the factor; `advice` completes the error."""
+    _level_checks.sizes_follow(shapes, scale_factor, advice=advice)
 
 
 def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> None:
-    """Put what `check_follow` checks into the graph, if some sides are known only when it runs."""
+    """Add the check of `check_follow` to the graph if some sides are unknown until it runs."""
     known = all(None not in level.shape[1:3].as_list() for level in levels)
     if known or len(levels) == 1 or portable.is_portable():  # Other runtimes have no assertions.
         return
@@ -104,29 +104,29 @@ def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> N
     else:
         up, down = level_size(finer, scale_factor), rounded_down(finer, scale_factor)
         follow = (coarser == up) | (coarser == down)
-    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + ". Received: sides", sides])
+    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + " Received: sides", sides])
 
 
 def check_target_level(target_level: object, num_levels: int) -> int:
-    """Return the index of the target, counted from 0."""
+    """Return the index of the target level, at least 0."""
     target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
     if target >= num_levels:
         raise ValueError(
-            f"`target_level` must be less than the number of `levels`, {num_levels}. "
+            f"`target_level` must be less than the number of levels, {num_levels}. "
             f"{_checks.received('target_level', target_level)}"
         )
     return target % num_levels
 
 
 def check_sizes(shapes: Sequence[Sequence[int | None]], target: int, scale_factor: float | None) -> None:
-    """Raise `ValueError` unless levels of these shapes can be brought to the size of the target."""
+    """Raise `ValueError` unless levels of these shapes can be resized to the target level."""
     if scale_factor is not None:
         check_follow(shapes, scale_factor)
         return
     largest = [max((shape[axis] or 0 for shape in shapes), default=0) for axis in (1, 2)]
     if any(n is not None and n < most for n, most in zip(shapes[target][1:3], largest)):
         raise ValueError(
-            "`target_level` must be the largest level where `scale_factor` is None: levels are magnified only. "
+            "`target_level` must be the largest level if `scale_factor` is None, because levels are only magnified. "
             f"Received: target_level={target}, sides {[tuple(shape[1:3]) for shape in shapes]}"
         )
 
@@ -140,7 +140,7 @@ def fusion_weights(
     temperature: float | tf.Tensor = 1.0,
     epsilon: float = 1e-4,
 ) -> tf.Tensor:
-    """Turn learned values, one for each level or one for each level and channel, into the weights of a sum.
+    """Return the weights of a weighted sum of levels, computed from learned values.
 
     Equation:
         "fast_normalized": `w[k] = relu(v[k]) / (sum_j relu(v[j]) + epsilon)`;
@@ -149,13 +149,13 @@ def fusion_weights(
         With `hard`, forward: the one-hot vector of the largest weight; backward: the gradient of the weights above.
 
     Args:
-        values: floating tensor [levels], or [levels, channels] for weights of each channel apart.
-        method: "fast_normalized", "softplus_normalized", "softmax" or "sum". The published "fast_normalized" has output
-            and gradient 0 for good where every value is negative; "softplus_normalized" recovers.
-        hard: choose one level, for each channel where there are weights for each; the gradient is straight-through.
-        temperature: of the softmax, a number or scalar tensor from 1e-30 to 1e30, to which a tensor is clipped; the
-            smaller, the nearer to one level. The other methods have no temperature, and take none but 1.
-        epsilon: keeps the fast form from dividing by zero, from 1e-30 to 1e30.
+        values: floating tensor [levels], or [levels, channels] for separate weights for each channel.
+        method: "fast_normalized", "softplus_normalized", "softmax" or "sum". If every value is negative, the output and
+            gradient of the published "fast_normalized" are 0, and it cannot recover; "softplus_normalized" can.
+        hard: choose one level (for each channel, if channels have separate weights), with a straight-through gradient.
+        temperature: of the softmax, a number or a scalar tensor from 1e-30 to 1e30; a tensor is clipped to this range.
+            Smaller values approach the choice of one level. Other methods have no temperature and accept only 1.
+        epsilon: prevents division by zero in "fast_normalized"; from 1e-30 to 1e30.
 
     Returns:
         Tensor of the shape and dtype of `values`.
@@ -168,21 +168,21 @@ def fusion_weights(
     """
     values = _checks.floating_tensor("values", values)
     if values.shape.rank not in (1, 2) or values.shape[0] == 0:
-        rule = "`values` must be [levels] or [levels, channels], of at least one level."
+        rule = "`values` must be [levels] or [levels, channels], with at least one level."
         raise ValueError(f"{rule} Received: values of shape {tuple(values.shape)}")
     _checks.one_of("method", method, METHODS)
     epsilon = _checks.number("epsilon", epsilon, above=0)
     if method == "softmax":
-        # Levels last, where choices are made. Without a seed there is no noise: this is the softmax of v / T.
+        # `gumbel_softmax` chooses along the last axis. Without a seed it adds no noise: this is the softmax of v / T.
         return tf.transpose(straight_through.gumbel_softmax(tf.transpose(values), temperature, hard=hard))
     check_temperature(method, temperature)
-    # In float32 at least: float16 holds neither a small epsilon nor the sum of large values.
+    # Use at least float32: float16 can hold neither a small epsilon nor the sum of large values.
     weights = tf.cast(values, working_dtype(values.dtype))
     if method == "softplus_normalized":
         weights = tf.nn.softmax(_log_softplus(weights), axis=0)
     if method == "fast_normalized":
         positive = tf.nn.relu(weights)
-        # Divided by the largest value if that is above 1, which changes no weight: the sum may be infinite.
+        # Divide by the largest value if it is above 1: the sum might be infinite, and the weights do not change.
         scale = tf.stop_gradient(tf.maximum(tf.reduce_max(positive, axis=0), 1))
         positive = positive / scale
         weights = positive / (tf.reduce_sum(positive, axis=0) + epsilon / scale)
@@ -195,18 +195,19 @@ def fusion_weights(
 
 def _log_softplus(values: tf.Tensor) -> tf.Tensor:
     """Return log(log(1 + exp(v))), whose slope is never 0."""
-    # Below this, softplus(v) is exp(v) to rounding in float64; further down exp(v) would underflow, and learn nothing.
+    # Below this value, softplus(v) equals exp(v) up to rounding in float64. Much smaller exp(v) would underflow, and
+    # their gradient would be 0.
     lowest = tf.constant(-36.0, values.dtype)
     return tf.where(values < lowest, values, tf.math.log(tf.math.softplus(tf.maximum(values, lowest))))
 
 
 def check_temperature(method: str, value: float | tf.Tensor) -> None:
-    """Raise `ValueError` unless weights of this method can have this temperature."""
+    """Raise `ValueError` unless this method accepts this temperature."""
     if method == "softmax":
         if not _checks.is_tensor(value):
             _checks.temperature(value)
     elif _checks.is_tensor(value) or _checks.temperature(value) != 1:
         raise ValueError(
-            "`temperature` must be 1 where `method` is not 'softmax': the others have none. "
+            "`temperature` must be 1 unless `method` is 'softmax': the other methods have no temperature. "
             f"{_checks.received('temperature', value)}, method={method!r}"
         )

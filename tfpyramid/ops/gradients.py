@@ -1,4 +1,4 @@
-"""Operations that leave the values alone and change the gradient."""
+"""Operations that return their input and change its gradient."""
 
 import tensorflow as tf
 
@@ -12,16 +12,16 @@ SCOPES = ("tensor", "sample")
 
 @operation
 def normalize_gradient(x: tf.Tensor, scope: str = "tensor", norm: float = 1.0) -> tf.Tensor:
-    """Pass `x` on, and bring the gradient that comes back to a given length.
+    """Return `x` unchanged, and scale its gradient to a given norm.
 
     Forward:  `y = x`.
-    Backward: `dx = norm dy / ||dy||_2`; a gradient of zero stays zero, and NaN or infinity anywhere in dy makes all
-        of it NaN rather than hiding it.
+    Backward: `dx = norm dy / ||dy||_2`. A gradient of zero remains zero. NaN or infinity anywhere in dy makes all of dx
+        NaN, so that it is not hidden.
 
     Args:
         x: floating tensor of any shape; for "sample" its first axis is the batch.
-        scope: "tensor", one length for the whole of dy, or "sample", one for each entry of the batch.
-        norm: the length, from 1e-30 to 1e30.
+        scope: "tensor" to normalise dy as a whole, or "sample" to normalise it for each sample of the batch.
+        norm: the norm of the gradient, from 1e-30 to 1e30.
 
     Returns:
         `x`.
@@ -48,7 +48,7 @@ def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
         def grad(upstream: tf.Tensor) -> tf.Tensor:
             dy = tf.cast(upstream, working_dtype(upstream.dtype))
             axes = list(range(0 if scope == "tensor" else 1, dy.shape.rank))
-            # Divided by its peak first: the square of 1e-30 is zero in float32. 0 * dy is NaN where dy is not finite.
+            # Divide by the peak first: the square of 1e-30 is zero in float32. 0 * dy is NaN where dy is not finite.
             peak = tf.reduce_max(tf.abs(dy), axes, keepdims=True) + tf.reduce_sum(0 * dy, axes, keepdims=True)
             dy = dy / tf.where(peak == 0, tf.ones_like(peak), peak)
             length = tf.sqrt(tf.reduce_sum(tf.square(dy), axes, keepdims=True))
@@ -61,14 +61,14 @@ def _normalized(x: tf.Tensor, scope: str, norm: float) -> tf.Tensor:
 
 @operation
 def scale_gradient(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
-    """Pass `x` on, and multiply the gradient that comes back.
+    """Return `x` unchanged, and multiply its gradient by a factor.
 
     Forward:  `y = x`.
-    Backward: `dx = factor dy`; 0 stops the gradient, a negative factor reverses it.
+    Backward: `dx = factor dy`. 0 stops the gradient, and a negative factor reverses it.
 
     Args:
         x: floating tensor of any shape.
-        factor: number from -1e30 to 1e30, or scalar tensor.
+        factor: number from -1e30 to 1e30, or a scalar tensor.
 
     Returns:
         `x`.

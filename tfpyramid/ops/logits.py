@@ -1,4 +1,4 @@
-"""One answer from the logits that a network gives at every level."""
+"""Fusion of the logits that a network returns for each level."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ METHODS = ("logsumexp", "max", "mean", "attention")
 
 @operation
 def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query: tf.Tensor | None = None) -> tf.Tensor:
-    """Fuse the logits of every level.
+    """Return one prediction for each sample, fused from the logits of all levels.
 
     Equation:
-        For level k and class c, x[k] being a level's logits:
-        "logsumexp": `y[c] = log sum_k exp(x[k, c])`, the soft form of "max", of which each level has a share of the
-        gradient; levels that are all alike raise every class by the same log(levels), which no softmax sees;
+        For class c and the logits x[k] of level k:
+        "logsumexp": `y[c] = log sum_k exp(x[k, c])`, a smooth form of "max" that gives every level a gradient. Equal
+        levels add the same log(levels) to every class, which a softmax ignores;
         "max": `y[c] = max_k x[k, c]`; "mean": `y[c] = mean_k x[k, c]`;
         "attention": `y = sum_k w[k] x[k]`, `w = softmax_k(query . x[k])`.
 
     Args:
-        logits: tensors [batch, classes] of one floating dtype and one batch size, one for each level. float16 and
+        logits: tensors [batch, classes] with the same floating dtype and batch size, one for each level. float16 and
             bfloat16 are summed in float32 and rounded once.
         method: "logsumexp", "max", "mean" or "attention".
-        query: [classes], what a level's logits are scored with; needed by "attention" and by no other.
+        query: [classes]. The score of a level is the dot product of its logits with this vector. Only for "attention".
 
     Returns:
         [batch, classes] of the same dtype.
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
+        tf.errors.InvalidArgumentError: when the graph runs, if batch sizes unknown until then differ.
 
     References:
         Jansson and Lindeberg, Scale-invariant scale-channel networks: Deep networks that generalise to previously
@@ -52,7 +52,7 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
     if (query is None) == (method == "attention"):
         got = "None" if query is None else f"of type {type(query).__name__}"
         raise ValueError(
-            f'`query` must be given for "attention" and for no other method. Received: query {got}, method={method!r}'
+            f'`query` must be given for "attention", and only for it. Received: query {got}, method={method!r}'
         )
     if query is not None:
         query = _checked_query(query, levels[0].shape[1])
@@ -66,14 +66,14 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
     elif method == "mean":
         y = tf.reduce_mean(x, axis=0)
     else:
-        # An infinite logit of weight 0 is not read: 0 times infinity would be NaN.
+        # Ignore an infinite logit of weight 0: their product would be NaN.
         scores = tf.reduce_sum(portable.multiply_no_nan(x, tf.cast(query, x.dtype)), axis=-1, keepdims=True)
         y = tf.reduce_sum(portable.multiply_no_nan(x, tf.nn.softmax(scores, axis=0)), axis=0)
     return tf.cast(y, dtype)
 
 
 def _checked_query(query: Any, classes: int) -> tf.Tensor:
-    """Return the query as a tensor [classes]; one number, or a query for each sample, would broadcast."""
+    """Return the query as a tensor [classes]; other shapes would broadcast."""
     query = _checks.floating_tensor("query", query)
     rule = f"`query` must be a vector of {classes} numbers, one for each class."
     if query.shape.rank != 1 or query.shape[0] not in (None, classes):
@@ -83,14 +83,15 @@ def _checked_query(query: Any, classes: int) -> tf.Tensor:
 
 
 def check_shapes(shapes: Any) -> tuple[int | None, int]:
-    """Return the one shape [batch, classes] that the logits of every level must have."""
+    """Return the shape [batch, classes] that the logits of every level must have."""
     single = isinstance(shapes, tf.TensorShape) or not all(isinstance(s, (list, tuple, tf.TensorShape)) for s in shapes)
     found = [tf.TensorShape(shape) for shape in ([shapes] if single else shapes)]
     first = found[0] if found else tf.TensorShape(None)
     if single or first.rank != 2 or first[1] is None or any(s.rank != 2 or s[1] != first[1] for s in found):
         received = f"one tensor of shape {found[0]}" if single else f"shapes {[tuple(s) for s in found]}"
         raise ValueError(
-            "`logits` must be a list of tensors [batch, classes], one for each level, of one known number of classes. "
+            "`logits` must be a list of tensors [batch, classes], one for each level, with the same known number of "
+            "classes. "
             f"Received: {received}"
         )
     _level_checks.one_batch(batches.named("logits", found))

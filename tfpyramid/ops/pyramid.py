@@ -23,28 +23,30 @@ def gaussian_pyramid(
     kernel: kernels.Kernel = None,
     border: str = "reflect",
 ) -> list[tf.Tensor]:
-    """Return the images and ever coarser copies of them, and finer ones in front if they are asked for.
+    """Return a Gaussian pyramid: the images and ever coarser copies of them, finest first.
+
+    Each level is the level before it, blurred and decimated. `upsampled_levels` adds magnified copies in front.
 
     Equation:
-        `level[u] = images` and `level[k] = pyr_down(level[k - 1])` after it, u being `upsampled_levels`. Before it,
+        `level[u] = images` with u = `upsampled_levels`, and `level[k] = pyr_down(level[k - 1])` for k > u. For j > 0,
         `level[u - j]` at p is the images at `(p - d (s^j - 1) / (s - 1)) / s^j`, interpolated linearly, with the factor
-        s and d the phase of the kernel, `ops.phase(kernel, s)`.
+        s and the phase d of the kernel, `ops.phase(kernel, s)`.
 
     Convention:
-        Sample i of level k sits at i * scale_factor + d of level k - 1, for every k: d is 0 for the default kernel, and
-        1/2 for an even number of taps. Functions and layers that align levels take d as `phase`.
-        A side of n becomes ceil(n / scale_factor); a side of 1 stays 1 however many levels follow. Upwards it becomes
-        floor(n * scale_factor), the largest side of which n is the next, level by level: 64 becomes 90 and then 127 at
-        a factor of the root of 2. The factor stands for a fraction of whole numbers, as in `pyr_down`, so these sizes
-        are the same wherever they are computed.
+        Sample i of level k sits at i * scale_factor + d of level k - 1, for every k. The phase d is 0 for the default
+        kernel, and 1/2 for an even number of taps. Functions and layers that align levels take d as `phase`.
+        A side of n becomes ceil(n / scale_factor), so a side of 1 remains 1. In an upsampled level it becomes
+        floor(n * scale_factor), the largest side that `pyr_down` reduces to n. This is repeated for each level: with a
+        factor of the square root of 2, 64 becomes 90 and then 127. The factor stands for a fraction of integers, as in
+        `pyr_down`, so these sizes are the same in every runtime.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
-            until it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64. None adds levels until the shorter side is 1 (or, at factors
+            below 2, no longer shrinks), and requires known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
-        upsampled_levels: how many levels of the list are finer than the images, less than `num_levels`: scale space
-            above the size that the images have, for objects smaller than those that a network knows.
+        upsampled_levels: number of levels that are finer than the images, less than `num_levels`. They help with
+            objects that are smaller than those in a network's training data.
         kernel: prefilter taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
@@ -81,7 +83,7 @@ def laplacian_pyramid(
     kernel: kernels.Kernel = None,
     border: str = "reflect",
 ) -> list[tf.Tensor]:
-    """Return what each level of the Gaussian pyramid holds and the next does not, and the coarsest level.
+    """Return a Laplacian pyramid: the detail that each step of a Gaussian pyramid removes, and the coarsest level.
 
     Equation:
         `residual[k] = gaussian[k] - pyr_up(gaussian[k + 1], size of gaussian[k])`; the last entry is the low-pass
@@ -89,14 +91,14 @@ def laplacian_pyramid(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        num_levels: length of the list, from 1 to 64; None means until the shorter side is 1, or at factors below 2
-            until it no longer shrinks, and needs known sides.
+        num_levels: length of the list, from 1 to 64. None adds levels until the shorter side is 1 (or, at factors
+            below 2, no longer shrinks), and requires known sides.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
-        kernel: taps of both directions, as in `pyr_down` and `pyr_up`.
+        kernel: taps of `pyr_down` and `pyr_up`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
     Returns:
-        A list of `num_levels` tensors, residuals finest first, then the low-pass; `reconstruct` inverts it exactly.
+        A list of `num_levels` tensors: residuals, finest first, then the low-pass. `reconstruct` inverts it exactly.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -116,15 +118,17 @@ def laplacian_pyramid(
 def reconstruct(
     levels: Sequence[tf.Tensor], *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
 ) -> tf.Tensor:
-    """Invert `laplacian_pyramid`, to rounding, for every size, border, kernel and factor.
+    """Return the images that a Laplacian pyramid was made from, exactly up to rounding.
+
+    It inverts `laplacian_pyramid` for every size, border, kernel and factor.
 
     Equation:
         `x = lowpass`, then, from the coarsest residual to the finest, `x = residual + pyr_up(x, size of residual)`.
 
     Args:
-        levels: residuals finest first, then the low-pass: tensors [batch, height, width, channels] of one floating
-            dtype and one batch size, each side ceil(n / scale_factor) of the side n before it: sides that are rounded
-            down are refused.
+        levels: the residuals, finest first, then the low-pass: tensors [batch, height, width, channels] with the same
+            floating dtype, batch size and channels. Each side must be ceil(n / scale_factor), for the side n of the
+            level before it; sides that are rounded down are refused.
         scale_factor: as given to `laplacian_pyramid`.
         kernel: as given to `laplacian_pyramid`.
         border: as given to `laplacian_pyramid`.
@@ -133,7 +137,7 @@ def reconstruct(
         The images, of the shape and dtype of `levels[0]`.
 
     Raises:
-        ValueError: if an argument breaks a rule above, such as levels in the wrong order.
+        ValueError: if an argument breaks a rule above, for example if levels are in the wrong order.
 
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
@@ -152,26 +156,26 @@ def reconstruct(
 
 
 def finer_sizes(size: tuple[Any, Any], scale_factor: float, count: int) -> list[tuple[Any, Any]]:
-    """Return the sides of `count` levels finer than one of `size`, coarsest first; each an int, a tensor or None."""
+    """Return the sides of `count` levels that are finer than `size`, coarsest first; each an int, a tensor or None."""
     sizes = []
     for _ in range(count):
         size = finer_size(size[0], scale_factor), finer_size(size[1], scale_factor)
-        sizes.append(_checks.area(size, "upsampled_levels", "of a level"))
+        sizes.append(_checks.area(size, "upsampled_levels", "levels"))
     return sizes
 
 
 def check_upsampled_levels(upsampled_levels: object, num_levels: int | None, scale_factor: float) -> int:
-    """Return how many of `num_levels` levels are finer than the images, which are a level themselves."""
+    """Return the number of levels that are finer than the images; the images themselves are one more level."""
     meaning = "the levels finer than the images"
     finer = _checks.integer("upsampled_levels", upsampled_levels, 0, meaning, maximum=_checks.MOST_LEVELS)
     if num_levels is not None and finer >= _checks.num_levels(num_levels):
         raise ValueError(
-            "`upsampled_levels` must be less than `num_levels`: the images themselves are a level too. "
+            "`upsampled_levels` must be less than `num_levels`, because the images themselves are a level too. "
             f"Received: upsampled_levels={finer}, num_levels={num_levels}"
         )
     if finer * math.log(scale_factor) > math.log(_checks.LONGEST):
         raise ValueError(
-            f"`upsampled_levels` must magnify by at most {_checks.LONGEST} in all, scale_factor^upsampled_levels. "
+            f"`upsampled_levels` must magnify by at most {_checks.LONGEST}: scale_factor^upsampled_levels. "
             f"Received: upsampled_levels={finer}, scale_factor={scale_factor:g}"
         )
     return finer
@@ -180,13 +184,14 @@ def check_upsampled_levels(upsampled_levels: object, num_levels: int | None, sca
 def level_count(
     shape: Sequence[int | None], num_levels: int | None, scale_factor: float, upsampled_levels: int = 0
 ) -> int:
-    """Return `num_levels`, or where it is None the levels of `shape` until its shorter side is 1, and the finer."""
+    """Return the number of levels; if `num_levels` is None, enough to reduce the shorter side of `shape` to 1."""
     if num_levels is not None:
         return _checks.num_levels(num_levels)
     shorter = [side for side in shape[1:3] if side is not None]
     if len(shorter) < 2 and 1 not in shorter:
         raise ValueError(
-            "`num_levels` must be given for images whose sides are unknown: None means until the shorter side is 1. "
+            "`num_levels` must be given if the height or width of the images is unknown, because None means as many "
+            "levels as it takes to reduce the shorter side to 1. "
             f"Received: num_levels=None, images of shape {tuple(shape)}"
         )
     side, count = min(shorter), upsampled_levels + 1
@@ -194,7 +199,7 @@ def level_count(
         side, count = level_size(side, scale_factor), count + 1
         if count > _checks.MOST_LEVELS:
             raise ValueError(
-                f"`num_levels` must be given where None would mean more than {_checks.MOST_LEVELS} levels. "
+                f"`num_levels` must be given if None would mean more than {_checks.MOST_LEVELS} levels. "
                 f"Received: num_levels=None, images of shape {tuple(shape)}, scale_factor={scale_factor:g}"
             )
     return count

@@ -1,6 +1,6 @@
-"""One step of a pyramid, down and up, by any factor; and plain magnification.
+"""One step of a pyramid, down or up, by any factor; and magnification without a filter.
 
-All are separable: the passes over one axis are in `separable`.
+All are separable. The steps along one axis are in `separable`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from tfpyramid.ops.shapes import dimensions, sides
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
-# A place that is no further than this beyond the middle of two samples lies in the middle, but for rounding: places are
-# fractions whose denominators are below 2^16.
+# Offsets up to this size count as at most half a sample, for which "nearest" takes the first sample. Positions are
+# fractions with denominators below 2^16, so a smaller excess can only be rounding.
 _MIDDLE = 0.5 + 2**-17
 
 Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
@@ -30,27 +30,27 @@ Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 def pyr_down(
     images: tf.Tensor, *, scale_factor: float = 2.0, kernel: kernels.Kernel = None, border: str = "reflect"
 ) -> tf.Tensor:
-    """Blur and decimate: one level of a Gaussian pyramid from the level before it.
+    """Return the next coarser level of a Gaussian pyramid: the images, blurred and decimated.
 
     Convention:
-        Output sample i sits at i * scale_factor of the input, so at 0, 2, 4, ... (OpenCV's `pyrDown`, to which the
-        default is equal), and a side of n becomes ceil(n / scale_factor):
+        Output sample i sits at i * scale_factor of the input, that is at 0, 2, 4, ... by default, and a side of n
+        becomes ceil(n / scale_factor). The default equals OpenCV's `pyrDown`.
 
             input    0   1   2   3   4   5   6
             output   0       1       2       3           the default: at 2 i
             output     0       1       2       3         "box": at 2 i + 1/2
 
         Between samples the blurred image is interpolated linearly. An even number of taps reaches one sample further
-        right than left, so "bilinear", and "box" at factor 2 (the mipmap, the mean of samples 2i and 2i + 1), put the
-        output half a sample later. In general output sample i sits at i * scale_factor + `ops.phase(kernel,
-        scale_factor)`, which the functions and layers that align levels take as `phase`. NaN or infinity reaches the
-        outputs whose taps lie on it; a tap of 0 between two others counts.
+        to the right than to the left. So "bilinear", and "box" at factor 2 (the mipmap, the mean of samples 2i and
+        2i + 1), put the output half a sample later. In general output sample i sits at
+        i * scale_factor + `ops.phase(kernel, scale_factor)`. Functions and layers that align levels take the second
+        term as `phase`. NaN or infinity reaches every output with a tap on it; a tap of 0 between two others counts.
 
-        Sides and places are counted in whole numbers. A factor stands for a fraction p / q: its inverse is the nearest
-        fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the root of 2 is 19601 / 13860. The next side is
-        ceil(n q / p), and sample i sits at i p / q. Python, graphs with unknown sides, XLA, SavedModels and portable
-        exports thus return the same size: 21 samples become 15 at factor 1.4. Over n samples, p / q moves a place by
-        less than n / (2^15 q) samples from where the factor itself would put it.
+        Sides and positions are computed with integers. A factor stands for a fraction p / q: its inverse is the nearest
+        fraction q / p with p up to 2^15. So 1.4 is 7 / 5, and the square root of 2 is 19601 / 13860. The next side is
+        ceil(n q / p), and sample i sits at i p / q. Therefore Python, graphs with unknown sides, XLA, SavedModels and
+        portable exports return the same size: 21 samples become 15 at factor 1.4. Over n samples, p / q moves a
+        position by less than n / (2^15 q) samples from where the factor itself would put it.
 
     Equation:
         `y[i] = sum_k h(k - s i) x[k]` on each axis; h interpolates the taps linearly, x is extended by the border rule.
@@ -60,7 +60,7 @@ def pyr_down(
             bfloat16 are summed in float32 and rounded once.
         scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
         kernel: prefilter taps: None ("binomial" at factor 2, "gaussian" at any other), "binomial", "gaussian", "box",
-            "bilinear", or a vector of taps, which is divided by its sum; a tensor or variable is differentiable.
+            "bilinear", or a vector of taps, which is divided by its sum. A tensor or variable gets a gradient.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap", as `numpy.pad` names them.
 
     Returns:
@@ -91,14 +91,13 @@ def pyr_up(
     kernel: kernels.Kernel = None,
     border: str = "reflect",
 ) -> tf.Tensor:
-    """Insert and blur: bring a level to the size of the one before it.
+    """Return a level magnified to the size of the next finer level: samples are spread out, then blurred.
 
     Convention:
-        Input sample i sits at i * scale_factor of the output, and at the phase of an even number of taps later, as in
-        `pyr_down` with the same kernel. `output_size` is the size to return:
-        an input of m samples has two possible outputs at factor 2, 2m - 1 and 2m. Even outputs are equal to OpenCV's
-        `pyrUp`; odd ones mirror truly, where OpenCV's last sample does not. DC gain is 1 (not so near a "constant"
-        border, where the image fades to zero).
+        Input sample i sits at i * scale_factor of the output, plus the phase of the kernel, as in `pyr_down`. Choose
+        the size with `output_size`: at factor 2, m samples can become 2m - 1 or 2m. Even outputs equal OpenCV's
+        `pyrUp`. Odd outputs follow the border rule to the last sample, which OpenCV's do not. DC gain is 1, except near
+        a "constant" border, where the image fades to zero.
 
     Equation:
         `y[j] = sum_i (s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)) x[i]` on each axis; h interpolates the
@@ -106,8 +105,8 @@ def pyr_up(
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
-        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; ceil(output / scale_factor)
-            must be the input's.
+        output_size: (height, width) to return, as ints, scalar tensors, or one vector tensor. The input must have the
+            size ceil(output_size / scale_factor).
         scale_factor: ratio of the sides of output and input, greater than 1 and at most 1024.
         kernel: taps, as in `pyr_down`.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
@@ -117,7 +116,7 @@ def pyr_up(
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the sizes do not fit.
+        tf.errors.InvalidArgumentError: when the graph runs, if sizes unknown until then do not fit.
 
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.B.
@@ -144,7 +143,7 @@ def resize_by(
     interpolation: str = "bilinear",
     phase: float | tuple[float, float] = 0.0,
 ) -> tf.Tensor:
-    """Magnify without a filter: read the images between their samples, at every sample of the output.
+    """Return the images magnified by linear or nearest interpolation, without a filter.
 
     Equation:
         `y[p] = x((p - phase) / scale_factor)` on each axis; with `scale_factor=None`,
@@ -152,20 +151,20 @@ def resize_by(
 
     Convention:
         Input sample i sits at i * scale_factor + phase of the output; the factor stands for a fraction, as in
-        `pyr_down`. Beyond the first and the last sample the image is constant. "nearest" takes the nearer sample, and
-        the first of two equally near ones; at factor 2 and the phases 0 and 1/2 that is `keras.layers.UpSampling2D`.
+        `pyr_down`. Beyond the first and the last sample the image is constant. "nearest" takes the nearest sample, and
+        the first of two equally near ones; at factor 2 and the phases 0 and 1/2 it equals `keras.layers.UpSampling2D`.
         A level of `pyr_down` has the phase of its kernel, `ops.phase`: 0 for the default, and 1/2 for an even number of
-        taps. `scale_factor=None` is for samples that lie mid-cell: those of `bilinear_down`, `tf.image.resize` and
-        OpenCV's `resize`, whatever the two sizes. For an even number of taps at factor 2 it is right on even sides
-        alone; the phase 1/2 is right on odd sides too.
+        taps. `scale_factor=None` is for samples at the centres of equal cells, as in `bilinear_down`,
+        `tf.image.resize` and OpenCV's `resize`, for any two sizes. For an even number of taps at factor 2 it is correct
+        only on even sides; the phase 1/2 is correct on odd sides too.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         scale_factor: distance of two input samples in the output, from 1 to 2^31, or None.
-        output_size: (height, width) to return, ints, scalar tensors, or one vector tensor; from 1 to 2^24,
-            and at most 2^30 pixels.
+        output_size: (height, width) to return, as ints, scalar tensors, or one vector tensor; from 1 to 2^24 each, and
+            at most 2^30 pixels.
         interpolation: "bilinear" or "nearest".
-        phase: where input sample 0 sits in the output, in samples of the output: a number, or (y, x). 0 where
+        phase: position of input sample 0 in the output, in samples of the output: a number, or (y, x). It must be 0 if
             `scale_factor` is None.
 
     Returns:
@@ -175,7 +174,7 @@ def resize_by(
         ValueError: if an argument breaks a rule above.
     """
     if scale_factor is not None:
-        meaning = "what the size is multiplied by, or None"
+        meaning = "the magnification, or None"
         scale_factor = _checks.at_least("scale_factor", scale_factor, 1, meaning, maximum=2**31)
     _checks.one_of("interpolation", interpolation, INTERPOLATIONS)
     images = _checks.images(images)
@@ -202,7 +201,7 @@ def resize_by(
 
 
 def cropped(images: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
-    """Return the first rows and columns of images, of `size`: one less than they have, where a side is rounded down."""
+    """Return images without their last row or column where a side is one larger than in `size`: it was rounded up."""
     height, width = size
     return images if tuple(images.shape[1:3]) == (height, width) else images[:, :height, :width]
 
@@ -210,19 +209,19 @@ def cropped(images: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
 def size_pair(
     size: Any, name: str = "output_size", *, in_memory: bool = True
 ) -> tuple[int | tf.Tensor, int | tf.Tensor]:
-    """Return (height, width), each an int of at least 1 where it is known and else a scalar tensor.
+    """Return (height, width), each an int of at least 1 if it is known and else a scalar tensor.
 
-    Sizes of images that are made in memory have upper bounds.
+    Images that are made in memory must not exceed the largest side and number of pixels.
     """
     pair = _checks.plain(tf.convert_to_tensor(size) if tf.is_tensor(size) and size.shape == [2] else size)
     if isinstance(pair, tf.Tensor) and pair.shape == [2]:
         pair = tf.unstack(pair)
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(side is None for side in pair):
-        raise ValueError(f"`{name}` must be (height, width). {_checks.received(name, size)}")
+        raise ValueError(f"`{name}` must be two sizes, (height, width). {_checks.received(name, size)}")
 
     def known(side: Any) -> int | tf.Tensor:
         if tf.is_tensor(side) and side.shape == [] and side.dtype.is_integer and tf.get_static_value(side) is None:
-            return tf.convert_to_tensor(side)  # Known when the graph runs.
+            return tf.convert_to_tensor(side)  # Only known when the graph runs.
         return _checks.integer(name, side, 1, "the height and width", maximum=_checks.LONGEST if in_memory else None)
 
     height, width = map(known, pair)
@@ -230,8 +229,8 @@ def size_pair(
 
 
 def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:
-    """Raise, or where sizes are unknown assert in the graph, that a level can be brought to `output_size`."""
-    rule = "`output_size` must satisfy ceil(output_size / scale_factor) = size of `images`, on both axes."
+    """Raise unless a level can be magnified to `output_size`; if sizes are unknown, add an assertion to the graph."""
+    rule = "`output_size` must satisfy ceil(output_size / scale_factor) = size of `images`, for both sides."
     needed = level_sizes(output_size, scale_factor)
     for size, expected, known, actual in zip(output_size, needed, images.shape[1:3], sides(images)):
         if known is None or not isinstance(size, int):

@@ -1,4 +1,4 @@
-"""Resizing by cells: the image is cut into as many equal cells as the output has samples, centres in register."""
+"""Resizing with half-pixel centres: output samples are the centres of equal cells of the image."""
 
 import functools
 import math
@@ -19,24 +19,24 @@ from tfpyramid.ops.shapes import dimensions, sides
 
 @operation
 def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bool = False) -> tf.Tensor:
-    """Resize by bilinear interpolation to the size of the next level.
+    """Return the images resized by bilinear interpolation to the size of the next level.
 
     Convention:
-        Half-pixel centres, unlike `pyr_down`: output sample i lies mid-cell, at (i + 1/2) r - 1/2 of the input, with
-        the ratio r of the two sizes as they are, n / ceil(n / scale_factor). So do `tf.image.resize` and OpenCV's.
-        At factor 2 that is the mean of two by two samples, the mipmap. The size is that of `pyr_down`, in which the
-        factor stands for a fraction of whole numbers.
+        Half-pixel centres, unlike `pyr_down`, but like `tf.image.resize` and OpenCV's `resize`: output sample i sits at
+        the centre of its cell, (i + 1/2) r - 1/2 of the input. Here r is the exact ratio of the two sizes,
+        n / ceil(n / scale_factor). At factor 2 the output is the mean of two by two samples, the mipmap. The output has
+        the size of `pyr_down`, where the factor stands for a fraction of integers.
 
     Equation:
         `y[i] = sum_k h(k - p[i]) x[k] / sum_k h(k - p[i])` on each axis, with `p[i] = (i + 1/2) r - 1/2` and k inside
-        the image; h is the hat `max(0, 1 - |u|)`, which reads two samples, or with `antialias` the hat that is wide
-        enough to reach the neighbouring outputs, `max(0, 1 - |u| / r)`.
+        the image; h is the hat `max(0, 1 - |u|)`, which covers two samples, or with `antialias` the wider hat
+        `max(0, 1 - |u| / r)`, which reaches to the neighbouring outputs.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and
             bfloat16 are summed in float32 and rounded once.
         scale_factor: ratio of the sides of input and output, greater than 1 and at most 1024.
-        antialias: widen the hat, so that every sample is used at any factor.
+        antialias: widen the hat, so that the output depends on every input sample at any factor.
 
     Returns:
         [batch, ceil(height / scale_factor), ceil(width / scale_factor), channels] of the same dtype.
@@ -45,7 +45,7 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
         ValueError: if an argument breaks a rule above.
 
     References:
-        `tf.image.resize`, methods "bilinear" with `antialias` off and on, to which it is equal.
+        Equal to `tf.image.resize` with the method "bilinear", with the same `antialias`.
     """
     images = _checks.images(images)
     scale_factor = _checks.scale_factor(scale_factor)
@@ -61,13 +61,13 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
 
 
 def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: float) -> tf.Tensor:
-    """Return the means under the hats of `bilinear_down` with `antialias`, of one axis, as `length` samples."""
+    """Return `bilinear_down` of one axis with `antialias`, to `length` samples."""
     size = dimensions(x)[axis]
     width = to_float(size) / to_float(length)
     centres = (positions(length) + 0.5) * width - 0.5
     m = array_module(centres)
     first = m.floor(centres - width) + 1
-    # At most this many whole positions lie strictly inside a hat. The ratio of the sizes is not larger than the factor.
+    # At most this many whole positions lie strictly inside a hat. The ratio of the sizes is at most the factor.
     p, q = ratio(scale_factor)
     reads = first[:, None] + np.arange(math.ceil(2 * (p / q if tf.is_tensor(width) else width)))
     weights = m.maximum(1 - m.abs(reads - centres[:, None]) / width, 0)
@@ -80,8 +80,8 @@ def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: f
 
 
 def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndarray) -> tf.Tensor:
-    """Return those means where the ratio of the sizes is whole: a convolution over the weights inside the image."""
-    # At an odd step the last is 0, and a convolution reads zeros too.
+    """Return `_wide_hats` if the ratio of the sizes is an integer: a convolution, divided by the weights inside."""
+    # At an odd step the last weight is 0. Trim it, because 0 times NaN is NaN in a convolution.
     taps = np.trim_zeros(weights[0], "b")
     weights = weights[:, : len(taps)]
     x = borders.extend(x, axis, -first, first + len(taps) - step, "constant")
@@ -93,12 +93,12 @@ def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndar
 
 
 def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:
-    """Return the mean of each of `output_size` equal cells, parts of samples counted: images may have any sides.
+    """Return the mean of each of `output_size` equal cells. Edges may cut samples; images may have any sides.
 
     Equation: `y[i] = (1 / r) sum_k overlap([i r, (i + 1) r], [k, k + 1]) x[k]` on each axis, r the ratio of the sizes.
     """
     x = tf.cast(images, working_dtype(images.dtype))
-    # A row for each output and a column for each sample: at most as large as the image, and one matrix product.
+    # One matrix product for each axis. Its matrix, outputs by samples, is at most as large as the image.
     for axis, length, pattern in zip((1, 2), output_size, ("oi,bijc->bojc", "oj,bijc->bioc")):
         size = tf.shape(x)[axis]
         samples = tf.cast(tf.range(size), portable.position_dtype())

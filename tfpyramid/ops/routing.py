@@ -1,4 +1,4 @@
-"""Which level a sample is read at: what levels cost, weighted sums of them, and one encoder for each sample."""
+"""Selection of a level for each sample: the cost of levels, weighted sums, and routing to one encoder."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from tfpyramid.ops.shapes import dimensions
 
 
 class Stage(NamedTuple):
-    """A function of samples [n, ...] to [n, *sample_shape], in `dtype` or else in that of the samples.
+    """A function from samples [n, ...] to [n, *sample_shape], in `dtype` or, if that is None, the dtype of the samples.
 
-    An empty batch skips the function and returns zeros; unknown sizes of the sample shape become 1.
+    An empty batch skips the function and returns zeros; unknown dimensions of the sample shape become 1.
     """
 
     function: Callable[[tf.Tensor], tf.Tensor]
@@ -36,7 +36,7 @@ class Stage(NamedTuple):
 
 @operation
 def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
-    """Return what reading each level of a pyramid costs, in pixels, relative to the finest.
+    """Return the relative cost of each level of a pyramid: its number of pixels, divided by that of the finest.
 
     Equation:
         `cost[k] = scale_factor^(-2 k)`.
@@ -46,7 +46,7 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
 
     Returns:
-        [num_levels], float64, 1 first.
+        [num_levels], float64, with 1 first.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -55,17 +55,17 @@ def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
 
 
 def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-    """Sum features, each sample with weights of its own.
+    """Return a weighted sum of features, with separate weights for each sample.
 
     Equation:
         `y[b] = sum_k weights[b, k] features[k][b]`.
 
     Convention:
-        A feature of weight 0 is not read: its NaN and infinities do not reach the sum. The gradient of the weights
-        reads every feature.
+        A feature of weight 0 is ignored, even if it holds NaN or infinity. The gradient of the weights depends on every
+        feature.
 
     Args:
-        features: tensors [batch, ...] of one shape and floating dtype.
+        features: tensors [batch, ...] with the same shape and floating dtype.
         weights: [batch, len(features)] of the same batch size, floating point; they are cast to the dtype of the
             features.
 
@@ -73,8 +73,8 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many features as weights, or batch sizes differ.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
+        ValueError: if the numbers of features and weights differ, or batch sizes do.
+        tf.errors.InvalidArgumentError: when the graph runs, if batch sizes unknown until then differ.
     """
     features, weights = [tf.convert_to_tensor(feature) for feature in features], tf.convert_to_tensor(weights)
     check_weights(weights.shape, len(features))
@@ -86,29 +86,31 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
 
 
 def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[Stage]) -> tf.Tensor:
-    """Give each sample to the encoder of its level, and to no other.
+    """Return the features of each sample, computed only by the encoder of the level with the largest weight.
 
     Equation:
         `y[b] = encoders[m](levels[m][b])`, `m = argmax_k weights[b, k]`, the first of equal weights.
 
     Convention:
-        Each encoder gets its samples in one batch, and is not executed where there are none. Weights get no gradient;
-        NaN among a sample's weights makes its features NaN.
+        Each encoder receives its samples in one batch, and does not run if there are none. Weights get no gradient. A
+        NaN among the weights of a sample makes its features NaN.
 
     Args:
         levels: tensors [batch, ...], one for each encoder.
         weights: floating tensor [batch, len(encoders)], of the same batch size.
-        encoders: from [n, ...] to [n, ...], of one shape of a sample.
+        encoders: functions from [n, ...] to [n, ...], all with the same sample shape.
 
     Returns:
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many levels, encoders and weights, or batch sizes differ.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
+        ValueError: if the numbers of levels, encoders and weights differ, or batch sizes do.
+        tf.errors.InvalidArgumentError: when the graph runs, if batch sizes unknown until then differ.
     """
     if len(levels) != len(encoders):
-        raise ValueError(f"`levels` must be as many as the encoders, {len(encoders)}. Received: {len(levels)} levels")
+        raise ValueError(
+            f"`levels` must have one level for each encoder, {len(encoders)}. Received: {len(levels)} levels"
+        )
     weights = _checked(weights, len(encoders))
     *levels, weights = batches.check({**batches.named("levels", levels), "weights": weights})
     choice = _choice(weights)
@@ -118,31 +120,30 @@ def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[St
 
 
 def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage], descend: Sequence[Stage]) -> tf.Tensor:
-    """Do what `route` does with the levels of a pyramid, and make of those only what is read.
+    """Return what `route` returns for the levels of a pyramid, and compute only the levels that are needed.
 
     Equation:
         As in `route`, with `levels[0] = images`, `levels[k + 1] = descend[k](levels[k])`.
 
     Convention:
-        As in `route`; level k + 1 is made of those samples only that are read at level k + 1 or deeper.
+        As in `route`. Level k + 1 is computed only for the samples that use level k + 1 or a coarser one.
 
     Args:
         images: tensor [batch, ...], the finest level.
         weights: floating tensor [batch, len(encoders)], of the same batch size.
-        encoders: from [n, ...] to [n, ...], of one shape of a sample.
-        descend: from each level to the next, one fewer than the encoders.
+        encoders: functions from [n, ...] to [n, ...], all with the same sample shape.
+        descend: functions from each level to the next, one fewer than the encoders.
 
     Returns:
         [batch, ...].
 
     Raises:
-        ValueError: if there are not as many levels, encoders and weights, or batch sizes differ.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that batch sizes differ.
+        ValueError: if the numbers of levels, encoders and weights differ, or batch sizes do.
+        tf.errors.InvalidArgumentError: when the graph runs, if batch sizes unknown until then differ.
     """
     if len(descend) != len(encoders) - 1:
-        raise ValueError(
-            f"`descend` must be one step fewer than the encoders, {len(encoders) - 1}. Received: {len(descend)} steps"
-        )
+        rule = f"`descend` must have one step fewer than there are encoders, {len(encoders) - 1}."
+        raise ValueError(f"{rule} Received: {len(descend)} steps")
     weights = _checked(weights, len(encoders))
     images, weights = batches.check({"images": images, "weights": weights})
     choice = _choice(weights)
@@ -159,29 +160,29 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
 
 
 def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor:
-    """Return `count` samples, each as often as the others, the copies of one in a row.
+    """Return `count` samples: equally many copies of each, one sample after the other.
 
     Equation:
         `y[i] = samples[i // n]`, with `n = count / batch`, a whole number.
 
     Args:
-        samples: tensor [batch, ...]; a batch of 0 has 0 copies.
-        count: how many to return, an int or a scalar tensor.
-        rule: what an error says if `count` is no multiple of the batch.
+        samples: tensor [batch, ...]. An empty batch has 0 copies.
+        count: the number of samples to return, an int or a scalar tensor.
+        rule: message of the error if `count` is not a multiple of the batch.
 
     Returns:
-        [count, ...]. Nothing is copied where `count` is the batch.
+        [count, ...]. Nothing is copied if `count` is the batch size.
 
     Raises:
-        ValueError: if `count` is no multiple of the batch.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that.
+        ValueError: if `count` is not a multiple of the batch.
+        tf.errors.InvalidArgumentError: when the graph runs, if that is only known then.
     """
     batch = dimensions(samples)[0]
     known = not tf.is_tensor(batch) and not tf.is_tensor(count)
     each = count // (max(batch, 1) if known else tf.maximum(batch, 1))
     if known and each * batch != count:
         raise ValueError(f"{rule} Received: {count} for a batch of {batch}")
-    received = "Received: how many, then the multiple of the batch below it,"
+    received = "Received: the number of samples to return, then the largest multiple of the batch that is not above it,"
     (samples,) = batches.assert_equal(f"{rule} {received}", [samples], [count], [each * batch])
     if known and each == 1:
         return samples
@@ -191,7 +192,7 @@ def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor
 
 
 def check_weights(shape: Sequence[int | None], num_levels: int) -> None:
-    """Raise unless weights of this shape are one for each sample and level."""
+    """Raise `ValueError` unless this is the shape of one weight for each sample and level."""
     if len(shape) != 2 or shape[1] != num_levels:
         raise ValueError(
             f"`weights` must be [batch, {num_levels}], one for each sample and level. "
@@ -214,7 +215,7 @@ def _where(condition: tf.Tensor) -> tf.Tensor:
 
 
 def _take(samples: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Return `tf.gather` at increasing indices; its gradient is a tensor, not IndexedSlices."""
+    """Return `tf.gather` for increasing indices; its gradient is a tensor instead of `tf.IndexedSlices`."""
     return custom_gradients.call(_gather, samples, indices)
 
 
@@ -223,14 +224,14 @@ def _gather(samples: tf.Tensor, indices: tf.Tensor) -> tuple:
     def grad(upstream: tf.Tensor) -> tuple:
         return tf.scatter_nd(indices[:, None], upstream, tf.shape(samples)), None
 
-    # Where all are taken, as all images are where none is read at the finest level, there is nothing to copy.
+    # If every sample is taken, nothing needs to be copied: for example, all images, if none uses the finest level.
     all_of_them = tf.shape(indices)[0] == tf.shape(samples)[0]
     taken = tf.cond(all_of_them, lambda: tf.identity(samples), lambda: tf.gather(samples, indices))
     return taken, grad
 
 
 def _merge(indices: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-    """Return the features of all samples in their order, NaN where a weight is."""
+    """Return the features of all samples in their original order; NaN for samples with a NaN weight."""
     nan_rows = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
     shape = tf.concat([tf.shape(nan_rows), tf.shape(parts[0])[1:]], axis=0)
     features = tf.add_n([tf.scatter_nd(index[:, None], part, shape) for index, part in zip(indices, parts)])

@@ -1,4 +1,4 @@
-"""One step of a pyramid on one axis, as a linear map of that axis.
+"""One step of a pyramid along one axis, as a linear map of that axis.
 
 With n samples x, taps w[0 .. K - 1] centred at tap (K - 1) // 2, and h(u) their linear interpolation, zero beyond them,
 one step by the factor s is
@@ -7,10 +7,11 @@ one step by the factor s is
     up     y[j] = sum_i g(j, i) x[i]                    j = 0 .. n - 1
            g(j, i) = s h(j - s i) + (1 - s sum_i h(j - s i)) hat(j / s - i)
 
-with x extended by the border rule, and s the fraction p / q of `_sizes.ratio`: places are counted in whole numbers.
-`up` is the transpose of `down` times s. Its second term, a linear interpolation, brings the DC gain to exactly 1 where
-the taps alone would leave a ripple or a hole; it vanishes for the binomial and the box at factor 2. At a whole factor
-both are convolutions. At any other, and up by a large one, each output has weights of its own.
+with x extended by the border rule, and s the fraction p / q of `_sizes.ratio`, so that positions are computed with
+integers. The first term of `up` is the transpose of `down` times s. The second term, a linear interpolation, makes the
+DC gain exactly 1 where the taps alone would leave a ripple or a hole. It vanishes for the binomial and the box at
+factor 2. At an integer factor both are convolutions. At other factors, and for `up` by a large one, each output has its
+own weights.
 """
 
 import math
@@ -27,15 +28,15 @@ from tfpyramid.ops.shapes import dimensions
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
-# An axis of less than so many times the samples near its ends that need care is extended: that takes fewer operations.
+# An axis shorter than this many border strips is extended as a whole, which takes fewer operations.
 _SHORT = 12
 
-# A convolution makes whole steps, of which a few are cut off: by larger factors each output is weighed by itself.
+# `up` by a larger factor computes each output separately: a convolution would make many samples to be cut off.
 _LARGEST_STEP = 64
 
 
 def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
-    """Return `down` of the height and the width of x, for taps of sum 1 and the dtype of x."""
+    """Return `down` of the height and the width of x, for taps with sum 1 and the dtype of x."""
     step, parts = ratio(scale_factor)
     if parts == 1:
         return _decimate(x, taps, step, border, along=(1, 2))
@@ -47,9 +48,9 @@ def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.
 def up(
     x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str, *, fixed: bool = False
 ) -> tf.Tensor:
-    """Return `up` of the height and the width of x, to `sizes`, for taps of sum 1 and the dtype of x.
+    """Return `up` of the height and the width of x, to `sizes`, for taps with sum 1 and the dtype of x.
 
-    Taps that are `fixed` are constants, without a gradient.
+    With `fixed`, the taps are constants without a gradient.
     """
     step, parts = ratio(scale_factor)
     if parts == 1 and step <= _LARGEST_STEP:
@@ -161,14 +162,14 @@ def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, 
     zero = tf.zeros([1], x.dtype)
     weights = (1 - fraction) * tf.concat([taps, zero], 0) + fraction * tf.concat([zero, taps], 0)
     positions = first[:, None] + np.arange(taps.shape[0] + 1, dtype=np.int32)
-    # An output that sits on a sample does not read the one after its taps.
+    # An output that sits on a sample gives the sample after its taps the weight 0, which ignores NaN there.
     return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, positions, weights, taps.shape[0])
 
 
 def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str, fixed: bool) -> tf.Tensor:
-    """Return `up` by an integer factor: the only copy of the result is the cut at its end."""
+    """Return `up` by an integer factor; the result is copied only once, when it is cut to size."""
     if fixed:
-        with tf.init_scope():  # Where the values are known while a graph is made.
+        with tf.init_scope():  # Eager mode, in which the values of the taps are known.
             taps, centre = _without_zero_ends(*_magnifying_taps(tf.constant(tf.get_static_value(taps)), step))
         taps = tf.constant(taps)
     else:
@@ -177,7 +178,7 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str,
     before, after = (taps.shape[0] - 1 - centre) // step, (centre - 1) // step + 1
     for axis, size in zip((1, 2), sizes):
         x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
-    # The width first, as rows are best spread when they are as long as they become.
+    # Spread the width first: spreading rows is fastest if they already have their final length.
     for axis in (2, 1):
         x = axes.spread(x, axis, taps, step)
     start, (height, width) = before * step + centre, sizes
@@ -204,13 +205,13 @@ def _magnify_axis(
 
 
 def reach(taps: tf.Tensor) -> tuple[int, int]:
-    """Return how many samples the taps reach to the left and to the right of their centre."""
+    """Return the number of taps to the left and to the right of their centre."""
     left = (taps.shape[0] - 1) // 2
     return left, taps.shape[0] - 1 - left
 
 
 def _interpolated_taps(taps: tf.Tensor, offsets: Positions, parts: int) -> tf.Tensor:
-    """Return h at whole `offsets` from the centre of the taps, in parts of a sample."""
+    """Return h at `offsets` from the centre of the taps, which are integers in units of 1 / `parts` of a sample."""
     left, right = reach(taps)
     padded = tf.pad(taps, [[1, 2]])
     m = array_module(offsets)
@@ -235,7 +236,7 @@ def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
 
 
 def _without_zero_ends(taps: tf.Tensor, centre: int) -> tuple[np.ndarray, int]:
-    """Return taps without the zeros at their ends, and where their centre then is: a convolution reads zeros too."""
+    """Return taps without the zeros at their ends, and the new index of their centre: 0 times NaN would be NaN."""
     values = taps.numpy()
     first, last = np.flatnonzero(values)[[0, -1]]
     first, last = min(first, centre), max(last, centre)

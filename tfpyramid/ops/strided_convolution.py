@@ -1,4 +1,4 @@
-"""A convolution whose strides are real numbers, and are differentiable."""
+"""A convolution with fractional, differentiable strides."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Union
@@ -13,9 +13,9 @@ from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
 from tfpyramid.ops.shapes import sides
 
-_FIT = "`images` must have no side smaller than the kernel where `output_size` is None."
+_FIT = "`images` must be at least as large as the kernel if `output_size` is None."
 
-# By smaller strides, images would become outputs of any size.
+# Smaller strides would make outputs of any size.
 _LEAST = 1 / _checks.LARGEST
 _MEANING = "in pixels, or two of them, (s_y, s_x)"
 _TOO_SMALL = f"`strides` must be at least {_LEAST}, in pixels."
@@ -27,41 +27,42 @@ Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 def strided_conv2d(
     images: tf.Tensor, kernel: tf.Tensor, strides: Strides, *, output_size: Size | None = None
 ) -> tf.Tensor:
-    """Convolve at positions a real stride apart, reading between pixels bilinearly; the strides have gradients too.
+    """Return a convolution with fractional strides, which get gradients; windows between pixels are interpolated.
 
     Convention:
-        The first output's window begins at the first pixel. Without `output_size` every window lies inside the image,
-        as with `padding="valid"`, to which this is equal at integer strides; with it, windows may reach beyond, where
-        the image is zero. A side must then be at least 1, and else at least the kernel's.
-        The number of windows, floor((n - kernel) / stride) + 1, is the same in eager mode, in a graph and under XLA. A
-        stride that is a number stands for a fraction there, as a factor of `pyr_down` does. Where it is a tensor, a
-        quotient counts as a whole number if it is one to four units in the last place.
+        The window of the first output begins at the first pixel. Without `output_size` every window lies inside the
+        image, and the result equals a convolution with `padding="valid"` at integer strides. With `output_size`,
+        windows may reach beyond the image, which is zero there. Sides must then be at least 1, otherwise at least those
+        of the kernel.
+        The number of windows, floor((n - kernel) / stride) + 1, is the same in eager mode, in a graph and under XLA. In
+        it, a stride that is a number stands for a fraction, as the factor of `pyr_down` does. If it is a tensor, the
+        quotient is rounded to an integer if it is within four units in the last place of one.
 
     Equation:
         `y[p] = sum_k w[k] x(p s + k)` for p = (0, 0), (0, 1), ... and s = (s_y, s_x), x read bilinearly, zero outside.
 
-        Reading at a distance of whole pixels commutes with interpolating: with z the convolution at stride 1,
-        `y = A(s_y) z A(s_x)^T`, where A has two numbers a row, 1 - f and f, at floor(p s) and the pixel after it,
-        f = p s - floor(p s). So the gradient of z is `A(s_y)^T dy A(s_x)`, and that of the strides
-        `ds_y = sum_p p_y dy[p] (dy[p] / d position)`, the latter the difference of the two rows of z that y[p] lies
-        between. At a whole position that is the difference to the right: the cell that floor names. The two-sided
-        derivative of the hat is 0 there, and a stride that starts as an integer would never move.
+        Convolution and interpolation commute. With the convolution z at stride 1, `y = A(s_y) z A(s_x)^T`, where each
+        row of A holds two numbers, 1 - f and f, at floor(p s) and the next pixel, with f = p s - floor(p s). So the
+        gradient of z is `A(s_y)^T dy A(s_x)`, and that of the strides is
+        `ds_y = sum_p p_y dy[p] (dy[p] / d position)`. The last factor is the difference of the two rows of z on either
+        side of y[p]. At an integer position it is the difference to the right, in the cell that floor selects. The
+        two-sided derivative of the hat is 0 there, so a stride that starts as an integer would never move.
 
     Args:
         images: [batch, height, width, channels], floating point.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024; as a tensor [2] or variable of any
-            floating dtype it is differentiable. It is not rounded to a half-precision dtype of the images.
-        output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1, which only the graph knows
-            where the strides are a tensor: XLA, which needs to know sizes, then cannot compile it.
+        strides: (s_y, s_x) in pixels, or a number for both, from 1 / 1024 to 1024. A tensor [2] or variable of any
+            floating dtype gets a gradient. It is not rounded to the dtype of half-precision images.
+        output_size: (height, width) to return; None for floor((n - kernel) / stride) + 1. If the strides are a tensor,
+            that size is only known when the graph runs, and XLA, which requires known sizes, cannot compile it.
 
     Returns:
         [batch, *output_size, filters], of the dtype of `images`.
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        tf.errors.InvalidArgumentError: if only the graph, when it runs, can see that the kernel does not fit, or that a
-            stride is too small.
+        tf.errors.InvalidArgumentError: when the graph runs, if a size unknown until then is smaller than the kernel, or
+            a stride is too small.
 
     References:
         The equation, and the one-sided derivative, are those of deformable convolution's position gradient: Dai, Qi,
@@ -85,7 +86,7 @@ def strided_conv2d(
 
 
 def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | None]:
-    """Return strides as a tensor [2], and as two numbers if they are known now."""
+    """Return strides as a tensor [2], and as two numbers unless they were given as a tensor."""
     if _checks.is_tensor(strides):
         strides = _checks.floating_tensor("strides", strides)
         if strides.shape != [2]:
@@ -96,7 +97,7 @@ def _stride_pair(strides: Strides) -> tuple[tf.Tensor, tuple[float, float] | Non
 
 
 def check_stride(name: str, value: object) -> float:
-    """Return a stride, or one of two."""
+    """Return a stride as a float within its bounds."""
     stride = _checks.number(name, value, above=0, meaning=_MEANING, maximum=_checks.LARGEST)
     if stride < _LEAST:
         raise ValueError(f"{_TOO_SMALL.replace('strides', name)} {_checks.received(name, value)}")
@@ -104,15 +105,15 @@ def check_stride(name: str, value: object) -> float:
 
 
 def check_fit(image_shape: Sequence[int | None], kernel_size: Sequence[int]) -> None:
-    """Raise `ValueError` where a side is known to be smaller than the kernel, so that no window lies inside."""
+    """Raise `ValueError` if a side is known to be smaller than the kernel, so that no window lies inside."""
     if any(n is not None and n < taps for n, taps in zip(image_shape[1:3], kernel_size)):
         raise ValueError(
-            f"{_FIT} Received: images with sides {tuple(image_shape[1:3])}, a kernel with sides {tuple(kernel_size)}"
+            f"{_FIT} Received: images with sides {tuple(image_shape[1:3])}, kernel with sides {tuple(kernel_size)}"
         )
 
 
 def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | tf.Tensor]) -> list[int | tf.Tensor]:
-    """Return how many windows lie inside the images on each axis."""
+    """Return the number of windows that lie inside the images, for each axis."""
     size: list[int | tf.Tensor] = []
     check_fit(images.shape, kernel.shape[:2])
     for n, taps, stride in zip(sides(images), kernel.shape[:2], strides):
@@ -130,7 +131,7 @@ def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | 
 
 
 class _Reads(NamedTuple):
-    """Where one axis of z, which ends with a zero at `last`, is read: at low + fraction, for each output."""
+    """The positions low + fraction at which outputs read one axis of z, which ends with a zero at `last`."""
 
     index: tf.Tensor
     low: tf.Tensor
@@ -148,18 +149,18 @@ class _Reads(NamedTuple):
         return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(fraction, dtype), last)
 
     def between(self, z: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return z, interpolated on the axis, and its derivative by the position."""
+        """Return z interpolated on the axis, and its derivative with respect to the position."""
         shape = [1] * z.shape.rank
         shape[axis] = -1
         fraction = tf.reshape(self.fraction, shape)
         low, high = tf.gather(z, self.low, axis=axis), tf.gather(z, self.high, axis=axis)
-        # A pixel that is read with the weight 0 is not read: 0 times NaN would be NaN.
+        # Ignore a pixel of weight 0: 0 times NaN would be NaN.
         return (1 - fraction) * low + portable.multiply_no_nan(high, fraction), high - low
 
     def spread(self, dy: tf.Tensor, axis: int) -> tf.Tensor:
-        """Return A^T dy on the axis, which gets last + 1 samples: dy added to the samples that it was made of.
+        """Return A^T dy on the axis, with last + 1 samples: dy added to the samples that each output depends on.
 
-        A product with A as a matrix would multiply every dy by zeros, and so spread NaN along the axis.
+        A product with the matrix A would multiply every dy by zeros, which would spread NaN along the axis.
         """
         order = [axis, *(k for k in range(4) if k != axis)]
         dy, fraction = tf.transpose(dy, order), tf.reshape(self.fraction, [-1, 1, 1, 1])
@@ -172,9 +173,9 @@ class _Reads(NamedTuple):
 
 
 def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tuple:
-    """Return y and its gradient function, in the form that `tf.custom_gradient` wants."""
+    """Return y and its gradient function, as `tf.custom_gradient` requires."""
     work = working_dtype(x.dtype)
-    # So that z goes on to where all of the kernel is outside: to zero at position n.
+    # Pad by the kernel, so that z reaches the position n, where the kernel is outside and z is zero.
     padded = tf.pad(x, [[0, 0], [0, kernel.shape[0]], [0, kernel.shape[1]], [0, 0]])
     z = tf.cast(tf.nn.conv2d(padded, kernel, 1, "VALID"), work)
     height, width = sides(x)
@@ -185,7 +186,7 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequenc
     by_y, _ = columns.between(by_row, 2)
 
     def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # Kept from the forward pass: two tensors of the size of y, not the larger z.
+        # The forward pass keeps two tensors of the size of y instead of the larger z.
         dy = tf.cast(upstream, work)
         dz = tf.cast(columns.spread(rows.spread(dy, 1), 2), x.dtype)
         dpadded = tf.nn.conv2d_transpose(dz, kernel, tf.shape(padded), 1, "VALID")

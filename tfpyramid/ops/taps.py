@@ -10,7 +10,7 @@ _MAX_TAPS = 2**14
 
 @operation
 def binomial(size: int) -> np.ndarray:
-    """Return the binomial taps of length `size`, [1 4 6 4 1] / 16 at 5: float64 [size], sum 1.
+    """Return binomial taps, a good approximation of a Gaussian: [1 4 6 4 1] / 16 for size 5. float64 [size], sum 1.
 
     Equation: `w[k] = C(size - 1, k) / 2^(size - 1)`.
 
@@ -21,7 +21,7 @@ def binomial(size: int) -> np.ndarray:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (a = 0.375).
     """
     size = _tap_count(size)
-    # Whole numbers, since a float cannot hold large counts; Python rounds only their quotients.
+    # Compute with integers, because a float cannot hold large counts. Python rounds only the quotients.
     count, total, taps = 1, 2 ** (size - 1), []
     for k in range(1, size + 1):
         taps.append(count / total)
@@ -36,7 +36,7 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
     Equation: `w[k] = exp(-(k - c)^2 / (2 sigma^2)) / sum`, with `c = (size - 1) / 2`.
 
     Args:
-        sigma: standard deviation in samples, from 1e-30 to 1e30, and at most 2047 where `size` is None.
+        sigma: standard deviation in samples, from 1e-30 to 1e30, and at most 2047 if `size` is None.
         size: number of taps; by default the Gaussian is cut at four standard deviations, `2 int(4 sigma + 0.5) + 1`,
             as SciPy and scikit-image cut it.
 
@@ -45,11 +45,11 @@ def gaussian(sigma: float, size: int | None = None) -> np.ndarray:
     """
     sigma = _checks.number("sigma", sigma, above=0)
     if size is None:
-        _checks.at_most("sigma", sigma, (_MAX_TAPS - 1) // 8, "where `size` is None")
+        _checks.at_most("sigma", sigma, (_MAX_TAPS - 1) // 8, "if `size` is None")
         size = 2 * int(4 * sigma + 0.5) + 1
     size = _tap_count(size)
     offsets = np.arange(size) - (size - 1) / 2
-    # Relative to the nearest tap, which is then 1: of an even number, all may underflow.
+    # Divide by the tap nearest to the centre, which becomes 1: with an even number of taps, all might underflow.
     squares = np.square(offsets) - np.square(offsets).min()
     taps = np.exp(-0.5 * squares / sigma / sigma)
     return taps / taps.sum()

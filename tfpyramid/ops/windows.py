@@ -1,4 +1,4 @@
-"""Weighted means over windows, with weights of their own at each place."""
+"""Weighted means over windows, with separate weights for each output."""
 
 import tensorflow as tf
 
@@ -14,13 +14,13 @@ _RULE = "`weights` must be [batch, ceil(height / strides), ceil(width / strides)
 
 @operation
 def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
-    """Combine the samples of a window about each output, with weights that each output has of its own.
+    """Return a weighted sum of the window around each output, with separate weights for each output.
 
     Convention:
-        Windows lie as the kernels of `conv_down` do: that of output i is about i * strides of the input, an even one
-        reaching one sample further right and down than left and up; a side of n becomes ceil(n / strides). All
-        channels of an output share its weights. Every pixel of the window is read: NaN or infinity reaches the output
-        through a weight of 0 too.
+        Windows lie like the kernels of `conv_down`: the window of output i is centred at i * strides of the input, and
+        an even window reaches one sample further right and down than left and up. A side of n becomes
+        ceil(n / strides). All channels of an output use the same weights. Every pixel of the window is read, so NaN or
+        infinity reaches the output through a weight of 0 too.
 
     Equation:
         `y[i, j, c] = sum_{a, b} weights[i, j, a window + b] x[strides i + a - r, strides j + b - r, c]`, with
@@ -49,7 +49,7 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
     fits = weights.shape.is_compatible_with([images.shape[0], *sizes, window**2])
     if not fits or weights.dtype != images.dtype:
         raise ValueError(
-            f"{_RULE}, for `strides` and `images`, with their dtype, {images.dtype.name}. "
+            f"{_RULE}, and have the dtype of `images`, {images.dtype.name}. "
             f"Received: weights of shape {weights.shape}, {weights.dtype.name}; images of shape {images.shape}, "
             f"strides={strides}"
         )
@@ -61,7 +61,7 @@ def window_mean(images: tf.Tensor, weights: tf.Tensor, strides: int = 2, *, bord
 
 
 def combine(images: tf.Tensor, weights: tf.Tensor, strides: int, border: str) -> tf.Tensor:
-    """Return `window_mean` of arguments that are known to fit."""
+    """Return `window_mean` without checking the arguments."""
     window = round(weights.shape[3] ** 0.5)
     work = working_dtype(images.dtype)
     left = (window - 1) // 2
@@ -70,11 +70,11 @@ def combine(images: tf.Tensor, weights: tf.Tensor, strides: int, border: str) ->
     for axis in (1, 2):
         x = borders.extend(x, axis, left, window - 1 - left, border)
     rows, columns = (strides * tf.range(m)[:, None] + tf.range(window) for m in size)
-    # [batch, i, a, j, b, channels]. Strided views, one for each pixel of the window, need no such tensor going forward,
-    # but as much for the gradient of the weights, and are twice as slow to differentiate.
+    # [batch, i, a, j, b, channels]. Strided views, one for each pixel of the window, would avoid this tensor in the
+    # forward pass. But the gradient of the weights needs as much memory, and the backward pass is twice as slow.
     patches = tf.gather(tf.gather(x, rows, axis=1), columns, axis=3)
     kernels = tf.reshape(tf.cast(weights, work), [-1, *size, window, window])
-    if portable.is_portable():  # TFLite's converter makes of the sum below a product of matrices that do not fit.
+    if portable.is_portable():  # TFLite converts the einsum to a matrix product with the wrong shapes.
         y = tf.reduce_sum(patches * tf.expand_dims(tf.transpose(kernels, [0, 1, 3, 2, 4]), 5), [2, 4])
     else:
         y = tf.einsum("niajbc,nijab->nijc", patches, kernels)
