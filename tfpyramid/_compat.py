@@ -45,7 +45,7 @@ register = keras.saving.register_keras_serializable(package="tfpyramid")
 def write_saved_model(
     model: keras.Model, endpoints: Mapping[str, tuple[Callable, Sequence[tf.TensorSpec]]], path: Path
 ) -> None:
-    """Write a SavedModel of functions that call `model`, given with their inputs; the first is "serving_default" too."""
+    """Write a SavedModel with functions that call `model`, and their inputs; the first is "serving_default" too."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, specs) in endpoints.items():

@@ -55,7 +55,7 @@ def lock_folder(path: Path, contents: str, *, create: bool = True) -> _files.Loc
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise `ForeignError` unless this user made the folder, and it is empty or holds a lock: a lock is the first file we write."""
+    """Raise `ForeignError` unless this user made the folder, and it is empty or holds a lock: we write that first."""
     status = folder.lstat()
     if stat.S_ISDIR(status.st_mode) and _files.is_mine(status):
         names = set(os.listdir(folder))
