@@ -9,7 +9,7 @@ Example:
     ...         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
     >>> gate = Gate()
     >>> gate.build((None, 3))
-    >>> temperature_of(gate) is gate.temperature
+    >>> layers.protocols.temperature_of(gate) is gate.temperature
     True
 """
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras
+from tfpyramid.layers.protocols import kernel_attribute
 from tfpyramid.visualize import _page
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def _kernels(given: Any) -> tuple[list[tuple[str, np.ndarray]], str]:
             "`layer_or_kernels` must be a built layer. Call it on images first. "
             f"Received: layer_or_kernels of type {type(given).__name__}, not built"
         )
-    name = "blur" if hasattr(given, "blur") else "kernel"
-    if not hasattr(given, name):
+    name = kernel_attribute(given)
+    if name is None:
         raise ValueError(
             "`layer_or_kernels` must be a layer that has kernels in `blur` or in `kernel`. "
             f"Received: layer_or_kernels of type {type(given).__name__}"
