@@ -24,6 +24,7 @@ def draw(
         difference: the largest difference between the weights of the two.
     """
     figure = Figure(figsize=(12, 4.8), dpi=100, facecolor="white", layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     figure.suptitle("Training survives the loss of a worker", fontsize=17, weight="bold", color=INK)
     timeline, curve = figure.subplots(1, 2, width_ratios=[2, 1])
     draw_timeline(timeline, runs)

@@ -31,6 +31,7 @@ def draw(title: str, predictions: Sequence[Prediction], classes: Sequence[str]) 
     """
     lines = max(-(-len(predictions) // COLUMNS), 1)
     figure = Figure(figsize=(13, 0.9 + 3.1 * lines), dpi=100, facecolor="white", layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     figure.suptitle(title, fontsize=17, weight="bold", color=INK)
     grid = figure.subplots(2 * lines, COLUMNS, squeeze=False, height_ratios=[2.4, 1] * lines)
     for axes in grid.flat:

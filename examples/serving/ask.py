@@ -66,7 +66,7 @@ def over_rest(address: str, name: str) -> Ask:
     return ask
 
 
-PROTOCOLS = {"grpc": ("grpc_server.py", over_grpc), "rest": ("rest_server.py", over_rest)}
+PROTOCOLS = {"grpc": ("gRPC", "grpc_server.py", over_grpc), "rest": ("REST", "rest_server.py", over_rest)}
 
 
 def parse_options() -> argparse.Namespace:
@@ -87,7 +87,7 @@ def main() -> None:
     images = [io.imread(paths[k])[None, :, :, :3].astype(np.float32) / 255 for k in chosen]
     model = tf.saved_model.load(str(options.model)).signatures["serving_default"]
     (name,) = model.structured_input_signature[1]
-    script, client = PROTOCOLS[options.protocol]
+    protocol, script, client = PROTOCOLS[options.protocol]
     milliseconds, outputs = [], []
     with started.server(script, options.model, NAME) as (address, _):
         print(f"{script} serves {options.model} on {address}")
@@ -107,7 +107,7 @@ def main() -> None:
     classes = options.model.parent / "classes.txt"
     titles = [f"{Path(paths[k]).name}, {each:.1f} ms" for k, each in zip(chosen, milliseconds)]
     predictions = [Prediction(*each) for each in zip(titles, (x[0] for x in images), (y[0] for y in outputs))][:SHOWN]
-    title = f"Predictions of a served model over {options.protocol}, median {median:.1f} ms per request"
+    title = f"Predictions of a served model over {protocol}, median {median:.1f} ms per request"
     options.output.mkdir(parents=True, exist_ok=True)
     with running.written_aside(options.output / "ask.png") as path:
         figure = draw(title, predictions, classes.read_text().splitlines() if classes.exists() else [])

@@ -8,4 +8,5 @@ def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "RuntimeError: A worker was lost in epoch 2 of 3." in ended.stdout
     assert ended.stdout.count("loss of the finished epochs: ") == 3
+    assert script.size_of_png(tmp_path / "out/distributed.png") >= (1000, 400)
     assert float(ended.stdout.split()[-1]) < 1e-5

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from tests.examples.script import ROOT
+from tests.examples.script import ROOT, size_of_png
 from tests.scale import folder
 
 
@@ -28,6 +28,7 @@ def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
     assert 8 <= len(before) < 25 and not (output / "_SUCCESS").exists()
     again = subprocess.run([*script, *workers], **options)
     assert again.returncode == 0, again.stdout
+    assert size_of_png(tmp_path / "out_predictions.png") >= (1000, 500)
     folder.check_rows(folder.rows(output), good)
     assert len(good) == 496
     folder.check_dead_letters(folder.rows(output, "dead_letters"), path)

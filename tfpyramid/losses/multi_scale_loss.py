@@ -105,7 +105,7 @@ def multi_scale_loss(
     weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
     if own and len(targets) != len(predictions):
-        rule = f"`targets` must be one tensor, or a list of {len(predictions)} targets, one for each prediction"
+        rule = f"`targets` must be one tensor, or a list of {len(predictions)} targets, one for each of `predictions`"
         raise ValueError(f"{rule}. Received: {len(targets)} targets")
     terms, target = [], targets
     for k, (prediction, weight) in enumerate(zip(predictions, weights)):
@@ -123,7 +123,7 @@ def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
     if isinstance(targets, Mapping):
         keys = list(predictions) if isinstance(predictions, Mapping) else []
         if set(targets) != set(keys):
-            rule = f"`targets` in a dict must have the keys of `predictions`, {keys}"
+            rule = f"`targets` must have the keys of `predictions`, {keys}, if it is a dict"
             raise ValueError(f"{rule}. Received: keys {list(targets)}")
         targets = [targets[key] for key in keys]
     if isinstance(predictions, Mapping):

@@ -136,8 +136,8 @@ def _check_any_size(network: keras.layers.Layer) -> None:
 
 def _check_logits(network: keras.layers.Layer, shape: tuple[int | None, ...], num_classes: int | None) -> None:
     if len(shape) != 2 or shape[1] is None or num_classes not in (None, shape[1]):
-        classes = "num_classes" if num_classes is None else f"num_classes={num_classes}"
+        value = "" if num_classes is None else f", with `num_classes` = {num_classes}"
         raise ValueError(
-            f"`network` must return logits of shape [batch, {classes}]. "
+            f"`network` must return logits of shape [batch, `num_classes`]{value}. "
             f"Received: network {network.name!r} with output shape {shape}"
         )
