@@ -11,7 +11,7 @@ from tfpyramid import layers, visualize
 def gaussian() -> None:
     photos = photograph("rocket", 400, (0, 150))
     save(visualize.show_pyramid(layers.GaussianPyramid(6)(photos)), "gaussian_pyramid")
-    small = photograph("rocket", 120, (40, 260))
+    small = photograph("chelsea", 120, (60, 110))
     levels = layers.GaussianPyramid(4, upsampled_levels=1)(small)
     captions = [f"{k}: {x.shape[1]} × {x.shape[2]} px{', the image' * (k == 1)}" for k, x in enumerate(levels)]
     save(visualize.show_pyramid(levels, titles=captions), "upsampled_levels")
