@@ -28,7 +28,7 @@ def colored(disparity: np.ndarray, largest: float) -> np.ndarray:
 
 
 def filled(disparity: np.ndarray) -> np.ndarray:
-    """Return a disparity whose unknown pixels have the value of the next known one on their left."""
+    """Return a disparity without unknown pixels: each gets the value of the next known pixel on its left."""
     columns = np.where(disparity > 0, np.arange(disparity.shape[2])[None, None, :, None], 0)
     return np.take_along_axis(disparity, np.maximum.accumulate(columns, axis=2), axis=2)
 

@@ -10,7 +10,9 @@ from tests.browser.conftest import SITE
 PAGES = sorted(str(path.relative_to(SITE)).removesuffix("index.html") for path in SITE.rglob("*.html"))
 IDENTIFIER = re.compile(r"""\sid=["']?([^"'\s>]+)""")
 
-MISSING_PICTURES = "[...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
+MISSING_PICTURES = (
+    "[...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
+)
 # The boxes that reach beyond the right edge of the window, except in a box that scrolls.
 OVERFLOWING = """() => {
     const scrolls = box => ["auto", "scroll", "hidden"].includes(getComputedStyle(box).overflowX);
