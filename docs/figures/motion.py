@@ -75,7 +75,7 @@ def cost_volume() -> None:
         [
             Panel(left, "left view", scale=2),
             Panel(colored(disparity, 15), "true displacement -dx, 0 to 15 px\n(white: unknown)", scale=2),
-            Panel(colored(found, 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
+            Panel(colored(np.maximum(found, 0.1), 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
         ],
         [Panel(row[..., k : k + 1] * 1.2, f"channel of dx = -{k}", scale=2) for k in (4, 7, 11)],
     )
