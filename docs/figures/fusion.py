@@ -109,8 +109,10 @@ def pyramid_block() -> None:
             y = tf.reduce_sum(block(x)[0, SIDE // 2, SIDE // 2])
         reach = tf.reduce_max(tf.abs(tape.gradient(y, x)), axis=3, keepdims=True)
         count = int(tf.reduce_sum(tf.cast(tf.reduce_any(reach[0, ..., 0] > 0, axis=0), tf.int32)))
-        reach = (reach / tf.reduce_max(reach)) ** 0.25
-        panels.append(Panel(reach, f"depth={depth}: the middle pixel\ndepends on {count} px across", scale=1.2))
+        reach = (reach / tf.reduce_max(reach)) ** 0.25  # The power makes small gradients visible.
+        panels.append(
+            Panel(reach, f"depth={depth}: the middle pixel\ndepends on {count} px across", scale=1.2, limit=1.0)
+        )
     save(strip("PyramidBlock: which input pixels one output pixel depends on", panels), "pyramid_block")
 
 

@@ -13,7 +13,7 @@ from tfpyramid import layers, losses, metrics, ops, training, visualize
 def multi_scale() -> None:
     mask = 1 - np.float32(data.horse()[None, :, 30:370, None][:, :320, :320])
     mask = tf.constant(mask if mask.mean() < 0.5 else 1 - mask)
-    levels = ops.gaussian_pyramid(mask, 5)[1:]
+    levels = ops.gaussian_pyramid(tf.round(ops.pyr_down(mask)), 4)
     panels = [
         Panel(x, f"target of output {k}\n{x.shape[1]} × {x.shape[2]} px, weight {0.5**k:g}", scale=2**k)
         for k, x in enumerate(levels)
@@ -25,17 +25,16 @@ def diversity() -> None:
     photos = photograph("astronaut", 160, (0, 150))
     pyramids = {
         "Gaussian": ops.gaussian_pyramid(photos, 3),
-        "Gaussian, the\nlevels of edges": [x - tf.reduce_mean(x) for x in ops.laplacian_pyramid(photos, 4)[:3]],
+        "residuals": ops.laplacian_pyramid(photos, 4)[:3],
         "level 1 negated": [x * (-1) ** k for k, x in enumerate(ops.gaussian_pyramid(photos - 0.5, 3))],
     }
     rows = []
     for name, levels in pyramids.items():
         loss = float(losses.pyramid_diversity_loss(levels)[0])
         signed = 0.5 if min(float(tf.reduce_min(x)) for x in levels) < 0 else None
-        title = name.replace("\n", " ")
         rows.append(
             [
-                Panel(x, f"{title}: loss {loss:.2f}" if not k else f"level {k}", scale=2**k, limit=signed)
+                Panel(x, f"{name}: loss {loss:.2f}" if not k else f"level {k}", scale=1.2 * 2**k, limit=signed)
                 for k, x in enumerate(levels)
             ]
         )

@@ -22,12 +22,22 @@ def views() -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
 
 
 def colored(disparity: np.ndarray, largest: float) -> np.ndarray:
-    return colormaps["viridis"](np.clip(disparity[0, ..., 0] / largest, 0, 1))[..., :3]
+    """Return a disparity in colours, white where it is 0: unknown."""
+    image = colormaps["viridis"](np.clip(disparity[0, ..., 0] / largest, 0, 1))[..., :3]
+    return np.where(disparity[0] == 0, 1.0, image)
+
+
+def filled(disparity: np.ndarray) -> np.ndarray:
+    """Return a disparity without unknown pixels: each gets the value of the next known pixel on its left."""
+    columns = np.where(disparity > 0, np.arange(disparity.shape[2])[None, None, :, None], 0)
+    return np.take_along_axis(disparity, np.maximum.accumulate(columns, axis=2), axis=2)
 
 
 def warp() -> None:
     left, right, disparity = views()
-    flow = tf.concat([-disparity, tf.zeros_like(disparity)], axis=-1)  # (dx, dy) from the left view to the right.
+    flow = tf.concat(
+        [-filled(disparity), tf.zeros_like(disparity)], axis=-1
+    )  # (dx, dy) from the left view to the right.
     warped = layers.Warp2D(border="edge")([right, flow])
     known = tf.constant(np.float32(disparity > 0))
     before, after = (float(tf.reduce_sum(known * tf.abs(x - left)) / tf.reduce_sum(known) / 3) for x in (right, warped))
@@ -38,7 +48,7 @@ def warp() -> None:
             Panel(warped, "right view, warped by the flow", scale=2),
         ],
         [
-            Panel(colored(disparity, 15), "-dx of the flow, 0 to 15 px (black: unknown)", scale=2),
+            Panel(colored(disparity, 15), "-dx of the flow, 0 to 15 px (white: unknown)", scale=2),
             Panel(right - left, f"right minus left: mean {before:.3f}", scale=2, limit=0.5),
             Panel(known * (warped - left), f"warped minus left: mean {after:.3f}", scale=2, limit=0.5),
         ],
@@ -64,10 +74,10 @@ def cost_volume() -> None:
     rows = (
         [
             Panel(left, "left view", scale=2),
-            Panel(colored(disparity, 15), "true displacement -dx, 0 to 15 px", scale=2),
-            Panel(colored(found, 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
+            Panel(colored(disparity, 15), "true displacement -dx, 0 to 15 px\n(white: unknown)", scale=2),
+            Panel(colored(np.maximum(found, 0.1), 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
         ],
-        [Panel(row[..., k : k + 1] * 0.7, f"channel of dx = -{k}", scale=2) for k in (4, 7, 11)],
+        [Panel(row[..., k : k + 1] * 1.2, f"channel of dx = -{k}", scale=2) for k in (4, 7, 11)],
     )
     save(strip("CostVolume: how alike the two views are at each displacement", *rows), "cost_volume")
 

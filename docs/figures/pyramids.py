@@ -11,14 +11,14 @@ from tfpyramid import layers, visualize
 def gaussian() -> None:
     photos = photograph("rocket", 400, (0, 150))
     save(visualize.show_pyramid(layers.GaussianPyramid(6)(photos)), "gaussian_pyramid")
-    small = photograph("rocket", 120, (40, 260))
+    small = photograph("chelsea", 120, (60, 110))
     levels = layers.GaussianPyramid(4, upsampled_levels=1)(small)
     captions = [f"{k}: {x.shape[1]} × {x.shape[2]} px{', the image' * (k == 1)}" for k, x in enumerate(levels)]
     save(visualize.show_pyramid(levels, titles=captions), "upsampled_levels")
 
 
 def laplacian() -> None:
-    photos = photograph("coffee", 384, (10, 130))
+    photos = photograph("coffee", 210, (60, 160))
     bands = layers.LaplacianPyramid(5)(photos)
     save(visualize.show_pyramid(bands), "laplacian_pyramid")
     inverse = layers.LaplacianReconstruction()
@@ -26,7 +26,7 @@ def laplacian() -> None:
     for kept in (1, 2, 3, 5):
         zeroed = [tf.zeros_like(x) if k < 5 - kept else x for k, x in enumerate(bands)]
         caption = "the low-pass alone" if kept == 1 else f"low-pass and {kept - 1} residual{'s' * (kept > 2)}"
-        panels.append(Panel(inverse(zeroed), caption, scale=0.55))
+        panels.append(Panel(inverse(zeroed), caption, scale=1))
     error = float(tf.reduce_max(tf.abs(inverse(bands) - photos)))
     panels[-1].caption = f"all five bands:\nlargest error {error:.0e}"
     save(strip("LaplacianReconstruction, from the coarsest band to the finest", panels), "laplacian_reconstruction")
@@ -57,7 +57,7 @@ def learnable() -> None:
 
 
 def adaptive_depth() -> None:
-    photos = photograph("rocket", 256, (0, 200))
+    photos = photograph("coffee", 256, (40, 150))
     panels = []
     for hard in (False, True):
         pyramid = layers.AdaptiveDepthPyramid(4, hard=hard)

@@ -97,10 +97,10 @@ def short(text: str) -> str:
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
-def counted(drawn: int, count: int, what: str) -> str:
-    """Return how many there are, and how many of them are drawn: "the first 16 of 17 kernels"."""
-    if count > drawn:
-        return f"the first {drawn} of {count} {what}s"
+def counted(count: int, what: str, most: int | None = None) -> str:
+    """Return how many there are: "1 kernel", "3 kernels"; with `most` at most drawn, "the first 16 of 17 kernels"."""
+    if most is not None and count > most:
+        return f"the first {most} of {count} {what}s"
     return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 

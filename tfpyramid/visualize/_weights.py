@@ -37,7 +37,7 @@ def draw(
 ) -> Figure:
     """Draw weights [samples, weights]: a bar for the mean of each over the samples, and all of them as a heat map.
 
-    A `threshold` is a dashed line across the bars, which then reach from 0 to 1.
+    A `threshold` is drawn as a dashed line, and the axis of the bars then covers 0 to 1.
     """
     weights, names = weights[:, :MOST], [_page.short(name) for name in names[:MOST]]
     samples, count = weights.shape

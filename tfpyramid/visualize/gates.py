@@ -49,7 +49,7 @@ def show_gates(gates: Any, *, names: Sequence[str] | None = None) -> Figure:
     samples, count = array.shape
     titles = [*map(str, range(count))] if names is None else _page.names(names, count, "gates in `gates`")
     is_open = int((array.mean(axis=0) >= OPEN).sum())
-    heading = f"{is_open} of {_page.counted(count, count, 'gate')} open"
+    heading = f"{is_open} of {_page.counted(count, 'gate')} open"
     if samples > 1:
         heading += f" on average, {samples} samples"
     if count > _weights.MOST:

@@ -91,8 +91,8 @@ def _norms(history: Any) -> dict[str, np.ndarray]:
 
 def _heading(norms: dict[str, np.ndarray], layer: str) -> str:
     epochs = max(map(len, norms.values()))
-    heading = f"Gradient norms{layer and ' of ' + _page.short(layer)}, {_page.counted(epochs, epochs, 'epoch')}"
+    heading = f"Gradient norms{layer and ' of ' + _page.short(layer)}, {_page.counted(epochs, 'epoch')}"
     if len(norms) > MOST:
-        heading += f", {_page.counted(MOST, len(norms), 'level')}"
+        heading += f", {_page.counted(len(norms), 'level', MOST)}"
     bad = sum(int((~np.isfinite(values)).sum()) for values in norms.values())
     return f"{heading}, {bad} not finite" if bad else heading

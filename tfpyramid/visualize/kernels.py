@@ -62,7 +62,7 @@ def show_kernels(
         titles = _page.names(names, len(kernels), "kernels in `layer_or_kernels`")
         kernels = [(name, kernel) for name, (_, kernel) in zip(titles, kernels)]
     strides = _strides(layer_or_kernels) if strides is None else _checks.at_least("strides", strides, 1)
-    return _draw(kernels[:MOST], f"{what}{_page.counted(min(len(kernels), MOST), len(kernels), 'kernel')}", strides)
+    return _draw(kernels[:MOST], f"{what}{_page.counted(len(kernels), 'kernel', MOST)}", strides)
 
 
 def _kernels(given: Any) -> tuple[list[tuple[str, np.ndarray]], str]:

@@ -43,7 +43,7 @@ def show_level_weights(weights: Any, *, names: Sequence[str] | None = None) -> F
     titles = (
         [f"level {k}" for k in range(levels)] if names is None else _page.names(names, levels, "levels in `weights`")
     )
-    heading = f"Weights of {_page.counted(min(levels, _weights.MOST), levels, 'level')}"
+    heading = f"Weights of {_page.counted(levels, 'level', _weights.MOST)}"
     if samples > 1:
         chosen = np.bincount(array.argmax(axis=1), minlength=levels)
         counts = ", ".join(map(str, chosen)) if levels <= 8 else f"{np.count_nonzero(chosen)} levels"

@@ -63,7 +63,7 @@ def show_pyramid(
     images, index, batch = _images(levels, index)
     is_signed = _signed(signed, images)
     captions = _captions(titles, images)
-    heading = f"Pyramid, {_page.counted(min(len(images), MOST), len(images), 'level')}"
+    heading = f"Pyramid, {_page.counted(len(images), 'level', MOST)}"
     if batch > 1:
         heading += f", image {index} of a batch of {batch}"
     limit = max((float(np.percentile(np.abs(x), 99)) for x, s in zip(images, is_signed) if s), default=0.0) or 1.0

@@ -34,7 +34,7 @@ def show_strides(history: Any) -> Figure:
     """
     lines = _lines_of(history)
     last = max(len(line.values) for line in lines) - 1
-    heading = f"Learned strides, {last + 1} step{'s' if last else ''}"
+    heading = f"Learned strides, {_page.counted(last + 1, 'step')}"
     figure = _lines.draw(lines, heading, "training step", "stride, pixels of the input")
     (axes,) = figure.axes
     if np.ptp(np.concatenate([line.values for line in lines])) < 0.05:  # Do not magnify rounding errors.
