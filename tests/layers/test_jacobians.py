@@ -35,6 +35,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_jacobian_is_the_one_that_is_made_row_by_row(name):
     make, inputs = CASES[name]
