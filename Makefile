@@ -11,10 +11,11 @@ CHROMIUM ?= /usr/bin/chromium
 
 # Material advertises its successor at every build, unless it is told not to.
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
-PYTEST = -m pytest -n 2 --dist worksteal -q
+# One process per processor; in each, tests/conftest.py limits TensorFlow to one thread.
+PYTEST = -m pytest -n auto --dist worksteal -q
 
 .PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
-	test-nightly test-dist dist lint bench docs docs-serve figures clean
+	test-nightly test-dist test-release dist lint bench docs docs-serve figures clean
 
 help:  ## List the targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,19 +23,28 @@ help:  ## List the targets
 demo: $(VENV)/.installed-examples  ## Run the quickstart: pyramids, training, export and a picture, in a minute or two
 	$(VENV)/bin/python examples/quickstart.py
 
-test: $(VENV)/.installed-test  ## Run the test suite
+# The tests that are not marked `slow`: all of the package at small sizes, in a few minutes.
+test: $(VENV)/.installed-test  ## Run the fast tests: all of the package, in a few minutes
+	$(VENV)/bin/python $(PYTEST) -m "not slow"
+
+# The slow tests, too. The fast ones must cover 95 % of the branches; coverage is not measured during the slow ones.
+test-all: $(VENV)/.installed-test  ## Run the fast and the slow tests, and check the coverage
 	$(VENV)/bin/python $(PYTEST) --cov
 
-# The same tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons. Scripts, pictures and the README are for current
-# TensorFlow, random shapes are drawn there alone, and files, locks and sockets depend on neither.
+# The fast tests on TensorFlow 2.15 with Keras 2.15 and tensorflow-addons, then the slow tests of layers, models, training
+# and export, and of what is saved. The scripts, the pictures and the README are for current TensorFlow; files, locks and
+# sockets depend on neither version.
 test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFlow 2.15 with tensorflow-addons (Python 3.10 or 3.11)
-	$(ADDONS_VENV)/bin/python $(PYTEST) tests tfpyramid --ignore=tests/benchmarks --ignore=tests/examples \
-		--ignore=tests/visualize --ignore=tests/test_properties.py --ignore=tests/test_readme.py --ignore=tests/test_files.py \
-		--ignore-glob='*_stores.py' --ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
+	$(ADDONS_VENV)/bin/python $(PYTEST) tests tfpyramid -m "not slow" --ignore=tests/benchmarks --ignore=tests/examples \
+		--ignore=tests/visualize --ignore=tests/test_readme.py --ignore=tests/test_files.py --ignore-glob='*_stores.py' \
+		--ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
 		--ignore=tests/training/test_multi_worker_strategy.py
+	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow -k "not test_conformance or keras- or saved_model-" \
+		tests/layers tests/losses tests/models tests/training tests/export tests/test_conformance.py \
+		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py
 
 # The conformance table on tf_keras, Keras 2 for a current TensorFlow: the checks in which Keras takes part. The operations
-# are those of `make test`, on the same TensorFlow.
+# are those of `make test-all`, on the same TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy  ## Run the conformance table on tf_keras
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py \
 		-k "not gradient- and not reference- and not xla-"
@@ -62,9 +72,9 @@ test-docs: docs  ## Build the site, run its code blocks and notebooks, and open 
 test-writers: $(VENV)/.installed-test  ## Kill and race processes that write, and check that nothing is lost
 	TFPYRAMID_WRITERS=1 $(VENV)/bin/python $(PYTEST) tests/writers
 
-# Thousands of random shapes, factors and borders; `make test` draws a few. About an hour.
+# Thousands of random shapes, factors and borders; `make test-all` draws a few. XLA compiles with LLVM's optimisations.
 test-nightly: $(VENV)/.installed-test  ## Draw thousands of random shapes, factors and borders (about an hour)
-	$(VENV)/bin/python $(PYTEST) tests/test_properties.py --hypothesis-profile=nightly
+	XLA_FLAGS= $(VENV)/bin/python $(PYTEST) tests/test_properties.py --hypothesis-profile=nightly
 
 # The archives of a release, and what `pip install` of them gives outside the checkout.
 test-dist: $(VENV)/.installed-dev  ## Build the archives of a release, and check them outside the checkout
@@ -75,7 +85,7 @@ dist: $(VENV)/.installed-dev  ## Build the archives of a release into dist/
 	$(VENV)/bin/python -m build
 	$(VENV)/bin/python -m twine check --strict dist/*
 
-test-all: test lint test-legacy test-addons test-crossing test-readers test-docs test-writers test-dist test-nightly  ## Run all of these, and lint
+test-release: test-all lint test-legacy test-addons test-crossing test-readers test-docs test-writers test-dist test-nightly  ## Run every test there is, and lint (hours)
 
 lint: $(VENV)/.installed-dev  ## Check style, format and types
 	$(VENV)/bin/python -m ruff check

@@ -9,6 +9,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# XLA compiles each function for one call, so LLVM's optimisations cost more than they save. XLA's own passes still run.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -26,7 +28,7 @@ collect_ignore += [] if "TFPYRAMID_WRITERS" in os.environ else ["writers"]
 # These build the archives of a release and install them; `make test-dist` asks for them.
 collect_ignore += [] if "TFPYRAMID_DIST" in os.environ else ["distribution"]
 
-# The tests run side by side in as many processes as there are processors.
+# pytest-xdist runs one process per processor.
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.config.threading.set_intra_op_parallelism_threads(1)
 # Most graphs here run once, and cost more to optimise than that; the processes that read saved models do optimise.
@@ -36,6 +38,35 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 settings.register_profile("default", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile("nightly", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile("default")
+
+
+VERDICT = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(items):
+    # Coverage traces every line of TensorFlow's Python, too. The fast tests alone must reach the bound.
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        verdict = "INTERRUPTED: only a part of the tests was run."
+    elif exitstatus != pytest.ExitCode.OK:
+        verdict = "FAILED. To run the failed tests again: pytest --last-failed"
+    elif session.config.option.markexpr == "not slow":
+        verdict = "PASSED: all fast tests. To run the slow tests, too: make test-all"
+    else:
+        verdict = "PASSED"
+    session.config.stash[VERDICT] = verdict
+
+
+@pytest.hookimpl(trylast=True)  # After the summary of pytest.
+def pytest_unconfigure(config):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and VERDICT in config.stash:
+        reporter.write_line(config.stash[VERDICT])
 
 
 @pytest.fixture(autouse=True)

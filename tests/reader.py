@@ -19,6 +19,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+# One thread, as in the tests: every worker of pytest has readers of its own.
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.config.threading.set_intra_op_parallelism_threads(1)
+
 kind = sys.argv[1]
 if kind == "keras":
     import tfpyramid.layers  # noqa: F401

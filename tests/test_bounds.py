@@ -250,6 +250,7 @@ def test_the_largest_arguments_are_computed(name):
         assert [tuple(y.shape) for y in outputs] == [tuple(shape) for shape in shapes]
 
 
+@pytest.mark.slow
 def test_the_largest_factor_needs_no_memory_that_the_image_does_not():
     x = np.random.default_rng(0).normal(size=(1, 9, 7, 2))
     coarse, taps = {}, {"kernel": "box", "border": "reflect"}

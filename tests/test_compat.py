@@ -21,6 +21,7 @@ def test_this_keras_is_the_one_that_was_asked_for():
     assert _compat.KERAS_3 == (int(_compat.keras.__version__[0]) >= 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["import tfpyramid._compat", "import tfpyramid.layers"])
 def test_another_backend_is_refused_before_keras_is_imported(code):
     done = run(code, KERAS_BACKEND="jax", TF_USE_LEGACY_KERAS="0")

@@ -1,4 +1,7 @@
-"""Every check, for every layer in every configuration of the table."""
+"""Every check, for every layer in every configuration of the table.
+
+`make test` runs every check on the first case of each layer, and the checks of milliseconds on all cases.
+"""
 
 import inspect
 
@@ -10,9 +13,16 @@ from tfpyramid import layers, losses
 
 LAYERS = {name: getattr(layers, name) for name in layers.__all__} | {"PyramidDiversity": losses.PyramidDiversity}
 
+FIRST = {case.layer: case for case in reversed(CASES)}
+QUICK = ("config", "gradient", "reference")
 
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-@pytest.mark.parametrize("check", CHECKS)
+
+def row(check, case):
+    slow = () if check in QUICK or case is FIRST[case.layer] else pytest.mark.slow
+    return pytest.param(check, case, id=f"{check}-{case_id(case)}", marks=slow)
+
+
+@pytest.mark.parametrize("check, case", [row(check, case) for check in CHECKS for case in CASES])
 @pytest.mark.no_cover  # Coverage costs a minute here, and would count code that no other test reaches.
 def test_conformance(check, case, readers, tmp_path):
     CHECKS[check](case, readers, tmp_path)

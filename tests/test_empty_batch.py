@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_dnn", ["0", "1"])
 def test_an_empty_batch_changes_no_weight(one_dnn):
     # TensorFlow chooses its kernels when it is imported.

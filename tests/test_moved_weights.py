@@ -69,6 +69,7 @@ def assert_equal_answers(case: LayerCase, layer: keras.layers.Layer, others: dic
             assert_close(y, e, "float32", f"output {k} by {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ONE_EACH, ids=case_id)
 @pytest.mark.no_cover
 def test_a_model_with_the_weights_of_another_answers_as_that_one(case, tmp_path):

@@ -197,6 +197,7 @@ def assert_agree(actual: tuple, expected: tuple, dtype: str, what: str) -> None:
             np.testing.assert_allclose(x, y, atol=bound, rtol=0, err_msg=f"{what}: {part} {k}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.usefixtures("optimised_graphs")
 def test_sizes_values_and_gradients_agree(name):

@@ -59,6 +59,7 @@ def counted(sides):
     return tf.stack([tf.stack([rule(sides, factor) for rule in RULES]) for factor in FACTORS])
 
 
+@pytest.mark.slow
 def test_every_way_of_running_counts_alike(optimised_graphs):
     fractions = [references.fraction(factor) for factor in FACTORS]
     rules = (lambda n, f: math.ceil(n / f)), (lambda n, f: math.floor(n * f)), (lambda n, f: max(1, round(n / f)))
@@ -82,6 +83,7 @@ def test_large_sides_do_not_overflow():
             assert int(_sizes.finer_size(tf.constant(m), factor)) == math.floor(m * f)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_factors_that_only_the_graph_knows_count_alike(optimised_graphs, dtype):
     def counted(sides, factors):
@@ -116,6 +118,7 @@ def everything(x, factor):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor, size", [(1.4, (21, 42)), (1.8, (27, 9)), (2**0.5, (20, 13))])
 def test_images_of_unknown_sides_are_answered_as_those_of_known_sides(optimised_graphs, factor, size):
     x = np.random.default_rng(0).normal(size=(1, *size, 1))
@@ -136,6 +139,7 @@ def test_images_of_unknown_sides_are_answered_as_those_of_known_sides(optimised_
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bands_of_a_saved_model_are_reconstructed(readers, tmp_path):
     x = np.random.default_rng(0).normal(size=(1, 21, 42, 3)).astype(np.float32)
     image = keras.Input((None, None, 3))

@@ -117,6 +117,7 @@ def test_all_that_hold_layers_are_here():
     assert {"GroupedOptimizer", "MultiScaleLoss"} <= held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_what_a_stranger_puts_inside_is_refused_and_does_not_run(holder, tmp_path):
     config, place, from_config = HOLDERS[holder]

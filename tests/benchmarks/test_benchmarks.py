@@ -49,6 +49,7 @@ def data_set(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_every_downsampler_has_a_row_and_an_interrupted_run_goes_on(tmp_path, data_set):
     path = tmp_path / "results/downsampling.json"
 
@@ -76,6 +77,7 @@ def test_every_downsampler_has_a_row_and_an_interrupted_run_goes_on(tmp_path, da
     assert {name for name in again if again[name][0] != "12.3 ± 0.0"} == {"`MaxPooling2D`"}
 
 
+@pytest.mark.slow
 def test_strides_are_fixed_or_learned(tmp_path):
     ended = call("bench_strides.py", "--quick", "--output", str(tmp_path))
     assert ended.returncode == 0, ended.stderr

@@ -19,6 +19,7 @@ import reconstruction_images as images  # noqa: E402
 import reconstruction_report as report  # noqa: E402
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_every_part_and_leaves_the_results_alone(tmp_path):
     kept = [ROOT / "benchmarks/README.md", ROOT / "docs/reconstruction_kernels.png"]
     before = [path.read_bytes() if path.exists() else None for path in kept]

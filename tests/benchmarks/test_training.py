@@ -36,6 +36,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_ended(finished):
     runs = json.loads((finished / "results/training.json").read_text())["runs"]
     assert [run["trained"] for run in runs] == ["none of the three", "all three"]
@@ -47,6 +48,7 @@ def test_an_interrupted_run_goes_on_where_it_ended(finished):
     assert runs[1]["kernels_moved"] > 0
 
 
+@pytest.mark.slow
 def test_every_case_that_was_trained_has_a_row(finished):
     rows = (finished / "README.md").read_text().splitlines()[3:-3]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["all three", "none of the three"]
@@ -55,6 +57,7 @@ def test_every_case_that_was_trained_has_a_row(finished):
     assert rows[1] == expected
 
 
+@pytest.mark.slow
 def test_the_gradient_behind_the_normalisation_is_as_long_as_it_makes_it(finished):
     lengths = json.loads((finished / "results/training.json").read_text())["gradients"]
     assert lengths["answers, normalised"] > lengths["answers"] > 0

@@ -1,8 +1,11 @@
 """The example on several workers."""
 
+import pytest
+
 from tests.examples import script
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(tmp_path):
     ended = script.run("distributed", tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.examples.script import ROOT, size_of_png
 from tests.scale import folder
 
 
+@pytest.mark.slow
 def test_five_hundred_files_killed_half_way_are_each_there_once(tmp_path):
     path, output = tmp_path / "images", tmp_path / "out"
     good, model = folder.fill(path, 500), folder.save_model(tmp_path / "model")

@@ -29,6 +29,7 @@ def test_everything_is_written_and_agrees(tmp_path):
     assert numbers["kernel_change"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib"])  # Of the script itself, and of what draws its figure.
 def test_a_missing_package_is_named(package, tmp_path):
     (tmp_path / f"{package}.py").write_text(f"raise ImportError(\"No module named '{package}'\")\n")
@@ -40,6 +41,7 @@ def test_a_missing_package_is_named(package, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tqdm", ["raise KeyboardInterrupt", "def tqdm(**_): raise KeyboardInterrupt"])
 def test_an_interrupt_is_no_traceback(tqdm, tmp_path):
     """While the script imports, and while it runs."""

@@ -18,6 +18,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(gzip.compress(header + array.tobytes()))
 
 
+@pytest.mark.slow
 def test_every_size_is_measured_and_drawn(tmp_path):
     """On a folder like Debian's dataset-fashion-mnist, but of noise."""
     data = tmp_path / "data"
@@ -49,6 +50,7 @@ def test_every_size_is_measured_and_drawn(tmp_path):
         assert name in ended.stdout
 
 
+@pytest.mark.slow
 def test_what_is_no_data_set_is_named(tmp_path):
     ended = script.run("scale_robustness", tmp_path, "--data", "nowhere")
     assert ended.returncode == 1

@@ -3,6 +3,8 @@
 import json
 import os
 
+import pytest
+
 from tests.examples import script
 
 ROWS = [
@@ -12,6 +14,7 @@ ROWS = [
 KINDS = ["which colour", "which shape", "is it this colour", "is it this shape"]
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_and_the_served_model_answers_strings(tmp_path):
     ended = script.run("visual_questions", tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -60,6 +60,7 @@ def in_loop(operation, x):
 FLOWS = (in_branch, in_map, in_loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_gradients_survive_branches_and_loops_and_being_saved(name, readers, tmp_path):
     operation = OPERATIONS[name]

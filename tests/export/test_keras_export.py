@@ -8,6 +8,7 @@ from tests.layer_cases import CASES, case_id
 NAMES = ["LaplacianPyramid-odd", "LaplacianReconstruction-odd", "LearnableDownsample2D-hard", "WeightedFusion-hard"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_that_keras_exports_runs_and_differentiates_without_the_package(name, readers, tmp_path):
     (case,) = [case for case in CASES if case_id(case) == name]

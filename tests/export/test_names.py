@@ -102,6 +102,7 @@ def test_names_become_keyword_arguments():
     assert {name: argument_name(name) for name in SAME} == {name: name for name in SAME}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["input-1", "1st"], ["my image", "a.b"], ["self", "class"], ["_x", "näme"]])
 def test_inputs_of_any_name_are_served_under_the_name_in_the_warning(names, tmp_path):
     first, second = (NAMES[name] for name in names)

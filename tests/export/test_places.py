@@ -144,6 +144,7 @@ export_saved_model(keras.Model(image, keras.layers.ReLU()(image)), sys.argv[1], 
 """
 
 
+@pytest.mark.slow
 def test_an_export_that_is_killed_leaves_nothing_that_is_served(tmp_path, unchecked):
     command = [sys.executable, "-c", EXPORTER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -198,6 +199,7 @@ def test_the_model_is_not_blamed_for_a_disk_that_is_full_for_the_results_of_the_
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_program_of_the_check_ends_when_its_input_is_closed(tmp_path):
     # The kernel closes the pipe like this when the exporting process is killed.
     command = [sys.executable, _read_back.__file__, "model", "inputs.npz", str(tmp_path / "answers.npz")]

@@ -86,6 +86,7 @@ class CannotBeTraced(keras.layers.Layer):
         return input_shape
 
 
+@pytest.mark.slow
 def test_one_export_serves_many_sizes_with_one_trace(exported):
     model, path = exported
     assert path.parts[-2:] == ("pyramid", "1") and os.listdir(path.parent) == ["1"]
@@ -133,6 +134,7 @@ def test_a_sequential_model_is_exported(tmp_path):
     assert tuple(answer["down"].shape) == (2, 5, 4, 2)
 
 
+@pytest.mark.slow
 def test_the_loaded_model_has_the_straight_through_gradient(exported):
     model, path = exported
     loaded = tf.saved_model.load(str(path))

@@ -67,6 +67,7 @@ def test_the_penalty_is_the_expected_depth():
     assert free.losses == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True])
 def test_the_penalty_closes_the_levels_that_the_task_does_not_use(hard):
     x = photograph(16, 8, 8, 1)

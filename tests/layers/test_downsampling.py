@@ -87,6 +87,7 @@ def downsamplers():
     return [name for name in layers.__all__ if "Downsample" in name or name in ("BlurPool2D", "LearnableStrideConv2D")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", downsamplers())
 def test_every_downsampler_makes_a_learnable_pyramid(name, tmp_path):
     image = keras.Input((None, None, 3))
@@ -168,6 +169,7 @@ def test_the_loss_for_larger_strides_enlarges_them():
     assert np.all(np.array(layer.strides) > [1.55, 2.05])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_spatial_transformer_finds_a_crop(hard):
     images = smooth_images(64, 32, sigma=2.0)

@@ -109,6 +109,7 @@ def padded_behind(image, filters=(4, 6, 8)):
     return levels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [(38, 76), (33, 47), (9, 30), (64, 64)])
 def test_levels_that_are_rounded_down_are_levels_too(sides):
     image = keras.Input((None, None, 3))

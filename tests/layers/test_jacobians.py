@@ -35,6 +35,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_jacobian_equals_the_one_computed_row_by_row(name):
     make, inputs = CASES[name]

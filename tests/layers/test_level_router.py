@@ -44,6 +44,7 @@ def test_the_router_is_the_masked_sum_through_batch_norm_and_a_learned_pyramid(c
     np.testing.assert_allclose(routed, levels([*router.pyramid(IMAGES), weights]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_routed_model_serves_sizes_and_batches_as_it_does_here(tmp_path):
     image, query = keras.Input((None, None, 3), name="image"), keras.Input((6,), name="query")
     chosen = selector("value", cost_weight=0.1)

@@ -47,6 +47,7 @@ def masked_sum(router, pooling, weights):
     return sum(weights[:, [k]] * (x @ kernel + bias) for k, (x, (kernel, bias)) in enumerate(zip(pooled, parts)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [(None, None), ("float32", "float32")], ids=["policy", "float32"])
 @pytest.mark.parametrize("pooling", POOLING)
 @pytest.mark.parametrize("policy", POLICIES, indirect=True)

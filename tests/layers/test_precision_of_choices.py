@@ -56,6 +56,7 @@ def built(name, policy, rounding):
     return layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", CASES)
 def test_hard_choices_are_those_of_float32_in_every_mode(name, half):

@@ -91,6 +91,7 @@ def test_one_level_is_the_image_itself():
         assert np.array_equal(level, x)
 
 
+@pytest.mark.slow
 def test_a_pyramid_model_trains_from_the_task():
     # The target is a difference of two neighbouring samples, which the initial Gaussian cannot compute.
     x = photograph(64, 8, 8, 1)

@@ -70,6 +70,7 @@ def test_without_a_cost_no_loss_is_added():
     assert not layer.losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True])
 def test_strides_that_start_wrong_recover(hard):
     # The target keeps the frequencies of strides (2.2, 1.8), at a fixed size; noise contains all frequencies.

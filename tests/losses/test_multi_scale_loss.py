@@ -75,6 +75,7 @@ def test_one_pixel_stays_one_pixel_for_every_level_of_a_list():
     np.testing.assert_allclose(losses.multi_scale_loss(target, predictions), [9 * 0.75])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale_factor", [2.0, 1.5])
 def test_sizes_that_are_not_known_while_tracing_give_the_same(scale_factor):
     predictions = noisy_levels(4, scale_factor=scale_factor)
@@ -120,6 +121,7 @@ def model_of_levels(num_levels=3):
     return keras.Model(image, levels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 def test_keras_sums_it_over_the_outputs_of_a_model(known):
     model = model_of_levels()
@@ -185,6 +187,7 @@ def test_the_configuration_makes_an_equal_loss(loss):
     np.testing.assert_allclose(again(target, levels[0]), made(target, levels[0]))
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_saved_with_it(tmp_path):
     model = model_of_levels()
     model.compile("sgd", loss=losses.MultiScaleLoss(keras.losses.Huber(), decay=0.25))

@@ -24,6 +24,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):

@@ -114,6 +114,7 @@ def test_a_layer_can_be_the_network():
     assert model(photographs(1, 8, 8, 3)).shape == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["logsumexp", "attention"])
 def test_a_saved_model_answers_as_before(fusion, tmp_path, one_interpreter):
     model = models.pyramid_classifier(3, filters=(4,), input_shape=(None, None, 1), fusion=fusion)

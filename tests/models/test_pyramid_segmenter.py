@@ -52,6 +52,7 @@ def test_every_level_is_heard_at_every_pixel():
     assert heard[0].any() and heard[-1].any() and heard[:, 0].any() and heard[:, -1].any()
 
 
+@pytest.mark.slow
 def test_a_few_steps_find_the_bright_squares():
     rng = np.random.default_rng(0)
     images = 0.3 * rng.random([32, 15, 17, 1], np.float32)
@@ -66,6 +67,7 @@ def test_a_few_steps_find_the_bright_squares():
     assert losses[-1] < 0.5 * losses[0] and model.evaluate(images, masks, verbose=0) < 0.7 * losses[0]
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_exported(tmp_path):
     model = small()
     images = [photograph(2, 9, 6, 3), photograph(1, 16, 16, 3)]

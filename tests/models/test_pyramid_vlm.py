@@ -29,6 +29,7 @@ def compiled(model, **arguments):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_it_is_trained_saved_and_loaded_as_any_model(objective, tmp_path):
     inputs, labels = data()
@@ -115,6 +116,7 @@ def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
     np.testing.assert_allclose(found["selector_cost"], np.mean(4.0**-chosen), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["value", "softmax"])
 def test_several_questions_to_an_image_train_as_the_image_with_each_of_them(objective):
     inputs, labels = data()
@@ -179,6 +181,7 @@ def test_one_sample_more_or_less_does_not_pair_questions_with_other_images():
                 model(batch, training=training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["value", "softmax"])
 @pytest.mark.parametrize("known", [True, False])
 def test_questions_that_are_not_as_many_for_each_image_are_refused(known, objective):
@@ -197,6 +200,7 @@ def test_questions_that_are_not_as_many_for_each_image_are_refused(known, object
         model.predict(batches, steps=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_it_trains_in_mixed_precision():
     inputs, labels = data()
     policy = keras.mixed_precision.global_policy() if not KERAS_3 else keras.config.dtype_policy()
@@ -224,6 +228,7 @@ def test_an_encoder_of_questions_and_a_downsampler_of_ones_own_are_used():
     assert isinstance(again.router.pyramid.downsamplers[0], layers.BlurPool2D)
 
 
+@pytest.mark.slow
 def test_it_is_served_an_image_and_a_string(tmp_path, one_interpreter):
     words = keras.layers.TextVectorization()
     words.adapt(["what color is the shape?", "is there a circle?", "is there a teal shape?"])

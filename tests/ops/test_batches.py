@@ -14,6 +14,7 @@ def test_the_gradient_of_what_samples_share_is_zero(name, dtype):
     empty_batch.check_operation(name, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(0, 9, 1, 2), (0, 1, 9, 2), (0, 1, 1, 2)])
 def test_optimised_graphs_of_fixed_kernels_return_the_right_shape(shape):
     # Of a side of 1, the reshape behind a convolution changes no static shape, and TensorFlow removes it.

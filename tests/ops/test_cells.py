@@ -87,6 +87,7 @@ def in_loop(images, points):
     return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("wrap", [ops.bilinear_sample, in_cond, in_map, in_loop])
 def test_a_graph_has_the_same_values_and_gradients(wrap, way):
@@ -97,6 +98,7 @@ def test_a_graph_has_the_same_values_and_gradients(wrap, way):
         np.testing.assert_allclose(a, b, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", ["constant", "wrap"])
 @pytest.mark.parametrize("way", WAYS)
 def test_xla_has_the_same_values_and_gradients(way, border):

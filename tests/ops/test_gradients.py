@@ -64,6 +64,7 @@ def assert_linear_with_adjoint(op, shapes):
         np.testing.assert_allclose(sums, 2 * a - 3 * b, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2.0, 3.0, 1.5])
 @pytest.mark.parametrize("name", ["pyr_down", "pyr_up", "gaussian_pyramid", "laplacian_pyramid", "reconstruct"])
 def test_a_step_is_linear_and_its_gradient_is_its_adjoint(name, factor):

@@ -103,6 +103,7 @@ def test_without_a_number_one_known_side_of_one_is_enough():
     assert len(traced(tf.ones([1, 1, 8, 3]))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("factor", FACTORS)
 def test_laplacian_pyramid_is_inverted_exactly(factor, border):
@@ -170,6 +171,7 @@ def test_empty_batches_and_single_pixels_are_inverted(shape, factor):
     np.testing.assert_allclose(restored, x, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2.0, 1.5])
 def test_one_trace_serves_images_of_every_size(factor):
     traces = []
@@ -189,6 +191,7 @@ def test_one_trace_serves_images_of_every_size(factor):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_the_inverse_and_its_gradient_compile_under_xla():
     x, upstream = normal([1, 7, 6, 2], seed=9), normal([1, 7, 6, 2], seed=10)
 

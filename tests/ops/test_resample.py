@@ -242,6 +242,7 @@ def test_one_trace_serves_images_of_every_size(factor):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2.0, 1.5])
 def test_steps_and_their_gradients_compile_under_xla(factor):
     size, step = (5, 4), {"scale_factor": factor, "kernel": None, "border": "reflect"}

@@ -29,6 +29,7 @@ def sizes(taps):
     return [1, 2, taps, short - 1, short, short + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("factor", [2, 3])
 @pytest.mark.parametrize("direction", ["down", "up"])
@@ -51,6 +52,7 @@ def test_steps_and_their_gradients_are_the_matrices(direction, factor, border):
                 np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2, 3])
 def test_down_from_unknown_sizes_and_its_gradients_are_the_matrices(factor):
     rng = np.random.default_rng(factor)
@@ -95,6 +97,7 @@ def test_windows_far_apart_have_all_samples_between_them():
         np.testing.assert_allclose(y, references.pyr_down(x, 30.0, KERNELS[2]), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor, kernel, border", [(2, KERNELS[3], "reflect"), (3, KERNELS[4], "constant")])
 def test_traced_for_unknown_sizes_and_in_slices_it_is_the_same(factor, kernel, border):
     step = {"scale_factor": factor, "kernel": kernel, "border": border}

@@ -268,6 +268,7 @@ def test_sides_are_known_where_they_can_be():
     shapes(tf.zeros([2, 8, 10, 1]), tf.constant([2.0, 3.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("output_size", [None, (5, 4)])
 def test_xla_compiles_it_with_strides_that_change(output_size, hard):

@@ -78,6 +78,7 @@ def value_and_gradients(op, arguments):
     return y, *tape.gradient(objective, arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_the_jacobian_equals_the_one_computed_row_by_row(name):
     op, arguments = ALL[name]
@@ -101,6 +102,7 @@ def row_by_row(op, stacked):
     return [tf.stack(each) for each in zip(*(value_and_gradients(op, [a[k] for a in stacked]) for k in range(2)))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_map_has_the_values_and_the_gradients_taken_inside_it(name):
     op, arguments = ALL[name]

@@ -79,6 +79,7 @@ def test_threads_of_a_worker_share_a_model(images, model, tmp_path):
     folder.check_rows(folder.rows(tmp_path / "out"), images[1])
 
 
+@pytest.mark.slow
 def test_the_outputs_equal_those_of_the_signature_image_bytes(images, tmp_path, one_interpreter):
     path, good = images
     image = keras.Input((None, None, 3), name="image")
@@ -180,6 +181,7 @@ def test_an_image_of_a_size_that_the_model_refuses_is_a_dead_letter(some, tmp_pa
     assert "A file must be an image of (40, None, 3). Received: (17, 9, 3)" in reasons and len(reasons) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -42,6 +42,7 @@ BYTES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["parquet", "tfrecord"])
 def test_a_file_of_any_name_is_a_row(file_format, model, tmp_path):
     greys = named(tmp_path / "images", *BYTES)

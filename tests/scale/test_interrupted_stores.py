@@ -44,6 +44,7 @@ class Interrupting:
 DISK = OSError(errno.EIO, "Input/output error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error, after",
     [(KeyboardInterrupt(), False), (KeyboardInterrupt(), True), (DISK, False)],

@@ -80,6 +80,7 @@ scale.write_ome_zarr(np.load(sys.argv[1]), sys.argv[2], laplacian=True, tile_siz
 """
 
 
+@pytest.mark.slow
 def test_a_killed_call_leaves_no_store_and_is_resumed(tmp_path, monkeypatch):
     np.save(tmp_path / "image.npy", GREY)
     path = tmp_path / "d.ome.zarr"

@@ -34,6 +34,7 @@ def whole(tiles, shape):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile_size", [1, 3, 8, 100])
 @pytest.mark.parametrize("border", BORDERS)
 def test_tiles_down_and_up_equal_parts_of_the_whole_result(border, tile_size):
@@ -86,6 +87,7 @@ def test_nan_spreads_no_further_than_the_taps_reach():
     np.testing.assert_array_equal(np.isnan(result), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", BORDERS)
 def test_at_most_a_window_is_read(border):
     image = Recorder(np.zeros((150, 180), np.float32))

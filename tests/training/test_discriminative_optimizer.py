@@ -111,6 +111,7 @@ def test_half_precision_trains_both_groups():
     assert all(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_xla_compiles_its_steps():
     model = make_model()
     model.build((None, 8, 8, 2))

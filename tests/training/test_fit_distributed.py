@@ -59,6 +59,7 @@ def test_the_loss_is_the_mean_over_samples():
     np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_that_breaks_off_within_an_epoch_goes_on_where_it_was(unbroken, tmp_path):
     def breaks_off(epoch):
         if epoch == 0:
@@ -93,6 +94,7 @@ def run_workers(folder, temporary, kill_at):
             process.kill()
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_end_where_one_alone_ends(unbroken, tmp_path):
     folder, temporary = tmp_path / "folder", tmp_path / "temporary"
     temporary.mkdir()
@@ -146,6 +148,7 @@ def test_the_first_worker_tells_the_others_before_it_refuses(monkeypatch, tmp_pa
     assert told == [_REFUSED]
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_worker_end_where_one_ends(unbroken, tmp_path):
     environment = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, worker.__file__, str(tmp_path), "0"]

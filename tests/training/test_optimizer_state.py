@@ -9,6 +9,7 @@ from tfpyramid import training
 from tfpyramid._compat import keras
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_model_that_is_loaded_trains_on_as_the_one_that_was_saved(policy, tmp_path):
     keras.mixed_precision.set_global_policy(policy)
@@ -29,6 +30,7 @@ def test_a_model_that_is_loaded_trains_on_as_the_one_that_was_saved(policy, tmp_
 
 
 # Keras 3 says this of any optimizer that was never used.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 def test_a_model_that_was_never_trained_is_loaded_with_its_groups(tmp_path):
     model = compiled(task=keras.optimizers.SGD(0.3))
@@ -41,6 +43,7 @@ def test_a_model_that_was_never_trained_is_loaded_with_its_groups(tmp_path):
     assert_equal(again.get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_restores_all_of_it(tmp_path):
     model, again = compiled(pyramid=schedule()), compiled(pyramid=schedule())
     fit(model)
@@ -52,6 +55,7 @@ def test_a_checkpoint_restores_all_of_it(tmp_path):
     assert_equal(again.get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_weights_of_the_optimizer_can_be_copied():
     model, again = compiled(), compiled()
     fit(model)
@@ -63,6 +67,7 @@ def test_weights_of_the_optimizer_can_be_copied():
     assert_equal(again.get_weights(), model.get_weights())
 
 
+@pytest.mark.slow
 def test_what_is_frozen_before_training_stays_and_the_rest_is_trained_and_saved(tmp_path):
     inner = make_model()
     frozen = keras.layers.Conv2D(3, 1)

@@ -46,6 +46,7 @@ def fit(model, *callbacks, epochs=2):
     model.fit(X, Y, batch_size=4, epochs=epochs, verbose=0, shuffle=False, callbacks=list(callbacks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule, expected",
     [
@@ -61,6 +62,7 @@ def test_each_step_trains_at_its_temperature_at_any_depth(schedule, expected):
     np.testing.assert_allclose(temperatures(model), [0.125] * 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_loaded_goes_on_where_it_was(tmp_path):
     model = make_model()
     fit(model, training.TemperatureAnnealing(steps=8), epochs=1)
@@ -72,6 +74,7 @@ def test_a_model_that_is_loaded_goes_on_where_it_was(tmp_path):
     np.testing.assert_allclose(recorder.seen, [[0.1 ** (k / 8)] * 2 for k in (3, 4, 5)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_reads_the_temperature_as_it_is():
     weights = make_model().get_weights()
     trained = []

@@ -20,6 +20,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 def test_the_package_imports_without_it():
     code = "import sys; sys.modules['matplotlib'] = None; import tfpyramid; assert tfpyramid.visualize.show_kernels"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
