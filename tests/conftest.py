@@ -51,12 +51,14 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish(session, exitstatus):
+    if session.config.option.collectonly:
+        return
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         verdict = "INTERRUPTED: only a part of the tests was run."
     elif exitstatus != pytest.ExitCode.OK:
         verdict = "FAILED. To run the failed tests again: pytest --last-failed"
     elif session.config.option.markexpr == "not slow":
-        verdict = "PASSED: all fast tests. To run the slow tests, too: make test-all"
+        verdict = "PASSED. To run the slow tests, too: make test-all"
     else:
         verdict = "PASSED"
     session.config.stash[VERDICT] = verdict
