@@ -53,7 +53,7 @@ def test_a_large_query_chooses_the_level_of_the_highest_score():
         ([], {}, r"`logits` must be a list of at least one level.* Received: logits=\[\]"),
         (np.ones([2, 3]), {}, "`logits` must be a list of at least one level.* Received: logits of type ndarray"),
         ([np.ones([2, 3], np.int32)], {}, r"`logits\[0\]` must be floating point.* Received: .* int32"),
-        ([np.ones([2, 3]), np.ones([2, 4])], {}, r"`logits` must be .* one known number of classes.* \(2, 4\)"),
+        ([np.ones([2, 3]), np.ones([2, 4])], {}, r"`logits` must be .* the same known number of classes.* \(2, 4\)"),
         ([np.ones([2, 3, 1])], {}, r"`logits` must be a list of tensors \[batch, classes\].* shapes \[\(2, 3, 1\)\]"),
     ],
 )

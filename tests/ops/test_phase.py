@@ -262,7 +262,7 @@ def test_a_phase_is_a_number_and_has_no_meaning_without_a_factor(name):
 
 
 def test_a_phase_far_beyond_the_kernel_is_refused_where_a_kernel_is_moved():
-    rule = "`phase` must be at most 1024 samples from that of the kernel.* Received: phase=1e"
+    rule = "`phase` must be at most 1024 samples from the phase of the kernel.* Received: phase=1e"
     for call in (
         lambda: ops.align_levels([ramp(8), ramp(4)], 1, phase=1e9),
         lambda: losses.multi_scale_loss(ramp(8), [ramp(4)], phase=1e9),
