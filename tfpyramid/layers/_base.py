@@ -53,15 +53,15 @@ class BaseLayer(keras.layers.Layer):
             _checks.weight_shape(kwargs.get("name", "weight"), kwargs["shape"])
         return super().add_weight(*args, **kwargs)
 
+    def add_precise_weight(self, name: str, shape: Sequence[int], initializer: Any = "zeros", **kwargs: Any) -> Any:
+        """Add a weight that mixed precision does not cast, so that `call` and other methods read the same value."""
+        return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST, **kwargs)
+
     def add_parameter(self, name: str, start: Any, *, trainable: bool = True) -> Any:
-        """Add a small weight that mixed precision does not cast: in float16 a stride of 2.2 would be 2.1992."""
+        """Add a small weight with a given start that mixed precision does not cast: 2.2 would be 2.1992 in float16."""
         start = np.asarray(start, np.float64)
-        return self.add_weight(
-            name=name,
-            shape=start.shape,
-            initializer=lambda shape, dtype=None: tf.constant(start, dtype),
-            trainable=trainable,
-            **NO_AUTOCAST,
+        return self.add_precise_weight(
+            name, start.shape, lambda shape, dtype=None: tf.constant(start, dtype), trainable=trainable
         )
 
 

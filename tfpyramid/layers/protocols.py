@@ -38,11 +38,11 @@ class HasTemperature(Protocol):
 class HasDownsamplers(Protocol):
     """A pyramid with a layer for each step from a level to the next.
 
-    `training.PyramidMonitor` records the gradient norm of each.
+    `training.PyramidMonitor` records the gradient norm of each. If the layer also has `share_weights=True`, one layer
+    computes all levels, and its norm is recorded as "shared".
 
     Attributes:
         downsamplers: the layer at index k computes level k + 1.
-        share_weights: True if one layer computes all levels; without this attribute, False is assumed.
     """
 
     downsamplers: Sequence[keras.layers.Layer]

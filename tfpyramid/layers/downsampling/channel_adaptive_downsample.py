@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import NO_AUTOCAST, keras, register
+from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import as_called
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
 from tfpyramid.layers.downsampling._strided import StridedLayer
@@ -105,15 +105,10 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
         glorot = keras.initializers.GlorotUniform()
-
-        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Without autocast, because `gates` must give the same result inside and outside `call`.
-            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
-
-        self.squeeze_kernel = add_weight("squeeze_kernel", (channels, units), glorot)
-        self.squeeze_bias = add_weight("squeeze_bias", (units,))
-        self.excite_kernel = add_weight("excite_kernel", (units, channels))
-        self.excite_bias = add_weight("excite_bias", (channels,), keras.initializers.Constant(OPEN))
+        self.squeeze_kernel = self.add_precise_weight("squeeze_kernel", (channels, units), glorot)
+        self.squeeze_bias = self.add_precise_weight("squeeze_bias", (units,))
+        self.excite_kernel = self.add_precise_weight("excite_kernel", (units, channels))
+        self.excite_bias = self.add_precise_weight("excite_bias", (channels,), keras.initializers.Constant(OPEN))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import NO_AUTOCAST, keras, register
+from tfpyramid._compat import keras, register
 from tfpyramid._sizes import level_sizes
 from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.ops import borders, convolution, resample, resize, sampling, straight_through
@@ -106,15 +106,10 @@ class SpatialTransformerDownsample2D(ImageLayer):
         glorot = keras.initializers.GlorotUniform()
         cells = self.grid_size**2
         numbers = 6 * self.affine + 2 * cells * self.offsets
-
-        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Without autocast, because `points` must give the same result inside and outside `call`.
-            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
-
-        self.features_kernel = add_weight("features_kernel", (3, 3, channels, self.filters), glorot)
-        self.features_bias = add_weight("features_bias", (self.filters,))
-        self.map_kernel = add_weight("map_kernel", (cells * self.filters, numbers))
-        self.map_bias = add_weight("map_bias", (numbers,))
+        self.features_kernel = self.add_precise_weight("features_kernel", (3, 3, channels, self.filters), glorot)
+        self.features_bias = self.add_precise_weight("features_bias", (self.filters,))
+        self.map_kernel = self.add_precise_weight("map_kernel", (cells * self.filters, numbers))
+        self.map_bias = self.add_precise_weight("map_bias", (numbers,))
         super().build(input_shape)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._compat import NO_AUTOCAST, register
+from tfpyramid._compat import register
 from tfpyramid.layers.fusion._aligned import AlignedLayer
 from tfpyramid.ops import fusion, portable
 from tfpyramid.ops.dtypes import working_dtype
@@ -99,11 +99,11 @@ class WeightedFusion(AlignedLayer):
 
     def build(self, input_shape: Any) -> None:
         shapes = self.aligned_shapes(input_shape)
-        self.level_weights = self.add_weight(
-            name="level_weights",
-            shape=(len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
-            initializer="zeros" if self.method == "softmax" else "ones",
-            **NO_AUTOCAST,  # In half precision, different weights could tie.
+        # In half precision, different weights could tie.
+        self.level_weights = self.add_precise_weight(
+            "level_weights",
+            (len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
+            "zeros" if self.method == "softmax" else "ones",
         )
         if self.method == "softmax":
             self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
-from tfpyramid._compat import NO_AUTOCAST, keras, next_seed, register, seed_generator, shape_tuple
+from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
 from tfpyramid.ops import batches, routing, straight_through
 from tfpyramid.ops.dtypes import working_dtype
@@ -109,15 +109,10 @@ class QueryLevelSelector(BaseLayer):
     def build(self, input_shape: Any) -> None:
         size = sum(shape[1] or 0 for shape in _vector_shapes(input_shape))
         glorot = keras.initializers.GlorotUniform()
-
-        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = "zeros") -> Any:
-            # Without autocast, because `level_logits` must give the same result inside and outside `call`.
-            return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST)
-
-        self.hidden_kernel = add_weight("hidden_kernel", (size, self.units), glorot)
-        self.hidden_bias = add_weight("hidden_bias", (self.units,))
-        self.logits_kernel = add_weight("logits_kernel", (self.units, self.num_levels))
-        self.logits_bias = add_weight("logits_bias", (self.num_levels,))
+        self.hidden_kernel = self.add_precise_weight("hidden_kernel", (size, self.units), glorot)
+        self.hidden_bias = self.add_precise_weight("hidden_bias", (self.units,))
+        self.logits_kernel = self.add_precise_weight("logits_kernel", (self.units, self.num_levels))
+        self.logits_bias = self.add_precise_weight("logits_bias", (self.num_levels,))
         self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         self.cost_weight = self.add_parameter("cost_weight", self.initial_cost_weight, trainable=False)
         super().build(input_shape)
