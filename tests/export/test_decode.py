@@ -98,7 +98,7 @@ def test_a_bad_file_is_named_by_its_index(decode, kind):
 
 def test_files_of_several_sizes_are_refused_unless_they_are_resized(decode):
     files = EXACT["PNG"], file(PHOTO, "JPEG"), file(PHOTO[:20], "JPEG")
-    rule = r"must be files of one size.*: 24 x 36 \(height x width\). Received: 20 x 36 .* at index 2 of the batch"
+    rule = r"must be of one size, .*: 24 x 36 \(height x width\). Received: 20 x 36 .* at index 2 of the batch"
     with pytest.raises(tf.errors.InvalidArgumentError, match=rule):
         decode[3](*files)
     assert decoder(3, size=(12, 18))(*files).shape == (3, 12, 18, 3)
@@ -187,7 +187,7 @@ def test_the_pixels_of_a_batch_after_resizing_are_limited():
         (file(PHOTO, "JPEG").replace(b"\xff\xc0\0", b"\xff\xc0\xff"), "a file with a header that does not decode"),
         (b"\xff\xd8\xff\xd9", "a file with a header that does not decode"),
         # The header of a small image comes first; libpng skips it.
-        (EXACT["PNG"][:8] + struct.pack(">I", 13) + b"abCd" + EXACT["PNG"][16:], "a PNG that does not begin with its"),
+        (EXACT["PNG"][:8] + struct.pack(">I", 13) + b"abCd" + EXACT["PNG"][16:], "a PNG that does not start with its"),
         (EXACT["PNG"][:33] + EXACT["PNG"][-12:], "a file that does not decode"),
     ],
     ids=range(11),

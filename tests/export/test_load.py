@@ -73,7 +73,10 @@ def test_the_loaded_function_is_differentiable(versions):
         ({**GIVEN, "count": "4"}, r"`count` must be int32 of shape \(\). Received: string"),
         ({**GIVEN, "count": None}, r"`count` must be int32 of shape \(\). Received: NoneType, which raised"),
         ({**GIVEN, "image": [[1.0], [1.0, 2.0]]}, r"`image` must be float32 .* Received: list, which raised"),
-        ({**GIVEN, "image": np.ma.masked_array(np.ones([1, 2, 3]), 1)}, r"`image` must be .* mask of a masked array"),
+        (
+            {**GIVEN, "image": np.ma.masked_array(np.ones([1, 2, 3]), 1)},
+            r"`image` must be .* a masked array: the model would ignore the mask",
+        ),
         ({**GIVEN, "word": [4]}, r"`word` must be string of shape \(None,\). Received: int64"),
     ],
 )

@@ -107,7 +107,7 @@ def test_names_become_keyword_arguments():
 def test_inputs_of_any_name_are_served_under_the_name_in_the_warning(names, tmp_path):
     first, second = (NAMES[name] for name in names)
     given = {name: np.full([2, 8, 8, 3], value, "float32") for name, value in zip(names, (3.0, 1.0))}
-    told = f"take keyword arguments: {{'{names[0]}': '{first}', '{names[1]}': '{second}'}}"
+    told = f"so these inputs are renamed in them: {{'{names[0]}': '{first}', '{names[1]}': '{second}'}}"
     with pytest.warns(UserWarning, match=told):
         path = export_saved_model(
             two_inputs(names), tmp_path / "1", sample=given, image_bytes=True, uint8=True, pixels=Pixels(input=names[1])
@@ -169,7 +169,7 @@ def test_an_output_named_like_a_numbered_output_is_refused(tmp_path):
     levels = layers.GaussianPyramid(2, name="levels")(image)
     model = keras.Model(image, [*levels, layers.BlurPool2D(name="levels_1")(image)])
     with pytest.raises(
-        ValueError, match=r"`model` must have outputs with different names .* 2 are named \['levels_1'\]"
+        ValueError, match=r"`model` must have outputs with different names .* 2 of them are named \['levels_1'\]"
     ):
         export_saved_model(model, tmp_path / "1")
 

@@ -134,7 +134,7 @@ def test_a_file_that_is_missing_or_too_large_is_a_dead_letter(some, monkeypatch)
     assert run(**some, max_pixels=17 * 9 + 700) == {"images": 2, "dead_letters": 3, "models_loaded": 1}
     letters = {os.path.basename(each["file"]): each["reason"] for each in folder.rows(some["output"], "dead_letters")}
     assert "No such file" in letters["0000.png"]
-    assert letters["0001.png"] == "A file must have at most 1,062,224 bytes. Received: more"
+    assert letters["0001.png"] == "A file must have at most 1,062,224 bytes. Received: a larger file"
     assert letters["0002.png"] == "A file must have at most 853 pixels. Received: 40 x 40 (height x width)"
 
 
@@ -178,7 +178,7 @@ def test_an_image_of_a_size_that_the_model_refuses_is_a_dead_letter(some, tmp_pa
     run(**{**some, "model": model})
     assert [each["file"][-8:] for each in folder.rows(some["output"])] == ["0002.png"]
     reasons = [each["reason"] for each in folder.rows(some["output"], "dead_letters")]
-    assert "A file must be an image of (40, None, 3). Received: (17, 9, 3)" in reasons and len(reasons) == 4
+    assert "A file must be an image of shape (40, None, 3). Received: (17, 9, 3)" in reasons and len(reasons) == 4
 
 
 @pytest.mark.slow

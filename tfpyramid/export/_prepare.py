@@ -76,8 +76,7 @@ def _warn_of_changed_names(model: keras.Model) -> None:
     changed = {old: new for old, new in zip(given, input_names(model)) if old != new}
     if changed:
         warnings.warn(
-            "Signatures take inputs as keyword arguments, so these inputs have other names there than in the model: "
-            f"{changed}",
+            f"Signatures take inputs as keyword arguments, so these inputs are renamed in them: {changed}",
             stacklevel=4,
         )
 
