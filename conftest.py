@@ -54,6 +54,7 @@ class Docstrings(PythonDocStringDocument):
 def folder(tmp_path_factory):
     """An empty working directory for the blocks of one page, with the seeds set."""
     folder = tmp_path_factory.mktemp("page")
+    keras.backend.clear_session()  # The first layer of a class has no number in its name.
     keras.utils.set_random_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
