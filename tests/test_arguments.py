@@ -27,7 +27,14 @@ class Reached(BaseException):
     """All arguments were accepted, and the work would begin."""
 
 
-@pytest.fixture(params=ROWS, ids=lambda row: row.name)
+# A hundred models each.
+SLOW = ("pyramid_segmenter", "pyramid_vlm")
+
+
+@pytest.fixture(
+    params=[pytest.param(row, marks=pytest.mark.slow if row.name in SLOW else ()) for row in ROWS],
+    ids=lambda row: row.name,
+)
 def row(request, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     return request.param
