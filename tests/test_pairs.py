@@ -1,4 +1,4 @@
-"""Inputs that belong together have one batch size: each sample meets its own partner, and none is repeated."""
+"""Inputs that belong together must have the same batch size: samples are paired by index, without broadcasting."""
 
 import itertools
 from collections.abc import Callable

@@ -152,7 +152,7 @@ def own_folder(
 
 
 def clear_folders(parent: Path, prefix: str, contents: str, finish: Callable[[Path], bool] | None = None) -> None:
-    """Remove the folders of `own_folder`, called with the same arguments, whose processes were killed.
+    """Remove the folders that `own_folder`, called with the same arguments, made in processes that were killed.
 
     Links are not followed. A folder is removed only if it belongs to this user and holds a free lock with these
     `contents`, or if `own_folder` made it and the process was killed before it wrote the lock.

@@ -58,7 +58,7 @@ def test_a_temperature_is_one_number_within_bounds(name):
         with pytest.raises(ValueError, match="`temperature` must be at (least 1e-30|most 1e.30).* Received: temp"):
             WITH_TEMPERATURE[name](LOGITS, value)
     for value in (tf.ones([3]), tf.ones([1]), tf.Variable(tf.ones([4]))):
-        with pytest.raises(ValueError, match="`temperature` must be one number, or a tensor.* Received: temp"):
+        with pytest.raises(ValueError, match="`temperature` must be one number, or a scalar tensor.* Received: temp"):
             WITH_TEMPERATURE[name](LOGITS, value)
     if name in ("gumbel_softmax", "cumulative_gates", "fusion_weights"):
         assert np.isnan(WITH_TEMPERATURE[name](LOGITS, tf.constant(np.nan))).all()

@@ -12,7 +12,7 @@ from tfpyramid.ops.shapes import dimensions
 
 
 def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i whose taps lie inside x; there may be none."""
+    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i with all taps inside x; there may be none."""
     size, length = dimensions(x)[axis], taps.shape[0]
     count = (size - length) // step + 1
     if in_slices():

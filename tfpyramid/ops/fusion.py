@@ -194,7 +194,7 @@ def fusion_weights(
 
 
 def _log_softplus(values: tf.Tensor) -> tf.Tensor:
-    """Return log(log(1 + exp(v))), whose slope is never 0."""
+    """Return log(log(1 + exp(v))), with a slope that is never 0."""
     # Below this value, softplus(v) equals exp(v) up to rounding in float64. Much smaller exp(v) would underflow, and
     # their gradient would be 0.
     lowest = tf.constant(-36.0, values.dtype)

@@ -64,7 +64,7 @@ def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: S
     """Return `down` by an integer factor, one axis and then the others.
 
     Small images are extended by the border rule. For large images that copy would cost more than the convolution. Their
-    inner outputs, whose taps lie inside the image, are one convolution of x itself. The few outputs at either border
+    inner outputs have all taps inside the image, and are one convolution of x itself. The few outputs at either border
     are computed from two extended strips, and joined to the inner ones once all axes are done.
     """
     if not along:
