@@ -114,7 +114,7 @@ def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -
 
 
 def _same_fits(size: int | None, taps: int, strides: int) -> bool:
-    """Return whether "SAME", which pads by half of what is missing on a side, puts tap 0 where `conv_down` does."""
+    """Return whether "SAME", which pads half of the missing samples on either side, aligns taps as `conv_down` does."""
     left_of_last_stride = range(1, strides + 1) if size is None else [(size - 1) % strides + 1]
     return all(max(taps - rest, 0) // 2 == (taps - 1) // 2 for rest in left_of_last_stride)
 

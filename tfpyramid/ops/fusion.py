@@ -97,14 +97,14 @@ def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> N
     known = all(None not in level.shape[1:3].as_list() for level in levels)
     if known or len(levels) == 1 or portable.is_portable():  # Other runtimes have no assertions.
         return
-    sides = tf.stack([tf.shape(level)[1:3] for level in levels])
-    finer, coarser = sides[:-1], sides[1:]
+    sizes = tf.stack([tf.shape(level)[1:3] for level in levels])
+    finer, coarser = sizes[:-1], sizes[1:]
     if scale_factor is None:
         follow = coarser <= finer
     else:
         up, down = level_size(finer, scale_factor), rounded_down(finer, scale_factor)
         follow = (coarser == up) | (coarser == down)
-    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + " Received: sides", sides])
+    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + " Received: sides", sizes])
 
 
 def check_target_level(target_level: object, num_levels: int) -> int:

@@ -154,7 +154,7 @@ def _axis_matrix(
 
 
 def _kept_size(size: int | tf.Tensor, stride: float | tf.Tensor, hard: bool) -> int | tf.Tensor:
-    """Return the side that `size` becomes by the stride: an int if both are known."""
+    """Return the output side for a side `size`: an int if it and the stride are known."""
     if isinstance(stride, float):
         return _sizes.rounded_size(size, stride) if hard else _sizes.level_size(size, stride)
     quotient = _sizes.quotient(size, stride)
