@@ -227,7 +227,7 @@ def check_points(points: tf.Tensor) -> tf.Tensor:
     points = _checks.tensor("points", points)
     if points.dtype not in (tf.float32, tf.float64):
         raise ValueError(
-            f"`points` must be float32 or float64, because 16 bits round positions. "
+            f"`points` must be float32 or float64, because 16-bit floats round positions. "
             f"Received: points of {points.dtype.name}"
         )
     if points.shape.rank is None or points.shape.rank < 2 or points.shape[-1] != 2:
