@@ -35,7 +35,7 @@ from tfpyramid.export import Pixels
         ({"output": "nofs://a/b"}, "`output` must be on a file system that Beam knows. Received: output='nofs://a/b'"),
         ({"output": "/proc/here"}, "`output` must be a folder that can be written, .*/proc"),
         ({"output": __file__}, "`output` must be a folder that can be written.*Received: output='.*arguments.py'"),
-        ({"output": __file__ + "/x"}, "`output` must be a folder, or the name of a new one.*Received: .*py/x'"),
+        ({"output": __file__ + "/x"}, "`output` must be a folder that can be written.*Received: .*py/x'"),
         ({"model": "caf\udce9"}, r"`model` must be a path, as a str or a pathlib.Path. Received: model='caf\\udce9'"),
         ({"model": "nowhere"}, "`model` must be a complete SavedModel.*nowhere"),
         ({"model": "nofs://a/b"}, "`model` must be a complete SavedModel.*Received: model='nofs://a/b'"),
