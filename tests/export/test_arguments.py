@@ -29,9 +29,9 @@ NOT_PATHS = [None, 5, b"model", "", "a\0b", "\udc80", True, ["model"], {"path": 
 
 @pytest.mark.parametrize("path", NOT_PATHS, ids=repr)
 def test_a_value_that_is_not_a_path_is_refused(path, model):
-    with pytest.raises(ValueError, match="`path` must be a path, as a str or a pathlib.Path. Received: path="):
+    with pytest.raises(ValueError, match="`path` must be a path: a str or a pathlib.Path. Received: path="):
         export_saved_model(model, path)
-    with pytest.raises(ValueError, match="`path` must be a path, as a str or a pathlib.Path. Received: path="):
+    with pytest.raises(ValueError, match="`path` must be a path: a str or a pathlib.Path. Received: path="):
         load_saved_model(path)
 
 

@@ -62,7 +62,7 @@ def test_bad_arguments_leave_nothing(arguments, message, tmp_path):
     assert not os.listdir(tmp_path)
 
 
-NO_PATH = "`path` must be a path, as a str or a pathlib.Path. Received: path="
+NO_PATH = "`path` must be a path: a str or a pathlib.Path. Received: path="
 NO_NAME = "`path` must end in the name of the folder to make. Received: path="
 UNWRITABLE = "`path` must be in a folder that can be written "
 

@@ -30,7 +30,7 @@ def test_the_smaller_limit_of_pixels_applies(path, max_pixels, pixels, fits):
     (answer,) = predictor([("photo.png", lambda: file(photo))])
     if fits:
         assert isinstance(answer, Row)
-        np.testing.assert_allclose(answer.answers["mean"], photo.mean((0, 1)) / 255, rtol=1e-5)
+        np.testing.assert_allclose(answer.outputs["mean"], photo.mean((0, 1)) / 255, rtol=1e-5)
     else:
         rule = f"A file must have at most {PIXELS - 1} pixels. Received: 24 x 36 (height x width)"
         assert answer == DeadLetter("photo.png", rule)

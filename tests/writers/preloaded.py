@@ -10,4 +10,4 @@ import tfpyramid.scale.beam  # noqa: E402, F401
 import tfpyramid.training  # noqa: E402, F401
 from tfpyramid.scale import _store  # noqa: E402
 
-_store.peers()
+_store.import_zarr()
