@@ -11,7 +11,7 @@ from tfpyramid.visualize import _page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LONGEST, MARGIN, TOP = 620, 54, 58  # In pixels.
+LONGEST, MARGIN, TOP = 620, 60, 58  # In pixels.
 APART = 10  # The least distance between two lines, in pixels of the figure.
 
 
