@@ -47,10 +47,14 @@ SHOWN = 12  # Images in the figure.
 
 def parse_options() -> tuple[argparse.Namespace, list[str]]:
     parser = running.parser(__doc__)
-    parser.add_argument("files", nargs="?", help="pattern of PNG or JPEG files, in quotes (default: easy-VQA's tests)")
-    parser.add_argument("model", nargs="?", default="quickstart_output/saved_model", help="SavedModel, or its versions")
-    parser.add_argument("output", nargs="?", default="predict_images_output", help="new folder, or one to resume")
-    parser.add_argument("--classes", type=Path, help="file with a class name per line (default: near MODEL)")
+    files = "pattern of PNG or JPEG files, in quotes (default: the test images of easy-VQA)"
+    model = "SavedModel, or a folder of its versions (default: %(default)s)"
+    output = "new folder, or the folder of an interrupted run (default: %(default)s)"
+    classes = "file with the name of a class in each line (default: classes.txt in the folder of MODEL)"
+    parser.add_argument("files", nargs="?", help=files)
+    parser.add_argument("model", nargs="?", default="quickstart_output/saved_model", help=model)
+    parser.add_argument("output", nargs="?", default="predict_images_output", help=output)
+    parser.add_argument("--classes", type=Path, help=classes)
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="resize images to this")
     parser.add_argument("--signature", default="serving_default", help="signature of the model (default: %(default)s)")
     parser.add_argument("--format", default="parquet", choices=("parquet", "tfrecord"), help="format of the output")
