@@ -71,11 +71,12 @@ def cost_volume() -> None:
     row = volume[..., n * 15 : n * 15 + 16][..., ::-1]  # dy = 0, dx = 0, -1, ..., -15.
     found = tf.cast(tf.argmax(row, axis=-1), tf.float32)[..., None].numpy()
     near = float(tf.reduce_sum(known * tf.cast(tf.abs(found - disparity) <= 1, tf.float32)) / tf.reduce_sum(known))
+    found = np.maximum(found, 0.1)  # 0 would be drawn as unknown.
     rows = (
         [
             Panel(left, "left view", scale=2),
             Panel(colored(disparity, 15), "true displacement -dx, 0 to 15 px\n(white: unknown)", scale=2),
-            Panel(colored(np.maximum(found, 0.1), 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
+            Panel(colored(found, 15), f"displacement of the largest value\n{near:.0%} within 1 px", scale=2),
         ],
         [Panel(row[..., k : k + 1] * 1.2, f"channel of dx = -{k}", scale=2) for k in (4, 7, 11)],
     )
