@@ -156,7 +156,10 @@ def test_every_argument_is_documented_and_annotated(module, name):
 @pytest.mark.parametrize("module", [module for module in PUBLIC if module != "tfpyramid"])
 def test_reference_has_every_public_name(module):
     page = (REFERENCE / f"{module.split('.')[1]}.md").read_text()
-    assert sorted(re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)) == sorted(PUBLIC[module])
+    listed = re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    missing = PUBLIC[module] - set(listed)
+    assert not missing, f"docs/api lacks {missing}"
 
 
 def test_options_are_keyword_only():

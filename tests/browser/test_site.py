@@ -17,7 +17,10 @@ MISSING_PICTURES = (
 OVERFLOWING = """() => {
     const scrolls = box => ["auto", "scroll", "hidden"].includes(getComputedStyle(box).overflowX);
     const reaches = box => box.getBoundingClientRect().right > innerWidth + 1;
-    const free = box => { while ((box = box.parentElement)) if (scrolls(box) && box !== document.body) return false; return true };
+    const free = box => {
+        while ((box = box.parentElement)) if (scrolls(box) && box !== document.body) return false;
+        return true;
+    };
     return [...document.querySelectorAll(".md-content *")].filter(box => reaches(box) && free(box))
         .map(box => box.outerHTML.slice(0, 100))
 }"""
