@@ -155,6 +155,21 @@ def test_the_usage_of_a_selector_is_how_often_it_chooses_each_level(make):
         np.testing.assert_allclose(history[f"level_usage/selector/level_{k}"], [np.mean(chosen[:, k])], rtol=1e-6)
 
 
+@pytest.mark.parametrize("pyramids", [1, 2])
+def test_the_usage_of_a_layer_with_several_outputs_is_recorded(pyramids):
+    image = keras.Input((8, 8, 1))
+    names = [f"pyramid_{k}" for k in range(pyramids)]
+    levels = [level for name in names for level in layers.AdaptiveDepthPyramid(2, name=name)(image)[0]]
+    means = [keras.layers.GlobalAveragePooling2D()(level) for level in levels]
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Concatenate()(means)))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x, y = RNG.standard_normal([4, 8, 8, 1]).astype(np.float32), np.zeros([4, 1], np.float32)
+    history = model.fit(x, y, verbose=0, callbacks=[training.PyramidMonitor(sample=(x, y))]).history
+    for name in names:
+        gates = np.mean(model.get_layer(name)(x)[1], axis=0)
+        np.testing.assert_allclose([history[f"level_usage/{name}/level_{k}"][0] for k in range(2)], gates, rtol=1e-6)
+
+
 def test_weights_that_levels_share_are_one_number():
     model = make_model(layers.AntiAliasedDownsample2D(), share_weights=True)
     history = fit(model, training.PyramidMonitor(sample=(X, Y)))

@@ -114,6 +114,11 @@ def temperature_of(layer: Any) -> Any | None:
     return temperature if hasattr(temperature, "assign") else None
 
 
+def has_level_usage(layer: Any) -> bool:
+    """Tell if a layer has the method `level_usage`."""
+    return isinstance(layer, HasLevelUsage)
+
+
 def layers_of_levels(layer: Any) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield "level_k", or "shared", and the layer with its weights, from `downsamplers` and `level_layers`."""
     for attribute, first in (("downsamplers", 1), ("level_layers", 0)):

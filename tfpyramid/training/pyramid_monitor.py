@@ -129,16 +129,16 @@ class PyramidMonitor(keras.callbacks.Callback):
                     yield f"{layer.name}/{level}", list(part.trainable_variables)
 
     def _level_usage(self) -> dict[str, float]:
-        watched = [layer for layer in getattr(self.model, "layers", []) if isinstance(layer, protocols.HasLevelUsage)]
+        layers = getattr(self.model, "layers", [])
+        watched = {layer.name: layer for layer in layers if protocols.has_level_usage(layer)}
         if self.sample is None or not watched or not getattr(self.model, "inputs", None):
             return {}
-        outputs = keras.Model(self.model.input, [layer.output for layer in watched])(self.sample[0], training=False)
+        # Keras unwraps a list of one output, but not a dict of one.
+        model = keras.Model(self.model.input, {name: layer.output for name, layer in watched.items()})
         usage = {}
-        for layer, output in zip(
-            watched, outputs if len(watched) > 1 else [outputs[0] if isinstance(outputs, list) else outputs]
-        ):
-            means = np.mean(tf.cast(layer.level_usage(output), tf.float32), axis=0)
-            usage.update({f"level_usage/{layer.name}/level_{k}": float(mean) for k, mean in enumerate(means)})
+        for name, output in model(self.sample[0], training=False).items():
+            means = np.mean(tf.cast(watched[name].level_usage(output), tf.float32), axis=0)
+            usage.update({f"level_usage/{name}/level_{k}": float(mean) for k, mean in enumerate(means)})
         return usage
 
     def _kernels(self) -> Iterator[tuple[str, np.ndarray]]:

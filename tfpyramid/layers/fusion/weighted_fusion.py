@@ -99,12 +99,10 @@ class WeightedFusion(AlignedLayer):
 
     def build(self, input_shape: Any) -> None:
         shapes = self.aligned_shapes(input_shape)
+        channels = (shapes[0][3],) if self.per_channel else ()
+        start = "zeros" if self.method == "softmax" else "ones"
         # In half precision, different weights could tie.
-        self.level_weights = self.add_precise_weight(
-            "level_weights",
-            (len(shapes), shapes[0][3]) if self.per_channel else (len(shapes),),
-            "zeros" if self.method == "softmax" else "ones",
-        )
+        self.level_weights = self.add_precise_weight("level_weights", (len(shapes), *channels), start)
         if self.method == "softmax":
             self.temperature = self.add_parameter("temperature", self.initial_temperature, trainable=False)
         super().build(input_shape)
