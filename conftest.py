@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import unittest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,7 +56,9 @@ def folder(tmp_path_factory):
     """An empty working directory for the blocks of one page, with the seeds set."""
     folder = tmp_path_factory.mktemp("page")
     keras.backend.clear_session()  # The first layer of a class has no number in its name.
-    keras.utils.set_random_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+    tf.random.set_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield str(folder)
