@@ -114,5 +114,5 @@ def test_all_levels_and_the_upsampled_ones():
 
 def test_a_router_refuses_a_pyramid_with_upsampled_levels():
     encoders = [keras.layers.GlobalMaxPooling2D(), keras.layers.GlobalMaxPooling2D()]
-    with pytest.raises(ValueError, match="`pyramid` must make each level .* Received: pyramid.upsampled_levels=1"):
+    with pytest.raises(ValueError, match="`pyramid` must compute each level .* Received: pyramid.upsampled_levels=1"):
         layers.LevelRouter(encoders, layers.GaussianPyramid(2, upsampled_levels=1))

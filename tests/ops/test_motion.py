@@ -127,7 +127,7 @@ X, FLOW = normal([2, 5, 4, 3]), normal([2, 5, 4, 2])
     "call, message",
     [
         (lambda: ops.warp(X, FLOW[..., :1]), r"`flow` must be \[batch, .* flow of shape \(2, 5, 4, 1\), images of sh"),
-        (lambda: ops.warp(X, FLOW[:, 1:]), r"`flow` must be .* and the sides of `images`.* of shape \(2, 4, 4, 2\)"),
+        (lambda: ops.warp(X, FLOW[:, 1:]), r"`flow` must be .* height and width of `images`.* of shape \(2, 4, 4, 2\)"),
         (lambda: ops.warp(X, FLOW.astype(int)), "`flow` must be floating point"),
         (lambda: ops.warp(X, FLOW, border="zeros"), "`border` must be one of .* Received: border='zeros'"),
         (lambda: ops.cost_volume(X, FLOW), r"`second` must have the shape of `first`.* second of shape \(2, 5, 4, 2\)"),

@@ -53,7 +53,9 @@ class BaseLayer(keras.layers.Layer):
             _checks.weight_shape(kwargs.get("name", "weight"), kwargs["shape"])
         return super().add_weight(*args, **kwargs)
 
-    def add_precise_weight(self, name: str, shape: Sequence[int], initializer: Any = "zeros", **kwargs: Any) -> Any:
+    def add_precise_weight(
+        self, name: str, shape: Sequence[int | None], initializer: Any = "zeros", **kwargs: Any
+    ) -> Any:
         """Add a weight that mixed precision does not cast, so that `call` and other methods read the same value."""
         return self.add_weight(name=name, shape=shape, initializer=initializer, **NO_AUTOCAST, **kwargs)
 
