@@ -291,7 +291,9 @@ def test_sizes_of_other_kinds():
     assert ops.spectral_pool(IMAGE, np.array(2.0)).shape == (1, 5, 5, 3)
     assert ops.strided_conv2d(IMAGE, np.ones([3, 3, 3, 1]), np.array([2.0, 3.0])).shape == (1, 4, 3, 1)
     for size in ((None, 5), tf.TensorShape([None, 5]), tf.TensorShape(None)):
-        with pytest.raises(ValueError, match="`output_size` must be .height, width.* Received: output_size="):
+        with pytest.raises(
+            ValueError, match="`output_size` must be two sizes, .height, width.* Received: output_size="
+        ):
             ops.resize_by(IMAGE, 2.0, size)
     with pytest.raises(ValueError, match="`size` must be an integer of at least 1.* Received: size="):
         ops.box(tf.constant(2.0))

@@ -137,7 +137,7 @@ def path(name: str, value: Any) -> str:
         if text:
             text.encode()  # TensorFlow accepts only UTF-8.
             return text
-    raise ValueError(f"`{name}` must be a path, as a str or a pathlib.Path. {received(name, value)}")
+    raise ValueError(f"`{name}` must be a path: a str or a pathlib.Path. {received(name, value)}")
 
 
 def local_path(name: str, value: Any, *, named: bool = True) -> Path:

@@ -80,7 +80,7 @@ ROWS = [
             "verbose": False,
             **STEP,
         },
-        stopped=("Unfinished",),
+        stopped=("UnfinishedStore",),
         arrays_only=frozenset({"image"}),
         raises=(FileExistsError,),
     ),

@@ -154,7 +154,7 @@ X = np.ones([1, 4, 4, 2])
     [
         (
             lambda: ops.depthwise_down(X, np.ones([3, 3, 1, 1])),
-            "`kernel` must be .* of `images`, 2. Received: kernel of",
+            "`kernel` must be .* as many channels as `images`, 2. Received: kernel of",
         ),
         (lambda: ops.depthwise_down(X, np.ones([3, 3, 2, 1], int)), "`kernel` must be floating point"),
         (lambda: ops.depthwise_down(X, np.ones([3, 3, 2, 1]), 0), "`strides` must be .* Received: strides=0"),
@@ -165,7 +165,7 @@ X = np.ones([1, 4, 4, 2])
         ),
         (
             lambda: ops.window_mean(X, np.ones([1, 2, 2, 4], np.float32)),
-            "`weights` must be .* for `strides` and `images`, with their dtype, float64",
+            "`weights` must be .* for `strides` s, and have the dtype of `images`, float64",
         ),
         (
             lambda: ops.window_mean(X, np.ones([1, 2, 3, 4])),
@@ -183,9 +183,12 @@ X = np.ones([1, 4, 4, 2])
         ),
         (
             lambda: ops.normalize_kernel(np.ones([3])),
-            r"`axes` must be at least one axis of `values`, .* Received: axes=\(0, 1\), values of shape \(3,\)",
+            r"`axes` must be one or more axes of `values`, .* Received: axes=\(0, 1\), values of shape \(3,\)",
         ),
-        (lambda: ops.normalize_kernel(np.ones([3, 0])), "`values` must have at least one tap, .* Received: values of"),
+        (
+            lambda: ops.normalize_kernel(np.ones([3, 0])),
+            "`values` must have a known number of taps, at least 1, .* Received: values of",
+        ),
         (lambda: ops.normalize_kernel(np.ones([3, 3], int)), "`values` must be floating point"),
         (
             lambda: ops.normalize_kernel(np.ones([3, 3]), "l2"),

@@ -112,7 +112,7 @@ def check_target_level(target_level: object, num_levels: int) -> int:
     target = _checks.integer("target_level", target_level, -num_levels, f"the index of one of {num_levels} levels")
     if target >= num_levels:
         raise ValueError(
-            f"`target_level` must be less than the number of levels, {num_levels}. "
+            f"`target_level` must be less than the number of `levels`, {num_levels}. "
             f"{_checks.received('target_level', target_level)}"
         )
     return target % num_levels

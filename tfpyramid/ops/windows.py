@@ -9,7 +9,7 @@ from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimensions, sides
 
-_RULE = "`weights` must be [batch, ceil(height / strides), ceil(width / strides), window^2]"
+_RULE = "`weights` must be [batch, ceil(height / s), ceil(width / s), window^2], for `strides` s"
 
 
 @operation
