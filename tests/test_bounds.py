@@ -238,7 +238,10 @@ LARGEST = {
 }
 
 
-@pytest.mark.parametrize("name", LARGEST)
+SLOW = {"CostVolume", "FeaturePyramid"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in LARGEST])
 def test_the_largest_arguments_are_computed(name):
     layer = LARGEST[name]()
     outputs = tf.nest.flatten(layer(tf.ones([1, 8, 8, 2])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -54,7 +55,7 @@ class LayerCase:
     learned_sides: bool = False
     statistics: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property  # Each test of the table asks for it, and layers take a millisecond to make.
     def layer(self) -> type:
         return type(self.make())
 

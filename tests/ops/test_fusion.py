@@ -148,7 +148,11 @@ def test_one_trace_aligns_levels_of_every_size(factor):
             {"target_level": 1, "scale_factor": None},
             "`target_level` must be the largest.* Received: target_level=1",
         ),
-        ([X, Y], {"target_level": 2}, "`target_level` must be less than the number of `levels`, 2. Received: target_level=2"),
+        (
+            [X, Y],
+            {"target_level": 2},
+            "`target_level` must be less than the number of `levels`, 2. Received",
+        ),
         ([X, Y], {"target_level": -3}, "`target_level` must be an integer of at least -2.* Received: target_level=-3"),
         ([X, Y], {"target_level": 0.0}, "`target_level` must be an integer.* Received: target_level=0.0"),
         ([X, Y], {"scale_factor": 1}, "`scale_factor` must be .* greater than 1, .* Received: scale_factor=1"),
