@@ -39,14 +39,14 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 		--ignore=tests/visualize --ignore=tests/test_readme.py --ignore=tests/test_files.py --ignore-glob='*_stores.py' \
 		--ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
 		--ignore=tests/training/test_multi_worker_strategy.py
-	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow -k "not test_conformance or keras- or saved_model-" \
+	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow -k "not test_conformance or keras-" \
 		tests/layers tests/losses tests/models tests/training tests/export tests/test_conformance.py \
 		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py
 
-# The conformance table on tf_keras, Keras 2 for a current TensorFlow: the checks in which Keras takes part. The operations
-# are those of `make test-all`, on the same TensorFlow.
+# The first case of each layer on tf_keras, Keras 2 for a current TensorFlow: the checks that depend on Keras. All cases run
+# on the Keras 2 of `make test-addons`, and `make test-all` tests the operations on this TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy  ## Run the conformance table on tf_keras
-	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py \
+	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py -m "not slow" \
 		-k "not gradient- and not reference- and not xla-"
 
 # Models written under each of the three Kerases answer equally under the other two.

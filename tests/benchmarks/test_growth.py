@@ -23,6 +23,7 @@ def turned_and_the_images(images):
 
 
 @pytest.mark.skipif(not memory.measured_here(), reason="only the kernel of Linux tells the peak of a process")
+@pytest.mark.slow
 def test_memory_is_what_is_known_to_be_needed():
     (found,) = memory.peaks([memory.Call(turned_and_the_images, [SHAPE], [bench.TINY])])
     assert (found.images, found.outputs) == (SIZE, SIZE)
@@ -90,6 +91,7 @@ def test_what_does_not_fit_is_skipped(monkeypatch):
     assert "Linux" in bench.reason_to_skip(task._replace(measure="memory"))
 
 
+@pytest.mark.slow
 def test_it_writes_results_tables_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_growth.py", "--quick", "--output", str(tmp_path)])
     bench.main()

@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import bench_scale as bench  # noqa: E402
 
 
+@pytest.mark.slow
 def test_pixels_are_those_of_the_files(tmp_path):
     plan = bench.Plan(few=3, many=9, shared=2, mask=(70, 50), rounds=1)
     bench.make_files(tmp_path, plan)

@@ -8,6 +8,7 @@ import pytest
 from tests.examples import script
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_agrees(tmp_path):
     ended = script.run("quickstart", tmp_path)
     assert ended.returncode == 0, ended.stderr
