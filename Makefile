@@ -45,7 +45,7 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 
 # The first case of each layer on tf_keras, Keras 2 for a current TensorFlow: the checks that depend on Keras. All cases run
 # on the Keras 2 of `make test-addons`, and `make test-all` tests the operations on this TensorFlow.
-test-legacy: $(VENV)/.installed-test,legacy  ## Run the conformance table on tf_keras
+test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer on tf_keras
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py -m "not slow" \
 		-k "not gradient- and not reference- and not xla-"
 
