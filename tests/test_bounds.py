@@ -236,8 +236,6 @@ LARGEST = {
     "SpectralDownsample2D": lambda: layers.SpectralDownsample2D(1024),
     "ContentAdaptiveDownsample2D": lambda: layers.ContentAdaptiveDownsample2D(64, 1024, hidden=1),
 }
-
-
 SLOW = {"CostVolume", "FeaturePyramid"}
 
 
