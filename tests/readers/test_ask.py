@@ -7,12 +7,13 @@ import pytest
 import tensorflow as tf
 
 from tests.readers import runtimes
-from tests.scale import folder
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_served_model_is_asked_and_its_responses_are_drawn(protocol, tmp_path):
-    folder.save(tmp_path / "model", lambda image: {"label": tf.reduce_mean(image, [1, 2])}, folder.IMAGES)
+    images = tf.TensorSpec([None, None, None, 3], name="image")
+    means = tf.function(lambda image: {"label": tf.reduce_mean(image, [1, 2])}, input_signature=[images])
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"), signatures=means)
     command = [sys.executable, str(runtimes.SERVING / "ask.py"), "--model", "model", "--output", "out"]
     command += ["--protocol", protocol, "--requests", "3"]
     ended = subprocess.run(command, cwd=tmp_path, env=runtimes.QUIET, capture_output=True, text=True, timeout=600)
