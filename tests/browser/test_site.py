@@ -63,7 +63,11 @@ def test_nothing_overflows_on_a_phone(name, address, tab):
 
 def test_search_finds_a_layer(address, tab):
     tab.goto(address)
-    tab.get_by_role("textbox", name="Search").fill("LearnableStrideConv2D")
+    query = tab.get_by_role("textbox", name="Search")
+    query.click()
+    # Until the index is loaded, the page ignores what is typed.
+    tab.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
+    query.fill("LearnableStrideConv2D")
     result = tab.locator(".md-search-result__link", has_text="tfpyramid.layers.LearnableStrideConv2D").first
     result.click()
     tab.wait_for_url(re.compile("api/layers/.*#tfpyramid.layers.LearnableStrideConv2D$"))
