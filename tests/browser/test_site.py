@@ -65,9 +65,7 @@ def test_search_finds_a_layer(address, tab):
     tab.goto(address)
     query = tab.get_by_role("textbox", name="Search")
     query.click()
-    # Until the index is loaded, the page ignores what is typed.
-    tab.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
-    query.fill("LearnableStrideConv2D")
+    query.press_sequentially("LearnableStrideConv2D")  # The page listens for keys, so `fill` may not start a search.
     result = tab.locator(".md-search-result__link", has_text="tfpyramid.layers.LearnableStrideConv2D").first
     result.click()
     tab.wait_for_url(re.compile("api/layers/.*#tfpyramid.layers.LearnableStrideConv2D$"))
