@@ -66,7 +66,7 @@ test-readers: $(READERS_VENV)/.installed-readers  ## Check exports in converters
 # The site, with Chromium from the distribution.
 test-docs: docs  ## Build the site, run its code blocks and notebooks, and open every page in Chromium
 	@test -x "$(CHROMIUM)" || { echo "test-docs opens the site in Chromium: apt-get install chromium, or CHROMIUM=path" >&2; exit 1; }
-	TFPYRAMID_BROWSER=1 CHROMIUM="$(CHROMIUM)" $(VENV)/bin/python -m pytest -q docs tests/browser
+	TFPYRAMID_BROWSER=1 CHROMIUM="$(CHROMIUM)" $(VENV)/bin/python -m pytest -n auto --dist loadfile -q docs tests/browser
 
 # Processes that write are killed at random moments and race each other; then nothing is lost, and nothing is left behind.
 test-writers: $(VENV)/.installed-test  ## Kill and race processes that write, and check that nothing is lost

@@ -172,6 +172,7 @@ def test_a_shape_that_claims_to_know_learned_sides_is_caught(readers, tmp_path):
     assert_caught("shapes", case_of(Scale, learned_sides=True), readers, tmp_path, "computed")
 
 
+@pytest.mark.slow
 def test_a_layer_unknown_to_a_fresh_process_is_caught(readers, tmp_path):
     assert_caught("keras", case_of(KnownHereOnly), readers, tmp_path, "does not answer in a fresh process")
 

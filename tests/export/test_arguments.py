@@ -212,6 +212,7 @@ def test_a_limit_below_the_batch_of_the_check_is_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_temporary_folder_is_not_used(model, tmp_path, monkeypatch, one_interpreter):
     # It may be full or on another disk, and a killed export would leave files there.
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))

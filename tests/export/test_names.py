@@ -43,6 +43,7 @@ def specs_of(path):
     return {name: spec.shape.as_list() for name, spec in signature.structured_input_signature[1].items()}
 
 
+@pytest.mark.slow
 def test_a_sequential_model_built_by_a_call_is_exported_for_any_batch_size(tmp_path):
     # A Sequential model of Keras 2 cannot have layers with several outputs.
     pyramid = [layers.LearnablePyramid(2), layers.UpsampleConcat()] if KERAS_3 else [layers.LearnableDownsample2D()]

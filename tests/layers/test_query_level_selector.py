@@ -51,6 +51,7 @@ def test_values_are_weighed_against_costs_by_a_weight_that_is_set_after_training
     assert not layer.losses, "values are trained apart, and their cost is in the choice"
 
 
+@pytest.mark.slow
 def test_a_softmax_learns_the_level_that_each_query_needs():
     rng = np.random.default_rng(3)
     query = rng.standard_normal([256, 2]).astype(np.float32)

@@ -99,6 +99,7 @@ def test_groups_can_be_given_by_layer():
     assert len(optimizer.get_config()["places"]["pyramid"]) == 6
 
 
+@pytest.mark.slow
 def test_half_precision_trains_both_groups():
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:

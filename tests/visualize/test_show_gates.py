@@ -41,6 +41,7 @@ def test_gates_that_are_equal_for_all_samples_are_drawn_once():
     assert title(figure) == "2 of 3 gates open"
 
 
+@pytest.mark.slow
 def test_gates_of_channels_are_drawn():
     layer = layers.ChannelAdaptiveDownsample2D()
     images = tf.random.stateless_uniform([4, 8, 8, 3], [0, 1])
