@@ -1,43 +1,71 @@
-"""Convolution along the height or the width, and its transpose, each in a form for TensorFlow and one for XLA.
+"""Convolution along the height and the width, and its transpose, each in a form for TensorFlow and one for XLA.
 
 TensorFlow runs depthwise convolutions. On a CPU, XLA compiles these to loops that are a hundred times slower. It
 compiles sums of slices to code as fast as TensorFlow's kernels; TensorFlow would write every slice to memory.
+
+Taps are a tensor, or a NumPy array if they are constants, which saves the operations that would compute their gradient.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Union
+
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid._sizes import level_size
-from tfpyramid.ops import borders, portable, slicing
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops import borders, slicing
+from tfpyramid.ops.portable import in_slices
+from tfpyramid.ops.shapes import dimension, dimensions, sides
+
+Taps = Union[np.ndarray, tf.Tensor]
+
+# Of small images one convolution of both axes is faster than one of each, up to this many taps.
+_MANY = 9
+
+# Larger constant kernels are tiled by the graph, to keep it small.
+_LARGEST_CONSTANT = 2**12
 
 
-def convolve(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
-    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i with all taps inside x; there may be none."""
-    size, length = dimensions(x)[axis], taps.shape[0]
+def at_once(x: tf.Tensor, taps: Taps) -> bool:
+    """Return whether one convolution of both axes of x is faster than one of each."""
+    return not in_slices() and taps.shape[0] <= _MANY and borders.is_small(x)
+
+
+def decimate(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
+    """Return `convolve` of the height and the width."""
+    if at_once(x, taps):
+        return _depthwise(x, taps[:, None] * taps, step)
+    return convolve(convolve(x, 1, taps, step), 2, taps, step)
+
+
+def insert(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
+    """Return `spread` of the height and the width: the transpose of `decimate`."""
+    if at_once(x, taps):
+        height, width = ((n - 1) * step + taps.shape[0] for n in sides(x))
+        return _transposed(x, taps[:, None] * taps, step, [height, width, x.shape[3]])
+    # Spread the width first: spreading rows is fastest if they already have their final length.
+    return spread(spread(x, 2, taps, step), 1, taps, step)
+
+
+def convolve(x: tf.Tensor, axis: int, taps: Taps, step: int) -> tf.Tensor:
+    """Return `sum_k taps[k] x[step i + k]` on axis 1 or 2, for every i with all taps inside x; at least one."""
+    size, length = dimension(x, axis), taps.shape[0]
     count = (size - length) // step + 1
     if in_slices():
         phases = _phases(x, axis, step)
         return sum(
             tap * slicing.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))
         )
-    unknown = tf.is_tensor(size)
-    if unknown:
-        # TensorFlow's kernels require at least one output. If x has one, this padding and the slice below copy nothing.
-        x = tf.pad(x, [[0, tf.maximum(length - size, 0) if k == axis else 0] for k in range(4)])
-    shape = _depthwise_shape(x, axis)
-    kernel = _depthwise_kernel(taps, axis, shape[3])
-    # A CPU requires equal strides. Along the axis of size 1 the stride has no effect.
-    y = tf.nn.depthwise_conv2d(tf.reshape(x, shape), kernel, [1, step, step, 1], "VALID")
-    y = _with_size(y, x, axis, tf.maximum(count, 1) if unknown else count)
-    return slicing.samples(y, axis, 0, tf.maximum(count, 0)) if unknown else y
+    y = _depthwise(tf.reshape(x, _lines(x, axis)), _kernel(taps, axis), step)
+    return _with_size(y, x, axis, count)
 
 
-def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
+def spread(x: tf.Tensor, axis: int, taps: Taps, step: int) -> tf.Tensor:
     """Return `sum_i taps[j - step i] x[i]` on axis 1 or 2, for every output j that depends on some input i.
 
     It is the transpose of `convolve`.
     """
-    count = dimensions(x)[axis]
+    count = dimension(x, axis)
     size = (count - 1) * step + taps.shape[0]
     if in_slices():
         longest = level_size(taps.shape[0], step)  # Taps at the phase that has most of them.
@@ -50,30 +78,44 @@ def spread(x: tf.Tensor, axis: int, taps: tf.Tensor, step: int) -> tf.Tensor:
         phases += [tf.zeros_like(phases[0])] * (step - len(phases))
         y = _with_size(tf.stack(phases, axis + 1), x, axis, count * step)
         return slicing.samples(y, axis, 0, size)
-    shape = _depthwise_shape(x, axis)
-    sizes = tf.stack([*shape[:axis], size, *shape[axis + 1 :]])
-    kernel = _depthwise_kernel(taps, axis, shape[3])
-    y = tf.nn.depthwise_conv2d_backprop_input(sizes, kernel, tf.reshape(x, shape), [1, step, step, 1], "VALID")
+    lines = _lines(x, axis)
+    lines[axis] = size
+    y = _transposed(tf.reshape(x, _lines(x, axis)), _kernel(taps, axis), step, lines[1:])
     return _with_size(y, x, axis, size)
 
 
-def in_slices() -> bool:
-    """Return whether the graph is traced for XLA, with `jit_compile=True`, or for another runtime.
+def _depthwise(x: tf.Tensor, kernel: Taps, step: int) -> tf.Tensor:
+    """Return the convolution of each channel with one kernel [rows, columns]."""
+    # A CPU requires equal strides. Along an axis of size 1 the stride has no effect.
+    if tf.is_tensor(kernel) or None in x.shape[1:]:
+        return tf.nn.depthwise_conv2d(x, _tiled(kernel, dimension(x, 3)), [1, step, step, 1], "VALID")
 
-    Other runtimes have no transpose of a depthwise convolution, but all have sums of slices.
-    """
-    if portable.is_portable():
-        return True
-    # TensorFlow has no public function for this. Without these names, the depthwise form gives the same result.
-    graph = tf.compat.v1.get_default_graph()
-    while graph is not None:
-        context = getattr(graph, "_get_control_flow_context", lambda: None)()
-        while context is not None:
-            if context.IsXLAContext():
-                return True
-            context = context.outer_context
-        graph = getattr(graph, "outer_graph", None)
-    return False
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        y = tf.nn.depthwise_conv2d(x, _tiled(kernel, x.shape[3]), [1, step, step, 1], "VALID")
+        return y, lambda dy: _transposed(dy, kernel, step, x.shape[1:])
+
+    return run(x)
+
+
+def _transposed(y: tf.Tensor, kernel: Taps, step: int, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """Return the transpose of `_depthwise`, for images of a size [height, width, channels]."""
+    sizes = tf.stack([dimension(y, 0), *size])
+    filters = _tiled(kernel, size[2])
+    x = tf.nn.depthwise_conv2d_backprop_input(sizes, filters, y, [1, step, step, 1], "VALID")
+    return tf.ensure_shape(x, [y.shape[0], *(n if isinstance(n, int) else None for n in size)])
+
+
+def _kernel(taps: Taps, axis: int) -> Taps:
+    """Return taps along an axis as a kernel [rows, columns]."""
+    return taps[:, None] if axis == 1 else taps[None]
+
+
+def _tiled(kernel: Taps, channels: int | tf.Tensor) -> Taps:
+    """Return a kernel [rows, columns] for each of the channels."""
+    if isinstance(kernel, np.ndarray) and isinstance(channels, int) and kernel.size * channels <= _LARGEST_CONSTANT:
+        return np.tile(kernel[:, :, None, None], [1, 1, channels, 1])
+    return tf.tile(kernel[:, :, None, None], [1, 1, channels, 1])
 
 
 def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
@@ -84,22 +126,17 @@ def _phases(x: tf.Tensor, axis: int, step: int) -> list[tf.Tensor]:
     return tf.unstack(tf.reshape(x, [*shape[:axis], count, step, *shape[axis + 1 :]]), axis=axis + 1)
 
 
-def _depthwise_shape(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
+def _lines(x: tf.Tensor, axis: int) -> list[int | tf.Tensor]:
     """Return the shape in which a depthwise convolution runs along an axis of x.
 
     Axis 1 is the height of images of width 1, and rows become their channels. Axis 2 is the width of images of height
     1. Both read memory in order, which is up to ten times faster than the reverse assignment.
     """
-    batch, height, width, channels = dimensions(x)
-    return [batch, height, 1, width * channels] if axis == 1 else [batch * height, 1, width, channels]
-
-
-def _depthwise_kernel(taps: tf.Tensor, axis: int, channels: int | tf.Tensor) -> tf.Tensor:
-    shape = [-1, 1, 1, 1] if axis == 1 else [1, -1, 1, 1]
-    return tf.tile(tf.reshape(taps, shape), [1, 1, channels, 1])
+    (height, width), channels = sides(x), x.shape[3]
+    return [-1, height, 1, width * channels] if axis == 1 else [-1, 1, width, channels]
 
 
 def _with_size(y: tf.Tensor, x: tf.Tensor, axis: int, size: int | tf.Tensor) -> tf.Tensor:
     """Return y in the shape of x, with `size` samples on one axis."""
-    shape = dimensions(x)
+    shape = [-1, *sides(x), x.shape[3]]
     return tf.reshape(y, [*shape[:axis], size, *shape[axis + 1 :]])

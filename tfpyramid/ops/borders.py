@@ -10,14 +10,24 @@ The names are those of `numpy.pad`. Unlike in `tf.pad`, an extension may be long
 repeatedly, and every rule accepts an axis of one sample.
 """
 
+import functools
+import math
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import portable
-from tfpyramid.ops.coordinates import Positions, array_module, to_float
-from tfpyramid.ops.shapes import dimensions
-from tfpyramid.ops.slicing import read, read_linear
+from tfpyramid.ops import portable, slicing
+from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
+from tfpyramid.ops.shapes import dimension
+
+# A gather of pixels with fewer channels is slower than slices.
+_FEW = 8
+
+# Up to this many elements, `tf.pad` is faster than a gather: it is one operation, but uses one core.
+_SMALL = 2**15
+_USUAL_BATCH = 32  # The number of images to expect in a batch of unknown size.
 
 NAMES = ("reflect", "symmetric", "edge", "constant", "wrap")
 
@@ -43,13 +53,31 @@ def fold(positions: Positions, size: int | tf.Tensor, border: str) -> Positions:
     last = size - 1
     if border == "reflect":
         positions = portable.remainder(positions, m.maximum(2 * last, 1))
-        positions = m.minimum(positions, 2 * last - positions)
+        return m.minimum(positions, 2 * last - positions)
     elif border == "symmetric":
         positions = portable.remainder(positions, 2 * size)
         positions = m.minimum(positions, 2 * size - 1 - positions)
     elif border == "wrap":
         return portable.remainder(positions, size)
     return m.minimum(m.maximum(positions, 0), last)
+
+
+def is_small(x: tf.Tensor) -> bool:
+    """Return whether images are known to have so few elements that the number of operations decides their cost."""
+    known = [n or _USUAL_BATCH if k == 0 else n for k, n in enumerate(x.shape)]
+    return None not in known and math.prod(known) <= _SMALL
+
+
+def extend_both(x: tf.Tensor, before: int, after: int, border: str) -> tf.Tensor:
+    """Return images extended by a border rule, by the same number of samples on both axes."""
+    mode = {"reflect": "REFLECT", "symmetric": "SYMMETRIC", "constant": "CONSTANT"}.get(border)
+    most = max(before, after) + (border == "reflect")
+    fits = border == "constant" or all(side is not None and side >= most for side in x.shape[1:3])
+    if mode and fits and (border == "constant" or is_small(x)) and not portable.is_portable():
+        return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]], mode)
+    for axis in (1, 2):
+        x = extend(x, axis, before, after, border)
+    return x
 
 
 def extend(
@@ -81,12 +109,14 @@ def extend(
         return x
     if border == "constant":
         return tf.pad(x, [[before, after] if k == axis else [0, 0] for k in range(x.shape.rank)])
-    size = dimensions(x)[axis]
+    if not portable.in_slices():
+        return _extend_in_place(x, axis, before, after, border, spacing, length)
+    size = dimension(x, axis)
 
     def strip(outside: Positions) -> tf.Tensor:
         if spacing == 1:
-            return read(x, axis, fold(outside, size, border))
-        return read_linear(x, axis, fold(to_float(outside) * spacing, to_float(length), border) / spacing)
+            return slicing.read(x, axis, fold(outside, size, border))
+        return slicing.read_linear(x, axis, fold(to_float(outside) * spacing, to_float(length), border) / spacing)
 
     if tf.is_tensor(size):  # Read both strips at once, because each read is many operations.
         outside = np.arange(-before, after, dtype=np.int32)
@@ -96,3 +126,46 @@ def extend(
     parts.append(x)
     parts += [strip(np.arange(size, size + after))] if after else []
     return tf.concat(parts, axis)
+
+
+def _extend_in_place(
+    x: tf.Tensor, axis: int, before: int, after: int, border: str, spacing: float, length: int | tf.Tensor | None
+) -> tf.Tensor:
+    """Return `extend`, whose gradient adds that of the additional samples in place."""
+    known = x.shape[axis]
+    is_after = np.repeat(np.int32([0, 1]), [before, after])
+    outside = np.concatenate([np.arange(-before, 0), np.arange(after)]).astype(np.int32)
+
+    def reads(size: int | tf.Tensor) -> tuple[Positions, Positions | None]:
+        """Return the indices that the additional samples read, and weights if each is between two, first all firsts."""
+        if spacing == 1:
+            return fold(size * is_after + outside, size, border), None
+        positions = to_float(size * is_after + outside) * float(spacing)
+        positions = fold(positions, to_float(length), border) / spacing
+        low, high, fraction = slicing.neighbours(positions, size)
+        if fraction is None:
+            return low, None
+        join = np.concatenate if isinstance(low, np.ndarray) else functools.partial(tf.concat, axis=0)
+        return join([low, high]), join([1 - fraction, fraction])
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def grad(dy: tf.Tensor) -> tf.Tensor:
+            size = known or dimension(dy, axis) - before - after
+            front, inner, back = tf.split(dy, [before, size, after], axis)
+            index, weights = reads(size)
+            ends = tf.concat([front, back] if weights is None else 2 * [front, back], axis)
+            return slicing.add_at(inner, axis, index, slicing.weighted(ends, axis, weights), before)
+
+        size = dimension(x, axis)
+        if spacing == 1 and (axis == 1 or x.shape[3] >= _FEW):
+            index = fold(indices(size + before + after) - before, size, border)
+            return tf.gather(x, tf.cast(index, tf.int32), axis=axis), grad
+        index, weights = reads(size)
+        ends = slicing.weighted(slicing.read(x, axis, index), axis, weights)
+        if weights is not None:
+            ends = tf.add_n(tf.split(ends, 2, axis))
+        front, back = tf.split(ends, [before, after], axis)
+        return tf.concat([front, x, back], axis), grad
+
+    return run(x)

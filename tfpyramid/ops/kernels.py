@@ -129,12 +129,17 @@ def check_constant(kernel: Any) -> None | str | tuple[float, ...]:
             "`kernel` must be None, a name or a list of numbers, so that the layer can be saved. Use LearnablePyramid "
             f"for kernels that are learned. Received: kernel of type {type(kernel).__name__}"
         )
+    return hashable(kernel)
+
+
+def hashable(kernel: Any) -> Any:
+    """Return a checked kernel: None, a name, a tuple of numbers or a tensor."""
     kernel = check(kernel)
     return tuple(kernel.tolist()) if isinstance(kernel, np.ndarray) else kernel
 
 
-def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
-    """Return the taps that `kernel` stands for at `scale_factor`: a `dtype` vector of sum 1.
+def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> np.ndarray | tf.Tensor:
+    """Return the taps that `kernel` stands for at `scale_factor`: a `dtype` vector of sum 1, NumPy's if it is constant.
 
     | kernel | taps |
     | --- | --- |
@@ -149,7 +154,7 @@ def taps_of(kernel: Kernel, scale_factor: float, dtype: tf.DType) -> tf.Tensor:
     if tf.is_tensor(kernel):
         taps = tf.cast(kernel, dtype)
         return taps / tf.reduce_sum(taps)
-    return tf.constant(_known_taps(kernel, scale_factor), dtype)
+    return _known_taps(kernel, scale_factor).astype(dtype.as_numpy_dtype)
 
 
 def _known_taps(kernel: Any, scale_factor: float) -> np.ndarray:

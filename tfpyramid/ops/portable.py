@@ -29,6 +29,25 @@ def is_portable() -> bool:
     return _chosen.get()
 
 
+def in_slices() -> bool:
+    """Return whether the graph is traced for XLA, with `jit_compile=True`, or for another runtime.
+
+    Other runtimes have no transpose of a depthwise convolution, but all have sums of slices.
+    """
+    if is_portable():
+        return True
+    # TensorFlow has no public function for this. Without these names, the depthwise form gives the same result.
+    graph = tf.compat.v1.get_default_graph()
+    while graph is not None:
+        context = getattr(graph, "_get_control_flow_context", lambda: None)()
+        while context is not None:
+            if context.IsXLAContext():
+                return True
+            context = context.outer_context
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
 def position_dtype() -> tf.DType:
     """Return the dtype of positions on an axis."""
     return tf.float32 if is_portable() else tf.float64

@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._sizes import finer_size, level_size
+from tfpyramid._sizes import finer_size, level_size, level_sizes
 from tfpyramid.ops import batches, borders, kernels, resample
-from tfpyramid.ops._operation import operation
+from tfpyramid.ops._operation import operation, shared
 from tfpyramid.ops.shapes import sides
 
 
@@ -62,15 +62,25 @@ def gaussian_pyramid(
     """
     images = _checks.images(images)
     scale_factor = _checks.scale_factor(scale_factor)
-    kernels.check(kernel)
+    kernel = kernels.hashable(kernel)
     borders.check(border)
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
+    finer_sizes(sides(images), scale_factor, finer)
+    count = level_count(images.shape, num_levels, scale_factor, finer)
+    return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer)
+
+
+@shared
+def _gaussian(
+    images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int, finer: int = 0
+) -> list[tf.Tensor]:
+    """Return `finer` magnified copies of the images and `count` levels, the first of which are the images."""
     levels = [images]
     for j, size in enumerate(finer_sizes(sides(images), scale_factor, finer), 1):
         offset = kernels.phase_after(kernels.phase(kernel, scale_factor), scale_factor, j)
         levels.insert(0, resample.resize_by(images, scale_factor**j, size, phase=offset))
-    for _ in range(level_count(images.shape, num_levels, scale_factor, finer) - finer - 1):
-        levels.append(resample.pyr_down(levels[-1], scale_factor=scale_factor, kernel=kernel, border=border))
+    for _ in range(count - 1):
+        levels.append(resample.next_level(levels[-1], kernel, scale_factor, border))
     return levels
 
 
@@ -106,10 +116,23 @@ def laplacian_pyramid(
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.
     """
-    step: dict[str, Any] = {"scale_factor": scale_factor, "kernel": kernel, "border": border}
-    gaussian = gaussian_pyramid(images, num_levels, **step)
+    images = _checks.images(images)
+    scale_factor = _checks.scale_factor(scale_factor)
+    kernel = kernels.hashable(kernel)
+    borders.check(border)
+    count = level_count(images.shape, num_levels, scale_factor)
+    return batches.call(_laplacian, images, kernel, scale_factor, border, count)
+
+
+@shared
+def _laplacian(
+    images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int
+) -> list[tf.Tensor]:
+    """Return the residuals of `count` levels, and the low-pass."""
+    gaussian = _gaussian(images, kernel, scale_factor, border, count)
     residuals = [
-        finer - resample.pyr_up(coarser, sides(finer), **step) for finer, coarser in zip(gaussian, gaussian[1:])
+        finer - resample.magnified(coarser, sides(finer), kernel, scale_factor, border)
+        for finer, coarser in zip(gaussian, gaussian[1:])
     ]
     return [*residuals, gaussian[-1]]
 
@@ -143,15 +166,27 @@ def reconstruct(
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
     """
     scale_factor = _checks.scale_factor(scale_factor)
-    kernels.check(kernel)
+    kernel = kernels.hashable(kernel)
     borders.check(border)
     levels = _level_checks.levels(levels, scale_factor, exact=True)
     levels = batches.check(batches.named("levels", levels))
     _level_checks.same_channels([level.shape for level in levels])
+    size = [sides(level) for level in levels]
+    needed = [n for finer in size[:-1] for n in level_sizes(finer, scale_factor)]
+    rule = (
+        f"{_level_checks.level_rule(scale_factor, exact=True)} Received: the sides needed, then those of `levels[1:]`,"
+    )
+    levels = batches.assert_equal(rule, levels, needed, [n for coarser in size[1:] for n in coarser])
+    padded = [batches.at_least_one(level) for level in levels]
+    return batches.as_many_as(_reconstruct(padded, kernel, scale_factor, border), levels[0])
+
+
+@shared
+def _reconstruct(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
+    """Return the images of a Laplacian pyramid."""
     x = levels[-1]
     for residual in reversed(levels[:-1]):
-        size = sides(residual)
-        x = residual + resample.pyr_up(x, size, scale_factor=scale_factor, kernel=kernel, border=border)
+        x = residual + resample.magnified(x, sides(residual), kernel, scale_factor, border)
     return x
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._sizes import divide, level_sizes, ratio
 from tfpyramid.ops import batches, borders, kernels, slicing
-from tfpyramid.ops._operation import operation
+from tfpyramid.ops._operation import operation, shared
 from tfpyramid.ops.coordinates import array_module, indices, positions, to_float
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.separable import down, up
@@ -75,9 +75,14 @@ def pyr_down(
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
     images = _checks.images(images)
+    return batches.call(next_level, images, kernels.hashable(kernel), scale_factor, border)
+
+
+@shared
+def next_level(images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `pyr_down` of a batch that is not empty, without checking the arguments."""
     work = working_dtype(images.dtype)
-    taps = kernels.taps_of(kernel, scale_factor, work)
-    x = batches.call(down, tf.cast(images, work), taps, scale_factor, border)
+    x = down(tf.cast(images, work), kernels.taps_of(kernel, scale_factor, work), scale_factor, border)
     x.set_shape([images.shape[0], *level_sizes(images.shape[1:3], scale_factor), images.shape[3]])
     return tf.cast(x, images.dtype)
 
@@ -126,10 +131,23 @@ def pyr_up(
     images = _checks.images(images)
     output_size = size_pair(output_size)
     _check_fit(images, output_size, scale_factor)
+    if tf.executing_eagerly():
+        output_size = tuple(map(tf.convert_to_tensor, output_size))  # One traced function serves all sizes.
+    return batches.call(magnified, images, output_size, kernels.hashable(kernel), scale_factor, border)
+
+
+@shared
+def magnified(
+    images: tf.Tensor,
+    output_size: tuple[int | tf.Tensor, int | tf.Tensor],
+    kernel: kernels.Kernel,
+    scale_factor: float,
+    border: str,
+) -> tf.Tensor:
+    """Return `pyr_up` of a batch that is not empty, without checking the arguments."""
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
-    fixed = not _checks.is_tensor(kernel)
-    x = batches.call(up, tf.cast(images, work), output_size, taps, scale_factor, border, fixed=fixed)
+    x = up(tf.cast(images, work), output_size, taps, scale_factor, border)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
 

@@ -1,4 +1,4 @@
-"""One step of a pyramid along one axis, as a linear map of that axis.
+"""One step of a pyramid along the height and the width, as a linear map of each axis.
 
 With n samples x, taps w[0 .. K - 1] centred at tap (K - 1) // 2, and h(u) their linear interpolation, zero beyond them,
 one step by the factor s is
@@ -14,7 +14,6 @@ factor 2. At an integer factor both are convolutions. At other factors, and for 
 own weights.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Union
 
@@ -28,131 +27,105 @@ from tfpyramid.ops.shapes import dimensions
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
-# An axis shorter than this many border strips is extended as a whole, which takes fewer operations.
-_SHORT = 12
+# Images with fewer channels and larger sides are not copied to extend them: the additional operations take less time.
+_FEW_CHANNELS, _LARGE = 8, 256
 
 # `up` by a larger factor computes each output separately: a convolution would make many samples to be cut off.
 _LARGEST_STEP = 64
 
 
-def down(x: tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+def down(x: tf.Tensor, taps: axes.Taps, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of the height and the width of x, for taps with sum 1 and the dtype of x."""
     step, parts = ratio(scale_factor)
     if parts == 1:
-        return _decimate(x, taps, step, border, along=(1, 2))
+        return _decimate(x, taps, step, border)
     for axis in (1, 2):
         x = _shrink_axis(x, axis, taps, scale_factor, border)
     return x
 
 
-def up(
-    x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, scale_factor: float, border: str, *, fixed: bool = False
-) -> tf.Tensor:
-    """Return `up` of the height and the width of x, to `sizes`, for taps with sum 1 and the dtype of x.
-
-    With `fixed`, the taps are constants without a gradient.
-    """
+def up(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, scale_factor: float, border: str) -> tf.Tensor:
+    """Return `up` of the height and the width of x, to `sizes`, for taps with sum 1 and the dtype of x."""
     step, parts = ratio(scale_factor)
     if parts == 1 and step <= _LARGEST_STEP:
-        return _insert(x, sizes, taps, step, border, fixed)
+        return _insert(x, sizes, taps, step, border)
     for axis, size in zip((1, 2), sizes):
         x = _magnify_axis(x, axis, size, taps, scale_factor, border)
     return x
 
 
-def _decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, *, along: Sequence[int]) -> tf.Tensor:
-    """Return `down` by an integer factor, one axis and then the others.
-
-    Small images are extended by the border rule. For large images that copy would cost more than the convolution. Their
-    inner outputs have all taps inside the image, and are one convolution of x itself. The few outputs at either border
-    are computed from two extended strips, and joined to the inner ones once all axes are done.
-    """
-    if not along:
-        return x
-    axis, *others = along
-    (left, right), length = reach(taps), taps.shape[0]
-    size, strip = dimensions(x)[axis], max(length - 1, 2)
-    leading = level_size(left, step)  # Outputs before the first inner one, which sits at `leading * step >= left`.
-    skipped = leading * step - left  # Inputs before the first that an inner output reads.
-    unknown = tf.is_tensor(size)
-    if axes.in_slices() or (not unknown and size < max(_SHORT * strip, skipped + length)):
-        return _decimate(_extend_and_decimate(x, taps, step, border, [axis]), taps, step, border, along=others)
-    count = level_size(size, step)
-    trailing = count - ((size - 1 - right) // step + 1)
-    if unknown:  # A short axis may have no inner outputs.
-        leading = tf.minimum(leading, count)
-        trailing = tf.minimum(trailing, count - leading)
-    has_outer = length > 1 if unknown else leading + trailing > 0
-    if has_outer:
-        x, strips = border_strips(x, axis, strip, step)
-        outer = _extend_and_decimate(strips, taps, step, border, along)
-        before = slicing.samples(outer, axis, 0, leading)
-        after = slicing.samples(outer, axis, dimensions(outer)[axis] - trailing, trailing)
-    y = axes.convolve(slicing.skip(x, axis, skipped), axis, taps, step)
-    y = _decimate(y, taps, step, border, along=others)
-    return tf.concat([before, y, after], axis) if has_outer else y
+def _decimate(x: tf.Tensor, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
+    """Return `down` by an integer factor."""
+    known = [side for side in x.shape[1:3] if side is not None]
+    is_large = len(known) == 2 and min(known) >= max(_LARGE, 4 * taps.shape[0], 4 * step)
+    # Only the other end of the image has the samples beyond its border by the rule "wrap".
+    if is_large and x.shape[3] < _FEW_CHANNELS and border != "wrap" and not portable.in_slices():
+        return _decimate_in_place(x, taps, step, border)
+    return _extend_and_decimate(x, taps, step, border)
 
 
-def _extend_and_decimate(x: tf.Tensor, taps: tf.Tensor, step: int, border: str, along: Sequence[int]) -> tf.Tensor:
-    """Return `down` of some axes by an integer factor, of images that are extended."""
-    left, right = reach(taps)
-    for axis in along:
-        # The last output sits at size - 1 or before, so `right` more samples are enough. Some sizes need fewer.
-        x = axes.convolve(borders.extend(x, axis, left, right, border), axis, taps, step)
+def _extend_and_decimate(x: tf.Tensor, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
+    """Return `down` by an integer factor of images that are extended by the border rule."""
+    before, after = reach(taps)
+    # The last output sits at size - 1 or before, so `after` more samples are enough. Some sizes need fewer.
+    if axes.at_once(x, taps):
+        return axes.decimate(borders.extend_both(x, before, after, border), taps, step)
+    for axis in (1, 2):
+        x = axes.convolve(borders.extend(x, axis, before, after, border), axis, taps, step)
     return x
 
 
+def _decimate_in_place(x: tf.Tensor, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
+    """Return `down` by an integer factor of large images of known size, which are not copied.
+
+    The inner outputs have all taps inside the image, and are one convolution of x itself. The few outputs at the
+    borders are computed from strips of the image, which are extended.
+    """
+    (left, right), length = reach(taps), taps.shape[0]
+    leading = level_size(left, step)  # Outputs before the first inner one, which sits at `leading * step >= left`.
+    skipped = leading * step - left  # Inputs before the first that an inner output reads.
+    joined = []
+    for axis in (1, 2):
+        size = x.shape[axis]
+        trailing = level_size(size, step) - ((size - 1 - right) // step + 1)
+        x, strips = border_strips(x, axis, max(length - 1, 2), step)
+        if axis == 1:
+            strips = _extend_and_decimate(strips, taps, step, border)
+        else:
+            strips = axes.convolve(borders.extend(strips, axis, left, right, border), axis, taps, step)
+        joined.append(tf.split(strips, [leading, strips.shape[axis] - leading - trailing, trailing], axis))
+        x = axes.convolve(slicing.skip(x, axis, skipped), axis, taps, step)
+    (top, _, bottom), (first, _, last) = joined
+    return tf.concat([top, tf.concat([first, x, last], 2), bottom], 1)
+
+
 def border_strips(x: tf.Tensor, axis: int, count: int, step: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return x, and x without the middle of an axis: at least `count` samples remain at either end, or the whole axis.
+    """Return x, and x without the middle of an axis of at least 2 `count` samples: at least `count` at either end.
 
     The number of samples left out is a multiple of `step`, so a step of that factor computes the same outputs at the
     borders of the strips as at those of x. Use the returned x instead of the argument: its gradient adds the gradient
     of the strips in place, where the gradient of a slice would fill a tensor of zeros as large as x.
     """
-
-    def parts(x: tf.Tensor) -> list[tuple[int | tf.Tensor, int | tf.Tensor]]:
-        size = dimensions(x)[axis]
-        least, most = (tf.minimum, tf.maximum) if tf.is_tensor(size) else (min, max)
-        first, omitted = least(count, size), most(size - 2 * count, 0) // step * step
-        return [(0, first), (first + omitted, size - first - omitted)]
+    size = x.shape[axis]
+    first = count + (size - 2 * count) // step * step
+    parts = [(0, count), (first, size - first)]
 
     @tf.custom_gradient
     def run(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
-        strips = tf.concat([slicing.samples(x, axis, *part) for part in parts(x)], axis)
+        strips = tf.concat([slicing.samples(x, axis, *part) for part in parts], axis)
 
         def grad(to_x: tf.Tensor, to_strips: tf.Tensor) -> tf.Tensor:
             # An upstream gradient may have lost its static shape.
-            to_x, to_strips = tf.ensure_shape(to_x, x.shape), tf.ensure_shape(to_strips, strips.shape)
-            return _add_to_parts(to_x, axis, parts(to_x), to_strips)
+            to_x = tf.ensure_shape(to_x, x.shape)
+            front, back = tf.split(to_strips, [count, size - first], axis)
+            return slicing.add(to_x, axis, [(0, front), (first, back)])
 
         return (tf.identity(x), strips), grad
 
     return run(x)
 
 
-def _add_to_parts(
-    x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, int | tf.Tensor]], y: tf.Tensor
-) -> tf.Tensor:
-    """Return x with y added to some parts of an axis, each (first sample, count), in place where TensorFlow can."""
-    shape = dimensions(x)
-    # As a matrix: the update takes longer for every sample the more axes it has.
-    lines, sample = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    x = tf.reshape(x, [lines, shape[axis] * sample])
-    for (first, count), part in zip(parts, tf.split(y, [count for _, count in parts], axis)):
-        begin, count = first * sample, count * sample
-        x = tf.raw_ops.TensorStridedSliceUpdate(
-            input=x,
-            begin=[0, begin],
-            end=[0, begin + count],
-            strides=[1, 1],
-            value=slicing.samples(x, 1, begin, count) + tf.reshape(part, [lines, count]),
-            begin_mask=1,
-            end_mask=1,
-        )
-    return tf.reshape(x, shape)
-
-
-def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, border: str) -> tf.Tensor:
+def _shrink_axis(x: tf.Tensor, axis: int, taps: axes.Taps, scale_factor: float, border: str) -> tf.Tensor:
     """Return `down` of one axis by any factor."""
     left, right = reach(taps)
     p, q = ratio(scale_factor)
@@ -166,27 +139,20 @@ def _shrink_axis(x: tf.Tensor, axis: int, taps: tf.Tensor, scale_factor: float, 
     return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, positions, weights, taps.shape[0])
 
 
-def _insert(x: tf.Tensor, sizes: Sizes, taps: tf.Tensor, step: int, border: str, fixed: bool) -> tf.Tensor:
+def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
     """Return `up` by an integer factor; the result is copied only once, when it is cut to size."""
-    if fixed:
-        with tf.init_scope():  # Eager mode, in which the values of the taps are known.
-            taps, centre = _without_zero_ends(*_magnifying_taps(tf.constant(tf.get_static_value(taps)), step))
-        taps = tf.constant(taps)
-    else:
-        taps, centre = _magnifying_taps(taps, step)
+    taps, centre = _magnifying_taps(taps, step)
     # Output j reads the inputs i with j - step * i between -centre and the taps after it.
     before, after = (taps.shape[0] - 1 - centre) // step, (centre - 1) // step + 1
     for axis, size in zip((1, 2), sizes):
         x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
-    # Spread the width first: spreading rows is fastest if they already have their final length.
-    for axis in (2, 1):
-        x = axes.spread(x, axis, taps, step)
+    x = axes.insert(x, taps, step)
     start, (height, width) = before * step + centre, sizes
     return x[:, start : start + height, start : start + width]
 
 
 def _magnify_axis(
-    x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: tf.Tensor, scale_factor: float, border: str
+    x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: axes.Taps, scale_factor: float, border: str
 ) -> tf.Tensor:
     """Return `up` of one axis by any factor, to `size` samples."""
     left, right = reach(taps)
@@ -204,13 +170,13 @@ def _magnify_axis(
     return weighted_reads(x, axis, first[:, None] + np.arange(1, weights.shape[1] + 1, dtype=np.int32), weights)
 
 
-def reach(taps: tf.Tensor) -> tuple[int, int]:
+def reach(taps: axes.Taps) -> tuple[int, int]:
     """Return the number of taps to the left and to the right of their centre."""
     left = (taps.shape[0] - 1) // 2
     return left, taps.shape[0] - 1 - left
 
 
-def _interpolated_taps(taps: tf.Tensor, offsets: Positions, parts: int) -> tf.Tensor:
+def _interpolated_taps(taps: axes.Taps, offsets: Positions, parts: int) -> tf.Tensor:
     """Return h at `offsets` from the centre of the taps, which are integers in units of 1 / `parts` of a sample."""
     left, right = reach(taps)
     padded = tf.pad(taps, [[1, 2]])
@@ -221,26 +187,25 @@ def _interpolated_taps(taps: tf.Tensor, offsets: Positions, parts: int) -> tf.Te
     return (1 - fraction) * tf.gather(padded, low) + fraction * tf.gather(padded, low + 1)
 
 
-def _magnifying_taps(taps: tf.Tensor, step: int) -> tuple[tf.Tensor, int]:
+def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:
     """Return g of an integer factor, which depends only on j - step * i, as taps, and the index of their centre."""
     left, right = reach(taps)
     widest = max(left, right, step - 1)
-    spread = step * tf.pad(taps, [[widest - left, widest - right]])
     offsets = np.arange(-widest, widest + 1)
-    # The sum of the taps at each phase: outputs that lie whole steps apart use the same taps.
-    steps = math.ceil(offsets.size / step)
-    phases = tf.reduce_sum(tf.reshape(tf.pad(spread, [[0, steps * step - offsets.size]]), [steps, step]), 0)
-    sums = tf.tile(phases, [steps])[: offsets.size]
-    hat = tf.constant(np.maximum(1 - np.abs(offsets) / step, 0), taps.dtype)
-    return spread + (1 - sums) * hat, widest
-
-
-def _without_zero_ends(taps: tf.Tensor, centre: int) -> tuple[np.ndarray, int]:
-    """Return taps without the zeros at their ends, and the new index of their centre: 0 times NaN would be NaN."""
-    values = taps.numpy()
-    first, last = np.flatnonzero(values)[[0, -1]]
-    first, last = min(first, centre), max(last, centre)
-    return values[first : last + 1], centre - first
+    distances = offsets[:, None] - np.arange(-left, right + 1)
+    hat = np.maximum(1 - np.abs(offsets) / step, 0)
+    product = tf.linalg.matvec if tf.is_tensor(taps) else np.matmul
+    dtype = taps.dtype.as_numpy_dtype if tf.is_tensor(taps) else taps.dtype
+    spread = step * taps
+    # Outputs that lie whole steps apart use the same taps.
+    sums = product((distances % step == 0).astype(dtype), spread)
+    taps = product((distances == 0).astype(dtype), spread) + (1 - sums) * hat.astype(dtype)
+    if tf.is_tensor(taps):
+        return taps, widest
+    # Remove the zeros at the ends: 0 times NaN would be NaN.
+    first, last = np.flatnonzero(taps)[[0, -1]]
+    first, last = min(first, widest), max(last, widest)
+    return taps[first : last + 1], widest - first
 
 
 def weighted_reads(x: tf.Tensor, axis: int, positions: Positions, weights: tf.Tensor, dense: int = 0) -> tf.Tensor:

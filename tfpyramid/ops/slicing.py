@@ -1,11 +1,14 @@
 """Reads along one axis of a tensor: a run of samples, samples at indices, and interpolation between samples."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid.ops import portable
 from tfpyramid.ops.coordinates import Positions, array_module, to_float
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimension, dimensions, reshape
 
 
 def samples(x: tf.Tensor, axis: int, first: int, count: int | tf.Tensor) -> tf.Tensor:
@@ -27,6 +30,53 @@ def skip(x: tf.Tensor, axis: int, count: int) -> tf.Tensor:
     return samples(x, axis, count, size - count)
 
 
+def add(x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    """Return x with tensors added to runs of samples of an axis, each (first sample, tensor), in place if possible."""
+    shape = dimensions(x)
+    # As a matrix: the update takes longer for every sample the more axes it has.
+    sample = math.prod(shape[axis + 1 :])
+    matrix = tf.reshape(x, [-1, shape[axis] * sample])
+    for first, part in parts:
+        begin, count = first * sample, dimension(part, axis) * sample
+        matrix = tf.raw_ops.TensorStridedSliceUpdate(
+            input=matrix,
+            begin=[0, begin],
+            end=[0, begin + count],
+            strides=[1, 1],
+            value=samples(matrix, 1, begin, count) + tf.reshape(part, [-1, count]),
+            begin_mask=1,
+            end_mask=1,
+        )
+    return reshape(matrix, shape)
+
+
+def add_at(x: tf.Tensor, axis: int, index: Positions, y: tf.Tensor, first: int) -> tf.Tensor:
+    """Return x with the samples of y on an axis added at `index`, which is a run of `first` indices and another run."""
+    if isinstance(index, np.ndarray):
+        runs = [
+            (run.astype(int), part) for run, part in zip(np.split(index, [first]), _split(y, axis, first)) if run.size
+        ]
+        if all(np.unique(np.diff(run)).size < 2 and abs(np.diff(run[:2]).sum()) < 2 for run, _ in runs):
+            return add(x, axis, [_summed(run, axis, part) for run, part in runs])
+    shape = dimensions(x)
+    sample = math.prod(shape[axis + 1 :])
+    lines = tf.reshape(x, [-1, shape[axis], sample])
+    places = tf.stack(tf.meshgrid(tf.range(tf.shape(lines)[0]), tf.cast(index, tf.int32), indexing="ij"), -1)
+    lines = tf.tensor_scatter_nd_add(lines, places, tf.reshape(y, [-1, index.shape[0], sample]))
+    return reshape(lines, shape)
+
+
+def _split(y: tf.Tensor, axis: int, first: int) -> list[tf.Tensor]:
+    return tf.split(y, [first, y.shape[axis] - first], axis)
+
+
+def _summed(run: np.ndarray, axis: int, part: tf.Tensor) -> tuple[int, tf.Tensor]:
+    """Return the first sample of a run, and what `read` of the run adds to its samples for the gradient `part`."""
+    if run[0] == run[-1]:
+        return run[0], tf.reduce_sum(part, axis, keepdims=True)
+    return run.min(), part if run[0] < run[-1] else tf.reverse(part, [axis])
+
+
 def read(x: tf.Tensor, axis: int, index: Positions) -> tf.Tensor:
     """Return x at whole positions on `axis`, which are a vector or have more axes."""
     if isinstance(index, np.ndarray) and index.ndim == 1:
@@ -39,15 +89,26 @@ def read(x: tf.Tensor, axis: int, index: Positions) -> tf.Tensor:
 
 def read_linear(x: tf.Tensor, axis: int, positions: Positions) -> tf.Tensor:
     """Return x at float64 `positions` on `axis`: linear between samples, constant beyond the first and the last."""
-    last = to_float(dimensions(x)[axis] - 1)
+    low, high, fraction = neighbours(positions, dimension(x, axis))
+    if fraction is None:
+        return read(x, axis, low)
+    return weighted(read(x, axis, low), axis, 1 - fraction) + weighted(read(x, axis, high), axis, fraction)
+
+
+def neighbours(positions: Positions, size: int | tf.Tensor) -> tuple[Positions, Positions, Positions | None]:
+    """Return the samples before and after float64 positions, and the fractions between; None if all are known as 0."""
+    last = to_float(size - 1)
     m = array_module(positions, last)
     positions = m.minimum(m.maximum(positions, 0), last)
     # `ceil`, not low + 1: at a whole position both reads are the same sample. Its neighbour would be multiplied by the
     # weight 0, and 0 times NaN is NaN.
     low, high = m.floor(positions), m.ceil(positions)
-    if m is np and np.array_equal(low, high):
-        return read(x, axis, low)
-    shape = [1] * x.shape.rank
-    shape[axis] = -1
-    fraction = tf.reshape(tf.cast(positions - low, x.dtype), shape)
-    return read(x, axis, low) * (1 - fraction) + read(x, axis, high) * fraction
+    known = m is np and np.array_equal(low, high)
+    return low, high, None if known else positions - low
+
+
+def weighted(x: tf.Tensor, axis: int, weights: Positions | None) -> tf.Tensor:
+    """Return x times the weights of the samples on an axis; None stands for ones."""
+    if weights is None:
+        return x
+    return x * tf.reshape(tf.cast(weights, x.dtype), [-1 if k == axis else 1 for k in range(x.shape.rank)])
