@@ -1,12 +1,20 @@
 """Decorators of operations: of every public one, and of what one call runs as a traced function."""
 
+import contextvars
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
 from tfpyramid.ops import portable
+
+# The trace takes as long as tens of eager calls, and many programs call an operation once.
+_CALLS_BEFORE_TRACE = 3
+
+# Whether an operation runs eagerly that this one is a part of, which counts its calls alone.
+_inside = contextvars.ContextVar("_inside", default=False)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,9 +29,9 @@ def operation(function: Function) -> Function:
 
 
 def shared(function: Function) -> Function:
-    """Return the function, run as a traced function of its own where that takes less time than its operations.
+    """Return the function, run as a traced function of its own where that saves time.
 
-    An eager call then takes the time of one operation. In a graph, all calls on images with unknown sides, such as the
+    After a few eager calls, a call takes the time of one operation. In a graph, all calls on images with unknown sides, such as the
     levels of a pyramid, share one traced function. If the sides are known, a copy with constants computes faster.
     XLA and other runtimes use other operations, so their graphs get a copy too.
 
@@ -37,11 +45,19 @@ def shared(function: Function) -> Function:
     def run(images: Any, *arguments: Any) -> Any:
         inputs = (tuple(images) if isinstance(images, list) else images, *arguments)
         flat = tf.nest.flatten(inputs)
-        if portable.in_slices() or not (tf.executing_eagerly() or any(map(_has_unknown_size, flat))):
+        eager = tf.executing_eagerly()
+        if portable.in_slices() or (_inside.get() if eager else not any(map(_has_unknown_size, flat))):
             return function(images, *arguments)
         constants = tf.nest.map_structure(lambda each: _Tensor if tf.is_tensor(each) else each, inputs)
         first = flat[0]
-        return _traced(function, constants, first.dtype, first.shape[3])(*filter(tf.is_tensor, flat))
+        traced = _traced(function, constants, first.dtype, first.shape[3])
+        if eager and next(traced.calls) < _CALLS_BEFORE_TRACE:
+            token = _inside.set(True)
+            try:
+                return function(images, *arguments)
+            finally:
+                _inside.reset(token)
+        return traced.graph(*filter(tf.is_tensor, flat))
 
     return run  # type: ignore[return-value]
 
@@ -55,8 +71,13 @@ def _has_unknown_size(argument: Any) -> bool:
     return tf.is_tensor(argument) and (argument.shape.rank == 0 or None in argument.shape[1:3])
 
 
+class _Traced(NamedTuple):
+    graph: Callable
+    calls: Iterator[int]
+
+
 @functools.lru_cache(maxsize=256)
-def _traced(function: Callable, arguments: tuple, dtype: tf.DType, channels: int) -> Callable:
+def _traced(function: Callable, arguments: tuple, dtype: tf.DType, channels: int) -> _Traced:
     """Return a function traced for all sizes of its tensors, but for one dtype and number of channels."""
 
     def with_tensors(*tensors: tf.Tensor) -> Any:
@@ -64,4 +85,4 @@ def _traced(function: Callable, arguments: tuple, dtype: tf.DType, channels: int
         flat = [next(rest) if each is _Tensor else each for each in tf.nest.flatten(arguments)]
         return function(*tf.nest.pack_sequence_as(arguments, flat))
 
-    return tf.function(with_tensors, autograph=False, reduce_retracing=True)
+    return _Traced(tf.function(with_tensors, autograph=False, reduce_retracing=True), itertools.count())
