@@ -64,7 +64,7 @@ def up_axis(
     taps = p / q * taps[::-1]
     totals = _hats(_neighbours(count, dimensions(x)[axis], q, p, p, offset)[1], q)
     totals = tf.cast(sum(_rows(totals)), x.dtype)
-    ripple = 1 - tf.nn.conv1d(totals[None, :, None], taps[:, None, None], 1, "VALID")
+    ripple = 1 - tf.nn.conv1d(totals[None, :, None], taps[:, None, None], 1, "VALID")[0, :, 0]
     line = portable.multiply_no_nan(slicing.samples(line, axis, right, size), _along(ripple, x, axis))
     return axes.convolve(spread, axis, taps, 1) + line
 
@@ -122,10 +122,12 @@ def _neighbours(
         count = tf.convert_to_tensor(count)
     begin, start = divmod(offset - width, inputs)
     whole, rest = divide(indices(count), outputs, inputs)
-    more, rest = divide(rest + start, 1, inputs)
+    if start:
+        more, rest = divide(rest + start, 1, inputs)
+        whole = whole + more
     # Input 0 of those within `width` lies `width - rest` samples before the output, and each next `inputs` further on.
     numbers = np.arange(1, 1 + level_size(2 * width, inputs), dtype=np.int32)[:, None]
-    positions = whole + more + (begin + numbers)
+    positions = whole + (begin + numbers)
     m = array_module(positions)
     inside = m.minimum(m.maximum(positions, 0), size - 1)
     return inside, m.abs(rest + (width - inputs * numbers)) + width * m.abs(positions - inside)
@@ -165,14 +167,17 @@ def weighted_sum(x: tf.Tensor, axis: int, positions: Positions, weights: Positio
 
 
 def _sum(reads: Sequence[tf.Tensor], axis: int, weights: Positions) -> tf.Tensor:
-    rows = zip(reads, _rows(weights))
-    return tf.add_n([portable.multiply_no_nan(read, _along(row, read, axis)) for read, row in rows])
+    weights = _rows(_along(weights, reads[0], axis))
+    return tf.add_n([portable.multiply_no_nan(read, weight) for read, weight in zip(reads, weights)])
 
 
 def _rows(values: Positions) -> Sequence[Positions]:
     return tf.unstack(values) if tf.is_tensor(values) else values
 
 
-def _along(values: Positions, x: tf.Tensor, axis: int) -> tf.Tensor:
-    """Return values, one for each sample of an axis of x, in a shape that multiplies x."""
-    return tf.reshape(tf.cast(values, x.dtype), [-1, *[1] * (x.shape.rank - 1 - axis)])
+def _along(values: Positions, x: tf.Tensor, axis: int) -> Positions:
+    """Return values for the samples of an axis of x, their last axis, in a shape and a dtype that multiply x."""
+    shape = [*values.shape[:-1], -1, *[1] * (x.shape.rank - 1 - axis)]
+    if tf.is_tensor(values):
+        return tf.reshape(tf.cast(values, x.dtype), shape)
+    return values.reshape(shape).astype(x.dtype.as_numpy_dtype)
