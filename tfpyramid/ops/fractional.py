@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfpyramid._sizes import divide, level_size, ratio
 from tfpyramid.ops import axes, borders, custom_gradients, portable, slicing
 from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimension
 
 # By larger factors, few samples of the blurred image are read, and a convolution of all of them takes longer.
 _LARGEST_FACTOR = 10
@@ -33,7 +33,7 @@ def down_axis(x: tf.Tensor, axis: int, taps: axes.Taps, scale_factor: float, bor
     """Return `down` of one axis by any factor."""
     left, right = reach(taps)
     p, q = ratio(scale_factor)
-    count = level_size(dimensions(x)[axis], scale_factor)
+    count = level_size(dimension(x, axis), scale_factor)
     # The last output may lie between the last sample and the one after it.
     x = borders.extend(x, axis, left, right + 1, border)
     if scale_factor <= _LARGEST_FACTOR:
@@ -62,7 +62,7 @@ def up_axis(
     count, offset = size + left + right, p * before - q * right
     spread, line = _interpolate(x, axis, count, q, p, [q, p], offset)
     taps = p / q * taps[::-1]
-    totals = _hats(_neighbours(count, dimensions(x)[axis], q, p, p, offset)[1], q)
+    totals = _hats(_neighbours(count, dimension(x, axis), q, p, p, offset)[1], q)
     totals = tf.cast(sum(_rows(totals)), x.dtype)
     ripple = 1 - tf.nn.conv1d(totals[None, :, None], taps[:, None, None], 1, "VALID")[0, :, 0]
     line = portable.multiply_no_nan(slicing.samples(line, axis, right, size), _along(ripple, x, axis))
@@ -91,7 +91,7 @@ def _interpolate(
 
     @tf.custom_gradient
     def run(x: tf.Tensor, *unknown: tf.Tensor) -> tuple:
-        size = dimensions(x)[axis]
+        size = dimension(x, axis)
         positions, distances = _neighbours(*unknown or [count], size, outputs, inputs, max(widths), offset)
         reads = [slicing.read(x, axis, row) for row in _rows(positions)]
         sums = [_sum(reads, axis, _hats(distances, width)) for width in widths]
