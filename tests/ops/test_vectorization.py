@@ -113,7 +113,7 @@ def test_a_map_has_the_values_and_the_gradients_taken_inside_it(name):
 
 
 # Those of the smooth operations that have a gradient function of their own.
-@pytest.mark.parametrize("name", ["bilinear_sample", "pyr_down of a long side", "strided_conv2d"])
+@pytest.mark.parametrize("name", ["bilinear_sample", "pyr_down by 1.5", "pyr_down of a long side", "strided_conv2d"])
 def test_a_tape_outside_a_map_has_the_gradients_of_a_smooth_operation(name):
     op, arguments = SMOOTH[name]
     stacked = two_rows(arguments)

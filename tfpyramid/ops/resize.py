@@ -12,8 +12,8 @@ from tfpyramid.ops import axes, batches, borders, portable
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.coordinates import array_module, positions, to_float
 from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.fractional import weighted_sum
 from tfpyramid.ops.resample import resize_by
-from tfpyramid.ops.separable import weighted_reads
 from tfpyramid.ops.shapes import dimensions, sides
 
 
@@ -69,14 +69,14 @@ def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: f
     first = m.floor(centres - width) + 1
     # At most this many whole positions lie strictly inside a hat. The ratio of the sizes is at most the factor.
     p, q = ratio(scale_factor)
-    reads = first[:, None] + np.arange(math.ceil(2 * (p / q if tf.is_tensor(width) else width)))
-    weights = m.maximum(1 - m.abs(reads - centres[:, None]) / width, 0)
+    count = math.ceil(2 * (p / q if tf.is_tensor(width) else width))
+    reads = first + np.arange(count)[:, None]
+    weights = m.maximum(1 - m.abs(reads - centres) / width, 0)
     if isinstance(weights, np.ndarray) and size % length == 0:
-        return _whole_hats(x, axis, size // length, int(first[0]), weights)
+        return _whole_hats(x, axis, size // length, int(first[0]), weights.T)
     inside = m.minimum(m.maximum(reads, 0), to_float(size - 1))
-    weights = tf.where(tf.equal(reads, inside), weights, tf.zeros_like(weights))
-    weights = tf.cast(weights / tf.reduce_sum(weights, 1, keepdims=True), x.dtype)
-    return weighted_reads(x, axis, inside, weights)
+    weights = m.maximum(weights - m.abs(reads - inside), 0)  # 0 beyond the image.
+    return weighted_sum(x, axis, inside, tf.cast(weights / tf.reduce_sum(weights, 0), x.dtype))
 
 
 def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndarray) -> tf.Tensor:

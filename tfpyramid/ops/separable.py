@@ -20,10 +20,9 @@ from typing import Union
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid._sizes import divide, level_size, ratio
+from tfpyramid._sizes import level_size, ratio
 from tfpyramid.ops import axes, borders, portable, slicing
-from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.fractional import down_axis, reach, up_axis
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
@@ -40,7 +39,7 @@ def down(x: tf.Tensor, taps: axes.Taps, scale_factor: float, border: str) -> tf.
     if parts == 1:
         return _decimate(x, taps, step, border)
     for axis in (1, 2):
-        x = _shrink_axis(x, axis, taps, scale_factor, border)
+        x = down_axis(x, axis, taps, scale_factor, border)
     return x
 
 
@@ -50,7 +49,7 @@ def up(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, scale_factor: float, border:
     if parts == 1 and step <= _LARGEST_STEP:
         return _insert(x, sizes, taps, step, border)
     for axis, size in zip((1, 2), sizes):
-        x = _magnify_axis(x, axis, size, taps, scale_factor, border)
+        x = up_axis(x, axis, size, taps, scale_factor, border)
     return x
 
 
@@ -125,20 +124,6 @@ def border_strips(x: tf.Tensor, axis: int, count: int, step: int) -> tuple[tf.Te
     return run(x)
 
 
-def _shrink_axis(x: tf.Tensor, axis: int, taps: axes.Taps, scale_factor: float, border: str) -> tf.Tensor:
-    """Return `down` of one axis by any factor."""
-    left, right = reach(taps)
-    p, q = ratio(scale_factor)
-    # Position i p / q is at most size - 1, as there are ceil(size q / p) outputs.
-    first, remainder = divide(indices(level_size(dimensions(x)[axis], scale_factor)), p, q)
-    fraction = tf.cast(to_float(remainder) / q, x.dtype)[:, None]
-    zero = tf.zeros([1], x.dtype)
-    weights = (1 - fraction) * tf.concat([taps, zero], 0) + fraction * tf.concat([zero, taps], 0)
-    positions = first[:, None] + np.arange(taps.shape[0] + 1, dtype=np.int32)
-    # An output that sits on a sample gives the sample after its taps the weight 0, which ignores NaN there.
-    return weighted_reads(borders.extend(x, axis, left, right + 1, border), axis, positions, weights, taps.shape[0])
-
-
 def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
     """Return `up` by an integer factor; the result is copied only once, when it is cut to size."""
     taps, centre = _magnifying_taps(taps, step)
@@ -149,42 +134,6 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str)
     x = axes.insert(x, taps, step)
     start, (height, width) = before * step + centre, sizes
     return x[:, start : start + height, start : start + width]
-
-
-def _magnify_axis(
-    x: tf.Tensor, axis: int, size: int | tf.Tensor, taps: axes.Taps, scale_factor: float, border: str
-) -> tf.Tensor:
-    """Return `up` of one axis by any factor, to `size` samples."""
-    left, right = reach(taps)
-    p, q = ratio(scale_factor)
-    # Output j depends on the inputs i with j - scale_factor * i between -reach and reach, and on its two neighbours.
-    before, after = level_size(right + 1, scale_factor), level_size(left + 1, scale_factor) + 1
-    x = borders.extend(x, axis, before, after, border, spacing=p / q, length=size)
-    first, remainder = divide(indices(size), q, p)
-    # p times the distance j / s - i of each output to the inputs it depends on, which begin at first - before + 1.
-    distance = remainder[:, None] + p * np.arange(before - 1, -after - 1, -1, dtype=np.int32)
-    m = array_module(distance)
-    spread = p / q * _interpolated_taps(taps, distance, q)
-    hat = tf.cast(m.maximum(1 - to_float(m.abs(distance)) / p, 0), x.dtype)
-    weights = spread + (1 - tf.reduce_sum(spread, 1, keepdims=True)) * hat
-    return weighted_reads(x, axis, first[:, None] + np.arange(1, weights.shape[1] + 1, dtype=np.int32), weights)
-
-
-def reach(taps: axes.Taps) -> tuple[int, int]:
-    """Return the number of taps to the left and to the right of their centre."""
-    left = (taps.shape[0] - 1) // 2
-    return left, taps.shape[0] - 1 - left
-
-
-def _interpolated_taps(taps: axes.Taps, offsets: Positions, parts: int) -> tf.Tensor:
-    """Return h at `offsets` from the centre of the taps, which are integers in units of 1 / `parts` of a sample."""
-    left, right = reach(taps)
-    padded = tf.pad(taps, [[1, 2]])
-    m = array_module(offsets)
-    positions = m.minimum(m.maximum(offsets + (left + 1) * parts, 0), (left + right + 2) * parts)
-    low, remainder = divide(positions, 1, parts)
-    fraction = tf.cast(to_float(remainder) / parts, taps.dtype)
-    return (1 - fraction) * tf.gather(padded, low) + fraction * tf.gather(padded, low + 1)
 
 
 def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:
@@ -206,18 +155,3 @@ def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:
     first, last = np.flatnonzero(taps)[[0, -1]]
     first, last = min(first, widest), max(last, widest)
     return taps[first : last + 1], widest - first
-
-
-def weighted_reads(x: tf.Tensor, axis: int, positions: Positions, weights: tf.Tensor, dense: int = 0) -> tf.Tensor:
-    """Return sum_t weights[:, t] x[positions[:, t]] on `axis`: a product with a sparse matrix, a row for each output.
-
-    A sample of weight 0 is ignored, even if it is NaN, except in the first `dense` columns, which skip that check.
-    """
-    shape = [1] * x.shape.rank
-    shape[axis] = -1
-    parts = []
-    # A read of all taps at once has fewer operations, and is slower on large images, to differentiate above all.
-    for t in range(weights.shape[1]):
-        part, weight = slicing.read(x, axis, positions[:, t]), tf.reshape(weights[:, t], shape)
-        parts.append(part * weight if t < dense else portable.multiply_no_nan(part, weight))
-    return tf.add_n(parts)
