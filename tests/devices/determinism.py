@@ -43,6 +43,8 @@ _WITHOUT_SEED = {
     "RandomUniformInt",
     "TruncatedNormal",
 }
+EVER = {*_ALWAYS, *_WITHOUT_SEED, "FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3"}
+
 # These had no deterministic kernel for GPUs before TensorFlow 2.8: SegmentSum and its relatives, UnsortedSegmentSum,
 # which is also the gradient of GatherV2, and DepthwiseConv2dNativeBackpropFilter. ScatterNd runs on the host then.
 
