@@ -35,7 +35,7 @@ def main(room: str) -> None:
                 pairs = zip(results(case, policy), results(case, policy), strict=True)
                 complaint = "" if all(np.array_equal(a, b, equal_nan=True) for a, b in pairs) else "differs"
             except Exception as error:  # Every row is tried.
-                complaint = repr(error)
+                complaint = f"{type(error).__name__}: {error}"
             if complaint:
                 print(f"{case_id(case)} in {policy}: {complaint}")
 
