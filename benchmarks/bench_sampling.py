@@ -52,7 +52,8 @@ def plain_sample(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
             index = tf.stack([samples, tf.clip_by_value(i, 0, height - 1), tf.clip_by_value(j, 0, width - 1)], -1)
             rows, columns = fraction[..., 0], fraction[..., 1]
             weight = (rows if down else 1 - rows) * (columns if right else 1 - columns)
-            parts.append(tf.gather_nd(images, index) * (weight * tf.cast(inside, weight.dtype))[..., None])
+            weight = tf.cast(weight * tf.cast(inside, weight.dtype), images.dtype)
+            parts.append(tf.gather_nd(images, index) * weight[..., None])
     return tf.add_n(parts)
 
 

@@ -38,7 +38,15 @@ def environment(*packages: str) -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        **({"gpus": gpus()} if gpus() else {}),
     }
+
+
+def gpus() -> list[str]:
+    """Return the models of the GPUs that TensorFlow finds."""
+    devices = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, devices)
+    return [detail.get("device_name", device.name) for detail, device in zip(details, devices)]
 
 
 def processor() -> str:
@@ -50,8 +58,13 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = False) -> argparse.Namespace:
-    """Return the options of a script, with `--only` if it has contenders and `--data` if it uses garments."""
+def parse_options(
+    description: str, contenders: Sequence[str] = (), *, data: bool = False, output: Path = FOLDER
+) -> argparse.Namespace:
+    """Return the options of a script, with `--only` if it has contenders and `--data` if it uses garments.
+
+    `output` is the default of the option `--output`.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if data:
         parser.add_argument(
@@ -60,14 +73,14 @@ def parse_options(description: str, contenders: Sequence[str] = (), *, data: boo
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder for README.md and results/ (default: that of the script; with --quick, benchmarks_output)",
+        help=f"folder for README.md and results/ (default: {output.name}; with --quick, benchmarks_output)",
     )
     parser.add_argument("--quick", action="store_true", help="run everything, too small to measure anything")
     if contenders:
         parser.add_argument("--only", action="append", choices=contenders, metavar="NAME", help="one of: %(choices)s")
     options = parser.parse_args()
     if options.output is None:
-        options.output = Path("benchmarks_output") if options.quick else FOLDER
+        options.output = Path("benchmarks_output") if options.quick else output
     options.output.mkdir(parents=True, exist_ok=True)
     return options
 

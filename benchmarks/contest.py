@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
@@ -58,9 +59,9 @@ def channels_first(torch: Any, images: np.ndarray) -> Any:
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
-def hold(name: str, doc: str, works: Mapping[str, Work]) -> None:
-    """Time all works, or those of `--only`; write `results/name.json` and the table `name`."""
-    options = common.parse_options(doc, list(works))
+def hold(name: str, doc: str, works: Mapping[str, Work], output: Path = common.FOLDER) -> None:
+    """Time all works, or those of `--only`; write `results/name.json` and the table `name`, by default to `output`."""
+    options = common.parse_options(doc, list(works), output=output)
     path = options.output / f"results/{name}.json"
     results = common.read_json(path)["results"] if path.exists() else []
     asked = options.only or list(works)

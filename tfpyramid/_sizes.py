@@ -73,7 +73,7 @@ def level_size(size: Size, factor: float) -> Size:
     if not tf.is_tensor(size):
         return -(-size * q // p)
     whole, remainder = divide(tf.cast(size, tf.int32), q, p)
-    return whole + tf.cast(remainder > 0, tf.int32)
+    return whole + tf.minimum(remainder, 1)  # On a GPU, a cast of booleans would leave the host.
 
 
 def level_sizes(sizes: Iterable[Size], factor: float) -> tuple[Size, ...]:
@@ -102,8 +102,9 @@ def rounded_size(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
     if not tf.is_tensor(size):
         return max(1, round(Fraction(size * q, p)))
     whole, remainder = divide(tf.cast(size, tf.int32), q, p)
-    up = (remainder > p - remainder) | (tf.equal(remainder, p - remainder) & tf.equal(whole % 2, 1))
-    return tf.maximum(whole + tf.cast(up, tf.int32), 1)
+    # 1 if the remainder is above p / 2, or if it is p / 2 and `whole` is odd.
+    up = tf.clip_by_value(remainder - (p - remainder) + whole % 2, 0, 1)
+    return tf.maximum(whole + up, 1)
 
 
 def quotient(size: int | tf.Tensor, factor: tf.Tensor) -> tf.Tensor:

@@ -26,23 +26,25 @@ def target_at_size(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any
             target = resample.pyr_down(target, **(step or {}))
         return target, steps
     steps = tf.zeros([], target.dtype)
+    sides = tf.shape(prediction)[1:3]  # Outside the loop, which would else compute a gradient of the prediction.
     if step is not None:
         target, steps = tf.while_loop(
-            lambda x, _: (
-                tf.reduce_any(tf.shape(x)[1:3] > tf.shape(prediction)[1:3]) & _shrinks(x, step["scale_factor"])
-            ),
+            lambda x, _: _is_above(tf.shape(x)[1:3], sides, step["scale_factor"]),
             lambda x, count: (resample.pyr_down(x, **step), count + 1),
             (target, steps),
             shape_invariants=(tf.TensorShape([target.shape[0], None, None, target.shape[3]]), steps.shape),
         )
-    check = tf.debugging.assert_equal(tf.shape(target)[1:3], tf.shape(prediction)[1:3], message=_RULE)
+    check = tf.debugging.assert_equal(tf.shape(target)[1:3], sides, message=_RULE)
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(target), steps
 
 
-def _shrinks(x: tf.Tensor, factor: float) -> tf.Tensor:
-    """Return whether the next level is smaller; at factors below 2, ceil(n / factor) can equal n for n above 1."""
-    return tf.reduce_any(level_size(tf.shape(x)[1:3], factor) < tf.shape(x)[1:3])
+def _is_above(size: tf.Tensor, wanted: tf.Tensor, factor: float) -> tf.Tensor:
+    """Return whether some side is larger than wanted and the next level is smaller: ceil(n / factor) can equal n.
+
+    A loop reads this on the host. TensorFlow compares int32 there, and would compute the "and" of booleans on a GPU.
+    """
+    return tf.minimum(tf.reduce_max(size - wanted), tf.reduce_max(size - level_size(size, factor))) > 0
 
 
 def _steps_between(size: tuple[int, ...], wanted: tuple[int, ...], step: dict[str, Any] | None) -> int:

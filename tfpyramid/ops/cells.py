@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfpyramid.ops import borders, custom_gradients
+from tfpyramid.ops import borders, custom_gradients, devices
 
 
 def frame(images: tf.Tensor, border: str) -> tuple[tf.Tensor, int]:
@@ -85,19 +85,9 @@ def _spread(*arguments: tf.Tensor) -> tuple:
         return tf.math.unsorted_segment_sum(part, index, size)
 
     # A histogram is faster on large images, but only the CPU supports one with weights.
-    sums = tf.cond(_is_on_cpu(), lambda: planes(histogram), lambda: planes(segments))
+    sums = devices.choose(lambda: planes(histogram), lambda: planes(segments))
 
     def grad(upstream: tf.Tensor) -> tuple:
         return *custom_gradients.call(_read, upstream, first), None, None
 
     return tf.reshape(tf.transpose(sums), shape), grad
-
-
-def _is_on_cpu() -> tf.Tensor:
-    """Return whether a CPU runs the graph, as one scalar for all rows of `tf.vectorized_map` and of Jacobians.
-
-    These would vectorize the device index, and divide a batch between the branches of `tf.cond`. The size of a tensor
-    is never vectorized, so the index becomes a size first.
-    """
-    index = tf.raw_ops.DeviceIndex(device_names=["CPU"])
-    return tf.equal(tf.shape(tf.zeros([index]))[0], 0)
