@@ -125,23 +125,28 @@ class ContentAdaptiveDownsample2D(StridedLayer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         images = _checks.images(images)
-        logits = self._logits(images)
+        # The features read one pixel more than the window does on each side, so one extension serves both. In half
+        # precision, different logits often round to the same number, and features of large pixels overflow.
+        x = tf.cast(images, working_dtype(images.dtype))
+        x = convolution.extend(x, self.features_kernel.shape[:2], self.strides, self.border)
+        logits = self._logits(x)
         if self.normalization == "softmax":
             weights = straight_through.softmax(logits, self.temperature)
         else:
             weights = kernels.normalize_kernel(logits, "sum", axes=[-1])
         if self.hard:
             weights = straight_through.value_of(straight_through.one_hot_st(logits), weights)
-        return windows.combine(images, tf.cast(weights, images.dtype), self.strides, self.border)
+        weights = tf.cast(tf.cast(weights, images.dtype), x.dtype)
+        y = tf.cast(windows.combine(x, weights, self.strides, margin=1), images.dtype)
+        y.set_shape(self.compute_output_shape(images.shape))
+        return y
 
-    def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        # In half precision, different logits often round to the same number, and features of large pixels overflow.
-        work = working_dtype(images.dtype)
+    def _logits(self, x: tf.Tensor) -> tf.Tensor:
         features_kernel, features_bias, logits_kernel = (
-            tf.cast(w, work) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
+            tf.cast(w, x.dtype) for w in (self.features_kernel, self.features_bias, self.logits_kernel)
         )
-        features = convolution.conv_down(tf.cast(images, work), features_kernel, self.strides, border=self.border)
-        logits = convolution.conv2d(tf.nn.relu(features + features_bias), logits_kernel)
+        features = tf.nn.relu(convolution.conv2d(x, features_kernel, self.strides) + features_bias)
+        logits = convolution.conv2d(features, logits_kernel)
         bias = tf.convert_to_tensor(self.logits_bias)
         return tf.cast(logits, bias.dtype) + bias
 
