@@ -22,7 +22,7 @@ class ContentAdaptiveDownsample2D(StridedLayer):
     """The next level, where each output is a weighted mean of a window and the weights depend on the image.
 
     A small network reads each window and predicts the weights of its pixels. Use `normalization="sum"` to keep the
-    detail of text. The layer takes about four times the time of a fixed or learned kernel.
+    detail of text. In training, a step takes about twice as long as with a fixed or learned kernel.
 
     Equation:
         `y = window_mean(x, p, strides)`. The weights p come from logits z for the pixels of the window: a learned 1 by
