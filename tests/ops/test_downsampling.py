@@ -68,6 +68,29 @@ def test_weights_that_are_everywhere_equal_are_a_kernel():
     np.testing.assert_allclose(ops.window_mean(x, weights), expected, atol=1e-12)
 
 
+def test_window_means_with_their_gradient_are_few_operations():
+    def gradients(x, weights):
+        y = ops.window_mean(x, weights)
+        return y, tf.gradients(y, [x, weights])
+
+    for sides, most in (((8, 8), 230), ((None, None), 550)):
+        arguments = tf.TensorSpec([1, *sides, 2]), tf.TensorSpec([1, *(n and n // 2 for n in sides), 16])
+        graph = tf.function(gradients, autograph=False).get_concrete_function(*arguments).graph.as_graph_def()
+        assert len(graph.node) + sum(len(f.node_def) for f in graph.library.function) <= most
+
+
+@pytest.mark.parametrize("window, strides", [(4, 2), (3, 2), (2, 3)])
+def test_window_means_have_second_derivatives(window, strides):
+    def derivative(x, weights):
+        with tf.GradientTape() as tape:
+            tape.watch([x, weights])
+            y = tf.reduce_sum(ops.window_mean(x, weights, strides) ** 3)
+        return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(y, [x, weights])], 0)
+
+    shape = [1, *(-(-n // strides) for n in (5, 4)), window**2]
+    assert_gradients(derivative, [normal([1, 5, 4, 2]), normal(shape, seed=1)])
+
+
 def test_the_gradients_of_window_means_are_finite_differences():
     assert_gradients(ops.window_mean, [normal([2, 5, 4, 2]), normal([2, 3, 2, 9], seed=1)])
 

@@ -85,6 +85,37 @@ def test_gradients_of_costs_are_finite_differences_for_both_maps():
     assert_gradients(lambda a, b: ops.cost_volume(a, b, 3, step=2, kernel_size=3), maps)
 
 
+@pytest.mark.parametrize("width", [1, 8, 17])
+def test_costs_of_any_width_and_step_are_those_of_the_equation(width):
+    first, second = normal([1, 3, width, 2]), normal([1, 3, width, 2], 1)
+    for search in ({"max_displacement": 5}, {"max_displacement": 7, "step": 3}, {"max_displacement": 9, "step": 9}):
+        y = ops.cost_volume(first, second, **search)
+        np.testing.assert_allclose(y, references.cost_volume(first, second, **search), atol=1e-12)
+
+
+def test_costs_have_second_derivatives():
+    maps = [normal([1, 3, 9, 2]), normal([1, 3, 9, 2], 1)]
+
+    def derivative(a, b):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            y = tf.reduce_sum(ops.cost_volume(a, b, 1) ** 3)
+        return tf.concat(tape.gradient(y, [a, b]), 0)
+
+    assert_gradients(derivative, maps)
+
+
+def test_a_cost_volume_with_its_gradient_is_few_operations():
+    def gradients(first, second):
+        volume = ops.cost_volume(first, second, 4)
+        return volume, tf.gradients(volume, [first, second])
+
+    for sides, most in (((6, 7), 350), ((None, None), 650)):
+        shape = tf.TensorSpec([1, *sides, 3])
+        graph = tf.function(gradients, autograph=False).get_concrete_function(shape, shape).graph.as_graph_def()
+        assert len(graph.node) + sum(len(f.node_def) for f in graph.library.function) <= most
+
+
 def test_the_largest_cost_is_the_flow_that_warps_the_second_map_back():
     first = normal([1, 12, 12, 32])
     second = np.roll(first, (-1, 2), axis=(1, 2))

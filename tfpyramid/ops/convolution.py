@@ -1,11 +1,15 @@
 """Strided convolutions with two-dimensional kernels, dense or depthwise, in the convention of `pyr_down`."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, borders
+from tfpyramid._sizes import level_size
+from tfpyramid.ops import batches, borders, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions
 
 
 @operation
@@ -99,18 +103,28 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
 def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
     """Return images extended by the samples that the kernel reads beyond them, and the padding for the convolution.
 
-    If a side is unknown, the extension may be one sample too long. If the convolution's own "SAME" padding puts zeros
+    If the convolution's own "SAME" padding puts zeros
     where "constant" does, the images are not copied.
     """
     borders.check(border)
     axes = list(zip((1, 2), kernel.shape[:2]))
     if border == "constant" and all(_same_fits(images.shape[axis], taps, strides) for axis, taps in axes):
         return images, "SAME"
-    for axis, taps in axes:
-        size = images.shape[axis]
-        unread = 0 if size is None else (size - 1) % strides  # Samples after the last one that an output sits on.
-        images = borders.extend(images, axis, (taps - 1) // 2, max(taps // 2 - unread, 0), border)
-    return images, "VALID"
+    return extend(images, kernel.shape[:2], strides, border), "VALID"
+
+
+def extend(images: tf.Tensor, sizes: Sequence[int], strides: int, border: str) -> tf.Tensor:
+    """Return images with exactly the samples, on each axis, that kernels of these sizes read from them."""
+    channels = images.shape[3]
+    for axis, taps in zip((1, 2), sizes):
+        size, before = dimensions(images)[axis], (taps - 1) // 2
+        length = (level_size(size, strides) - 1) * strides + taps
+        after = length - before - size
+        images = borders.extend(images, axis, before, taps // 2 if tf.is_tensor(size) else max(after, 0), border)
+        if tf.is_tensor(size) or after < 0:
+            images = slicing.samples(images, axis, 0, length)
+    images.set_shape([None, None, None, channels])
+    return images
 
 
 def _same_fits(size: int | None, taps: int, strides: int) -> bool:
@@ -120,8 +134,15 @@ def _same_fits(size: int | None, taps: int, strides: int) -> bool:
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
-    """Return `tf.nn.conv2d`; the batch may be empty."""
-    return batches.call(tf.nn.conv2d, x, kernel, strides, padding)
+    """Return `tf.nn.conv2d`; the batch may be empty. With "VALID", x must have no samples that are not read."""
+    rows, columns, channels, filters = kernel.shape
+    if strides == 1 or padding == "SAME" or columns % strides:
+        return batches.call(tf.nn.conv2d, x, kernel, strides, padding)
+    # Neighbours in a row become channels. This copies nothing, and the gradient of x takes two thirds of the time.
+    batch, height, width, _ = dimensions(x)
+    x = tf.reshape(x, [batch, height, width // strides, strides * channels])
+    kernel = tf.reshape(kernel, [rows, columns // strides, strides * channels, filters])
+    return batches.call(tf.nn.conv2d, x, kernel, [strides, 1], padding)
 
 
 def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:

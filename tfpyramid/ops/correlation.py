@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, slicing
+from tfpyramid._sizes import level_size
+from tfpyramid.ops import batches, custom_gradients, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.convolution import depthwise_down
 from tfpyramid.ops.dtypes import working_dtype
@@ -13,6 +14,9 @@ from tfpyramid.ops.shapes import dimensions
 
 # Largest number of displacements in each direction, and of rows in a patch. Published networks use 4 to 20.
 _MOST_STEPS = 32
+
+# Pixels of a row that are multiplied together. More would compute more products that are not used.
+_BLOCK = 8
 
 _ONE_SHAPE = "`second` must have the shape of `first`."
 
@@ -28,8 +32,9 @@ def cost_volume(
         `(dy, dx) = step (k // n - r, k % n - r)`, row by row. In the channel with the largest value,
         `second[p + (dy, dx)]` is most similar to `first[p]`, and (dx, dy) is the flow with which `warp` aligns `second`
         with `first`. The middle channel is zero displacement. Both maps are zero beyond their borders, and NaN or
-        infinity times such a zero is NaN. The result is the mean over channels, not the sum, so its scale does not
-        depend on the number of channels.
+        infinity times such a zero is NaN. In the backward pass, NaN or infinity in a map also reaches the gradient up
+        to 7 steps further along its row than a displacement does. The result is the mean over channels, not the sum, so
+        its scale does not depend on the number of channels.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, l over the
@@ -65,21 +70,88 @@ def cost_volume(
     (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
     work = working_dtype(first.dtype)
     x, y = tf.cast(first, work), tf.cast(second, work)
-    _, height, width, _ = dimensions(x)
     count = 2 * (max_displacement // step) + 1
-    reach = step * (count // 2)
-    y = tf.pad(y, [[0, 0], [reach, reach], [reach, reach], [0, 0]])
-    costs = []
-    for i in range(count):
-        # Slice the rows first: the backward pass then adds the gradients of one row before it computes the next.
-        rows = slicing.samples(y, 1, step * i, height)
-        for j in range(count):
-            costs.append(tf.reduce_mean(x * slicing.samples(rows, 2, step * j, width), axis=-1))
-    volume = tf.stack(costs, axis=-1)
+    volume = _costs(x, y, count, step)
     if kernel_size > 1:
         kernel = tf.fill([kernel_size, kernel_size, count**2, 1], tf.constant(kernel_size**-2, work))
         volume = depthwise_down(volume, kernel, 1, border="constant")
     return tf.cast(volume, first.dtype)
+
+
+def _costs(x: tf.Tensor, y: tf.Tensor, count: int, step: int) -> tf.Tensor:
+    """Return the costs for patches of one pixel: [batch, height, width, count^2].
+
+    For each row of displacements, a matrix product multiplies each pixel of a block with all pixels that the block
+    meets in another row. The costs are a band of it; the rest is not used.
+    """
+    batch, height, width, channels = dimensions(x)
+    reach = step * (count // 2)
+    blocks = level_size(width, step * _BLOCK)
+    end = blocks * step * _BLOCK
+    first = _blocks(tf.pad(x / channels, [[0, 0], [0, 0], [0, end - width], [0, 0]]), step)
+    more = level_size(count - 1, _BLOCK)  # Blocks after its own that a block meets.
+    after = end + more * step * _BLOCK - width - reach
+    second = _blocks(tf.pad(y, [[0, 0], [reach, reach], [reach, after], [0, 0]]), step)
+    met = [
+        tf.slice(second, [0, k, 0, 0], [-1, blocks, min(_BLOCK, _BLOCK + count - 1 - k * _BLOCK), -1])
+        for k in range(more + 1)
+    ]
+    second = tf.reshape(tf.concat(met, 2), [-1, _BLOCK + count - 1, channels])
+    first = tf.reshape(first, [-1, _BLOCK, channels])
+    volume = _bands(count, first, second)
+    volume = tf.reshape(volume, [height, step, batch, blocks * _BLOCK, count**2])
+    volume = tf.reshape(tf.transpose(volume, [2, 0, 3, 1, 4]), [batch, height, end, count**2])
+    volume = slicing.samples(volume, 2, 0, width)
+    volume.set_shape([*x.shape[:3], count**2])
+    return volume
+
+
+def _blocks(x: tf.Tensor, step: int) -> tf.Tensor:
+    """Return images as [height * step * batch, blocks, pixels of a block, channels].
+
+    A block has pixels of one row that are `step` apart. Rows are first, because TensorFlow reads a run of entries of
+    the first axis without a copy.
+    """
+    batch, height, width, channels = dimensions(x)
+    x = tf.transpose(tf.reshape(x, [batch, height, width // step, step, channels]), [1, 3, 0, 2, 4])
+    return tf.reshape(x, [height * step * batch, width // (step * _BLOCK), _BLOCK, channels])
+
+
+def _bands(count: int, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return sums of products over channels, [entries, pixels, count, count].
+
+    Args:
+        count: number of displacements in each direction.
+        first: [entries, pixels, channels], a block of pixels in each entry.
+        second: [entries + (count - 1) run, pixels + count - 1, channels]. Pixel j of entry e of `first` meets the
+            pixels j to j + count - 1 of the entries e, e + run, e + 2 run, ...
+    """
+
+    @tf.custom_gradient
+    def bands(first: tf.Tensor, second: tf.Tensor) -> tuple:
+        (entries, pixels, _), length = dimensions(first), second.shape[1]
+        run = (dimensions(second)[0] - entries) // max(count - 1, 1)
+        met = [slicing.samples(second, 0, i * run, entries) for i in range(count)]
+        products = tf.concat([tf.matmul(first, each, transpose_b=True) for each in met], 1)
+        # In rows that are one longer, the band is a rectangle.
+        products = tf.pad(tf.reshape(products, [-1, pixels * length]), [[0, 0], [0, pixels]])
+        volume = tf.slice(tf.reshape(products, [-1, pixels, length + 1]), [0, 0, 0], [-1, -1, count])
+        volume = tf.transpose(tf.reshape(volume, [-1, count, pixels, count]), [0, 2, 1, 3])
+
+        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            weights = tf.reshape(tf.transpose(upstream, [0, 2, 1, 3]), [-1, pixels, count])
+            weights = tf.reshape(tf.pad(weights, [[0, 0], [0, 0], [0, pixels]]), [-1, pixels * (length + 1)])
+            weights = tf.reshape(tf.slice(weights, [0, 0], [-1, pixels * length]), [-1, count, pixels, length])
+            weights = tf.unstack(weights, axis=1)
+            to_second = 0
+            for i, each in enumerate(weights):  # A running sum needs the memory of two terms, `tf.add_n` that of all.
+                rows = [i * run, (count - 1 - i) * run]
+                to_second += tf.pad(tf.matmul(each, first, transpose_a=True), [rows, [0, 0], [0, 0]])
+            return sum(map(tf.matmul, weights, met)), to_second
+
+        return volume, grad
+
+    return custom_gradients.call(bands, first, second)
 
 
 def check_shapes(first: Any, second: Any) -> None:
