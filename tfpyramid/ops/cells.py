@@ -56,7 +56,7 @@ class Cells:
         return weights
 
     def derivative(self, low: Pair, high: Pair, across: Pair, axis: int) -> tf.Tensor:
-        """Return the derivative along an axis, from the `dots` of the neighbours on it, and the weights on the other."""
+        """Return the derivative along an axis, from `dots` of its neighbours and the weights on the other axis."""
         return corners.difference(low, high, across)
 
     def lay_out(self, y: tf.Tensor) -> tf.Tensor:

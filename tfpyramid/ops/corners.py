@@ -50,7 +50,7 @@ class Corners:
         return [tf.broadcast_to(weight, tf.shape(value)) for weight, value in zip(weights, self.values)]
 
     def derivative(self, low: Pair, high: Pair, across: Pair, axis: int) -> tf.Tensor:
-        """Return the derivative along an axis, from the `dots` of the neighbours on it, and the weights on the other."""
+        """Return the derivative along an axis, from `dots` of its neighbours and the weights on the other axis."""
         if self._inside:
             low, high = (
                 [portable.multiply_no_nan(x, inside) for x in pair]
