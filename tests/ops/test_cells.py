@@ -26,9 +26,9 @@ def case(way, sides=(7, 6), batch=2, seed=0):
 @pytest.mark.parametrize("way", WAYS)
 def test_the_number_of_points_and_channels_is_the_way(way):
     images, points = case(way)
-    assert sampling._is_dense(tf.TensorShape(images.shape), tf.TensorShape(points.shape)) == (way == "cells")
-    assert not sampling._is_dense(tf.TensorShape([2, None, 6, 2]), tf.TensorShape(points.shape))
-    assert not sampling._is_dense(tf.TensorShape(images.shape), tf.TensorShape([2, None, 2]))
+    assert sampling._is_dense(tf.TensorShape(images.shape), tf.TensorShape(points.shape[:-1])) == (way == "cells")
+    assert not sampling._is_dense(tf.TensorShape([2, None, 6, 2]), tf.TensorShape(points.shape[:-1]))
+    assert not sampling._is_dense(tf.TensorShape(images.shape), tf.TensorShape([2, None]))
 
 
 @pytest.mark.parametrize("border", borders.NAMES)

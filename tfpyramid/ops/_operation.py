@@ -31,9 +31,9 @@ def operation(function: Function) -> Function:
 def shared(function: Function) -> Function:
     """Return the function, run as a traced function of its own where that saves time.
 
-    After a few eager calls, a call takes the time of one operation. In a graph, all calls on images with unknown sides, such as the
-    levels of a pyramid, share one traced function. If the sides are known, a copy with constants computes faster.
-    XLA and other runtimes use other operations, so their graphs get a copy too.
+    After a few eager calls, a call takes the time of one operation. In a graph, all calls on images with unknown sides,
+    such as the levels of a pyramid, share one traced function. If the sides are known, a copy with constants computes
+    faster. XLA and other runtimes use other operations, so their graphs get a copy too.
 
     Args:
         function: takes images [batch, height, width, channels] first, of at least one image. Its other arguments are

@@ -5,11 +5,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, borders, cells, portable
+from tfpyramid.ops import batches, borders, cells, corners, custom_gradients, portable
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimensions, sides
 
 _FLOW = (
     "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the batch size, height and width of `images`."
@@ -57,78 +57,87 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
 
 def read_points(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
     """Return `bilinear_sample` without checking the arguments."""
-    shape = tf.shape(images)
-    low, fraction = _cells(points, shape[1:3, None], border)
-    read = _from_cells if _is_dense(images.shape, points.shape) else _from_rows
-    y = read(images, low, tf.cast(fraction, working_dtype(images.dtype)), border=border)
-    return tf.cast(tf.reshape(y, [*dimensions(points)[:-1], images.shape[3]]), images.dtype)
+    return _sample(images, *tf.unstack(points, axis=-1), border)
 
 
-def _cells(points: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return floor and fraction of positions after the border rule has moved them inside: [2, batch, points]."""
-    batch, count = tf.shape(points)[0], tf.reduce_prod(tf.shape(points)[1:-1])
-    # Put the axes first: TensorFlow is slow if the last axis is short.
-    positions = tf.transpose(tf.reshape(points, [-1, 2]))
-    length = tf.cast(size, positions.dtype)
-    if border == "constant":
-        # Outside (-1, size) both weights are 0. Clip positions so that distant ones do not overflow an index.
-        positions = tf.minimum(tf.maximum(positions, tf.cast(-1, positions.dtype)), length)
-    else:
-        positions = borders.fold(positions, length, border)
-    low = tf.floor(positions)
-    shape = [2, batch, count]
-    return tf.reshape(tf.cast(low, tf.int32), shape), tf.reshape(positions - low, shape)
+def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> tf.Tensor:
+    """Return images sampled at rows and columns, [batch, ...] each."""
+    work, size = working_dtype(images.dtype), sides(images)
+    dense = _is_dense(images.shape, rows.shape)
+    source = cells.frame(tf.cast(images, work), border) if dense else images
+
+    # Autodiff would take several times as many operations. It still differentiates those of `grad`, and those of
+    # `sample` in `tf.vectorized_map`.
+    @tf.custom_gradient
+    def sample(source: tf.Tensor, *positions: tf.Tensor) -> tuple:
+        inside = [_inside(*pair, border) for pair in zip(positions, size)]
+        lows = [tf.floor(position) for position in inside]
+        fractions = [tf.cast(position - low, work) for position, low in zip(inside, lows)]
+        four = (cells.Cells if dense else corners.Corners)(source, *(tf.cast(low, tf.int32) for low in lows), border)
+        down, right = (four.parts(fraction, axis) for axis, fraction in enumerate(fractions))
+        weights = four.expand([row * column for row in down for column in right])
+        y = four.restore(corners.weighted(four.values, weights))
+
+        def grad(upstream: tf.Tensor) -> tuple:
+            upstream = four.lay_out(upstream)
+            a, b, c, d = corners.dots(four.values, upstream, four.channel_axis)
+            along = four.derivative((a, b), (c, d), right, 0), four.derivative((a, c), (b, d), down, 1)
+            slopes = [_slope(*each, border) for each in zip(positions, inside, size)]
+            to_positions = [
+                tf.cast(tf.reshape(part, tf.shape(slope)), slope.dtype) * slope for part, slope in zip(along, slopes)
+            ]
+            return tf.cast(four.spread(upstream, weights), source.dtype), *to_positions
+
+        return y, grad
+
+    return tf.cast(custom_gradients.call(sample, source, rows, columns), images.dtype)
 
 
-def _is_dense(images: tf.TensorShape, points: tf.TensorShape) -> bool:
+def _inside(position: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:
+    """Return positions on an axis, moved inside it by the border rule, or to -1 or `size` by "constant"."""
+    if border != "constant":
+        position = borders.fold(position, size, border)
+        # The remainder of a tiny negative number rounds to the divisor.
+        return (
+            tf.where(tf.equal(position, tf.cast(size, position.dtype)), tf.zeros_like(position), position)
+            if border == "wrap"
+            else position
+        )
+    # Outside (-1, size) both weights are 0. Clip positions so that distant ones do not overflow an index.
+    return tf.minimum(tf.maximum(position, -1), tf.cast(size, position.dtype))
+
+
+def _slope(position: tf.Tensor, inside: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:
+    """Return the derivative of `_inside`: 1 or -1, or 0 for a clipped position."""
+    if border == "wrap":
+        return tf.ones_like(position)
+    if border in ("constant", "edge"):
+        return tf.cast(tf.equal(position, inside), position.dtype)
+    reach = tf.cast(2 * size - (2 if border == "reflect" else 1), position.dtype)
+    period = tf.maximum(reach, 1) if border == "reflect" else reach + 1
+    position = portable.remainder(position, period)
+    forth, back = (tf.cast(tf.equal(each, inside), each.dtype) for each in (position, reach - position))
+    return forth - back
+
+
+def _is_dense(images: tf.TensorShape, rows: tf.TensorShape) -> bool:
     """Return whether `cells` is faster: there are known to be many points and few channels."""
-    pixels, count = images[1:3].num_elements(), points[1:-1].num_elements()
+    pixels, count = images[1:3].num_elements(), rows[1:].num_elements()
     return images[3] <= _FEW and pixels is not None and count is not None and _SPARSE * count >= pixels
 
 
-def _from_cells(images: tf.Tensor, low: tf.Tensor, fraction: tf.Tensor, *, border: str) -> tf.Tensor:
-    framed, moved = cells.frame(tf.cast(images, fraction.dtype), border)
-    if border == "wrap":
-        # The remainder of a tiny negative number rounds to the divisor.
-        low = tf.where(low < tf.shape(images)[1:3, None, None], low, tf.zeros_like(low))
-    rows, columns = tf.unstack(low + moved if moved else low)
-    (upper, left), (lower, right) = (tf.unstack(tf.reshape(part, [2, -1])) for part in (1 - fraction, fraction))
-    weights = [upper * left, upper * right, lower * left, lower * right]
-    values = cells.read(framed, rows, columns)
-    # Ignore pixels of weight 0: 0 times NaN would be NaN.
-    return tf.transpose(tf.add_n([portable.multiply_no_nan(value, part) for value, part in zip(values, weights)]))
-
-
-def _from_rows(images: tf.Tensor, low: tf.Tensor, fraction: tf.Tensor, *, border: str) -> tf.Tensor:
-    shape = tf.shape(images)
-    pixels = tf.reshape(images, [-1, images.shape[3]])
-    # A batch may have more pixels than int32 can hold.
-    first = tf.range(tf.cast(shape[0], tf.int64))[:, None] * tf.cast(shape[1] * shape[2], tf.int64)
-    pairs = [
-        _neighbour(low + step, part, shape[1:3, None, None], border)
-        for step, part in ((0, 1 - fraction), (1, fraction))
-    ]
-    parts = []
-    for row, row_weight in ((first + tf.cast(index[0] * shape[2], tf.int64), part[0]) for index, part in pairs):
-        for index, part in pairs:
-            values = tf.gather_nd(pixels, tf.reshape(row + tf.cast(index[1], tf.int64), [-1, 1]))
-            # A product of equal shapes is faster than a product that broadcasts.
-            weights = tf.broadcast_to(tf.reshape(row_weight * part[1], [-1, 1]), tf.shape(values))
-            # Ignore pixels of weight 0: 0 times NaN would be NaN.
-            parts.append(portable.multiply_no_nan(tf.cast(values, fraction.dtype), weights))
-    return tf.add_n(parts)
-
-
-def _neighbour(index: tf.Tensor, part: tf.Tensor, size: tf.Tensor, border: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return indices moved inside the image, with their weights, for indices that may lie beyond it."""
+def read_nearest(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
+    """Return the pixels nearest to points, without a gradient; of two equally near pixels, the first."""
+    size, work = sides(images), working_dtype(images.dtype)
+    nearest = [tf.math.ceil(position - 0.5) for position in tf.unstack(points, axis=-1)]
+    inside = [borders.fold(position, length, border) for position, length in zip(nearest, size)]
+    index = [tf.clip_by_value(tf.cast(each, tf.int64), 0, tf.cast(n, tf.int64) - 1) for each, n in zip(inside, size)]
+    pixels = tf.gather(tf.reshape(images, [-1, images.shape[3]]), corners.flat(images, *index))
+    weight = 1 + 0 * (inside[0] + inside[1])  # NaN for a point that is NaN.
     if border == "constant":
-        part = tf.where((index >= 0) & (index < size) | tf.math.is_nan(part), part, tf.zeros_like(part))
-    return portable.remainder(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1), part
-
-
-def nearest_point(points: tf.Tensor) -> tf.Tensor:
-    """Return points rounded to the nearest pixel; of two equally near pixels, the first."""
-    return tf.math.ceil(points - 0.5)
+        weight *= tf.cast(tf.reduce_all(tf.equal(nearest, inside), 0), weight.dtype)
+    y = portable.multiply_no_nan(tf.cast(pixels, work), tf.cast(weight, work)[..., None])
+    return tf.stop_gradient(tf.cast(y, images.dtype))
 
 
 @operation
@@ -211,9 +220,9 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
     (flow,) = batches.assert_equal(f"{_FLOW} Received: three sizes of the flow, then of the images,", [flow], *sizes)
     flow = tf.cast(flow, working_dtype(flow.dtype))
     _, height, width, _ = dimensions(flow)
-    grid = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
-    points = tf.cast(tf.stack(grid, -1), flow.dtype) + tf.reverse(flow, [-1])
-    return read_points(images, points, border)
+    across, down = tf.unstack(flow, axis=-1)
+    rows, columns = (tf.cast(tf.range(n), flow.dtype) for n in (height, width))
+    return _sample(images, down + rows[:, None], across + columns, border)
 
 
 def check_flow(flow: Any, images: Any) -> None:

@@ -117,8 +117,7 @@ class SpatialTransformerDownsample2D(ImageLayer):
         points = self.points(images)
         level = sampling.read_points(images, points, self.border)
         if self.hard:
-            pixels = sampling.read_points(images, sampling.nearest_point(points), self.border)
-            level = straight_through.value_of(pixels, level)
+            level = straight_through.value_of(sampling.read_nearest(images, points, self.border), level)
         return level
 
     @as_called
