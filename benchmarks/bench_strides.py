@@ -8,11 +8,11 @@ garment; strides of 5.6 cover the canvas, most of which is empty; strides of 1 c
 of exactly 1 every output lies on a pixel, where the two-sided derivative of linear interpolation is 0. The layer uses
 the one-sided derivative, so these strides can change.
 
-Strides are fixed at each value, or learned from there. One optimizer, Adam, trains all weights at one rate, and
-`stride_speed` is its default, or 1. "Recovered" is the gain in accuracy from learning, relative to the difference between the fixed initial strides
-and the fixed strides of 2.2. Results, with the history of the strides, are written after every training, and an
-interrupted run resumes. The strides of the first seed are drawn in docs/strides.png, or in the folder of `--output`.
-`--quick` trains on a few images, too few to measure anything; it does not need the data set.
+Strides are fixed at each value, or learned from there. One optimizer, Adam, trains all weights at one rate;
+`stride_speed` is 10, the default, or 1. "Recovered" is the gain in accuracy from learning, relative to the difference
+between the fixed initial strides and the fixed strides of 2.2. Results, with the history of the strides, are written
+after every training, and an interrupted run resumes. The strides of the first seed are drawn in docs/strides.png, or in
+the folder of `--output`. `--quick` trains on a few images, too few to measure anything; it does not need the data set.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def _axis_matrix(
     hard: bool,
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Return A, [m, n], for an axis of n = `size` samples and m = `length`; `kept` is the side that suits the stride."""
+    """Return A, [m, n], for an axis of n = `size` samples and m = `length`; `kept` is the side for the stride."""
     # The largest number of frequencies in the output, counted from -m/2.
     count = _smaller(length, kept if hard else size)
     # XLA requires known bounds. If the strides are a tensor, use the sides of the input.

@@ -16,12 +16,12 @@ class LearnedStrides(ImageLayer):
     """A layer with learned strides, which start at `initial_strides` exactly and remain positive.
 
     Equation:
-        `s = initial_strides exp(k v)`, where the learned v, `scaled_log_strides`, starts at 0, and k is `stride_speed`.
+        `s = initial_strides exp(k v)`, where the learned v, `scaled_log_strides`, starts at 0; k is `stride_speed`.
 
     Forward:  `log(s / initial_strides) = k v`.
-    Backward: `dv = dlog(s) / k`, where the derivative is k dlog(s). A step of Adam at the rate r moves v by about r, for
-        any size of the gradient, and log(s) by k r. A step of SGD moves log(s) by r dlog(s), as if log(s) were the
-        weight. With the derivative it would move k^2 times as far, and the strides would diverge.
+    Backward: `dv = dlog(s) / k`, where the derivative is k dlog(s). A step of Adam at the rate r moves v by about r,
+        however large the gradient is, and log(s) by k r. A step of SGD moves log(s) by r dlog(s), as if log(s) were
+        the weight. With the derivative it would move k^2 times as far, and the strides would diverge.
     """
 
     def __init__(

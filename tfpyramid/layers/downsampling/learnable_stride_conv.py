@@ -23,23 +23,24 @@ class LearnableStrideConv2D(LearnedStrides):
 
     Equation:
         `y[p] = sum_k w[k] x(p s + k) + b`, where x is read bilinearly between pixels and is zero outside, with learned
-        strides `s = initial_strides exp(k v)`. The weight v, `scaled_log_strides`, starts at 0, k is `stride_speed`, and
-        the exponential keeps the strides positive.
+        strides `s = initial_strides exp(k v)`. The weight v, `scaled_log_strides`, starts at 0; k is `stride_speed`.
+        The exponential keeps the strides positive.
 
     Forward:  s, or with `hard=True` s rounded to integers of at least 1.
-    Backward: the gradient for s; with `hard=True` that for the rounded strides. `dv = dlog(s) / k`, where the derivative
-        is k dlog(s). So a step of Adam at the rate r moves log(s) by about k r, and a step of SGD by r dlog(s), as if
-        log(s) were the weight. With the derivative, SGD would move the strides k^2 times as far, and they would diverge.
+    Backward: the gradient for s; with `hard=True` that for the rounded strides. Then `dv = dlog(s) / k`, where the
+        derivative is k dlog(s). So a step of Adam at the rate r moves log(s) by about k r, and a step of SGD by
+        r dlog(s), as if log(s) were the weight. With the derivative, SGD would move the strides k^2 times as far, and
+        they would diverge.
 
     Convention:
         The first window begins at the first pixel, so output sample i sits at i s + (kernel_size - 1) / 2.
         Without `output_size` every window lies inside the image, as with `padding="valid"`, and a side of n becomes
         floor((n - kernel_size) / s) + 1. At integer strides this is `keras.layers.Conv2D`. With `output_size` the
         number of outputs is fixed, and the strides decide how far they spread; pixels outside the image are zero.
-        Learned strides then spread the outputs at most so far that the last window begins at the last pixel,
-        (side - 1) / (outputs - 1), rounded down with `hard=True`, or as far as the initial strides do, if that is
-        farther. The gradient ignores this limit, so that strides above it return: outputs beyond the image are zero, and
-        without the limit strides that grow too fast at first stay there.
+        Learned strides then have a limit, the largest of the initial strides and (side - 1) / (outputs - 1), with which
+        the last window begins at the last pixel; `hard=True` rounds it down. A call uses at most the limit, but the
+        gradient ignores it, so that strides above it can return. Without it, strides that overshoot in the first steps
+        stay beyond the image, where outputs are zero.
         At an integer position the derivative is the one to the right, so that strides that start as integers move
         (`tfpyramid.ops.strided_conv2d`).
 

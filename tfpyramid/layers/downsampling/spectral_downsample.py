@@ -21,8 +21,9 @@ class SpectralDownsample2D(LearnedStrides):
 
     Equation:
         `y = spectral_pool(x, s)`, `s = max(1, initial_strides exp(k v))` on each axis, where the weight v,
-        `scaled_log_strides`, starts at 0, and k is `stride_speed`; see `tfpyramid.ops.spectral_pool`. A `cost_weight` adds the loss `cost_weight / (s_y s_x)`: the
-        pixels of the output relative to those of the input, which rewards larger strides.
+        `scaled_log_strides`, starts at 0, and k is `stride_speed`; see `tfpyramid.ops.spectral_pool`. A `cost_weight`
+        adds the loss `cost_weight / (s_y s_x)`: the pixels of the output relative to those of the input, which rewards
+        larger strides.
 
     Forward:  strides of at least 1; with `hard=True`, the crop of their rounded size without a soft mask.
     Backward: the gradient ignores the lower bound of 1 (`tfpyramid.ops.surrogate_st`), so that a stride below 1 can
