@@ -124,7 +124,7 @@ def main() -> None:
             shares = worth(trainings[name], test)
             model = trainings[name].model
             run: dict[str, Any] = {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_weights), **shares}
-            strides = [layer.strides.numpy() for layer in model.layers if hasattr(layer, "log_strides")]
+            strides = [layer.strides.numpy() for layer in model.layers if hasattr(layer, "scaled_log_strides")]
             if strides:
                 run["strides"] = np.array(strides, float).round(4).tolist()
             results.add(name, seed, {**run, "seconds": round(seconds, 1)})

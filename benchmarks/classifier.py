@@ -36,16 +36,14 @@ class Training:
         model: a model from images to logits.
         rate: initial learning rate.
         steps: number of steps of the training.
-        apart: trainable variables of the model with another learning rate.
-        speed: this rate as a multiple of `rate`; 0 does not train them.
+        fixed: trainable variables of the model that are not trained.
     """
 
-    def __init__(self, model: keras.Model, rate: float, steps: int, *, apart: Sequence = (), speed: float = 1) -> None:
+    def __init__(self, model: keras.Model, rate: float, steps: int, *, fixed: Sequence = ()) -> None:
         self.model = model
-        together = [v for v in model.trainable_variables if not any(v is other for other in apart)]
-        self._groups = [(adam(together, rate, steps), together)]
-        if speed and apart:
-            self._groups.append((adam(apart, speed * rate, steps), list(apart)))
+        self._variables = [v for v in model.trainable_variables if not any(v is other for other in fixed)]
+        self._optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+        self._optimizer.build(self._variables)
         self.step = tf.function(self._step)
         self._classes = tf.function(lambda images: tf.argmax(self.model(images, training=False), axis=1))
 
@@ -54,20 +52,13 @@ class Training:
             logits = self.model(images, training=True)
             entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.add_n([tf.reduce_mean(entropy), *self.model.losses])
-        gradients = tape.gradient(loss, [variables for _, variables in self._groups])
-        for (optimizer, variables), group in zip(self._groups, gradients):
-            optimizer.apply_gradients(zip(group, variables))
+        gradients = tape.gradient(loss, self._variables)
+        self._optimizer.apply_gradients(zip(gradients, self._variables))
 
     def answers(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted class of each image."""
         parts = range(0, len(images), 500)
         return np.concatenate([self._classes(tf.constant(images[part : part + 500])).numpy() for part in parts])
-
-
-def adam(variables: Sequence, rate: float, steps: int) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
-    optimizer.build(variables)
-    return optimizer
 
 
 def batches(images: np.ndarray, labels: np.ndarray, size: int, *, epochs: int, seed: int) -> Iterator[tuple]:

@@ -31,7 +31,7 @@ def _case(name: str, equation: Callable, label: str, *, case: dict | None = None
 
     def closed_form(layer: object, inputs: list, upstream: list) -> dict:
         def function(x: np.ndarray, **weights: np.ndarray) -> np.ndarray:
-            return equation(x, weights, references.straight_through, **settings)
+            return equation(x, weights, references.straight_through if hard else references.soft, **settings)
 
         gradients = references.complex_step(function, {"x": inputs[0], **weights_of(layer)}, upstream[0])
         return {"inputs": [gradients.pop("x")], **gradients}
@@ -40,7 +40,7 @@ def _case(name: str, equation: Callable, label: str, *, case: dict | None = None
         make=lambda **common: getattr(layers, name)(**arguments, **common),
         label=label,
         reference=reference,
-        closed_form=closed_form if hard else None,
+        closed_form=closed_form if hard or equation in (_learnable_stride, _spectral) else None,
         **(case or {}),
     )
 
@@ -96,10 +96,24 @@ def _content_adaptive(x, w, estimate, *, strides=2, border="reflect", normalizat
     return references.window_mean(x, weights, strides, border)
 
 
-def _learnable_stride(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, use_bias=True, **_):
-    strides = np.array(initial_strides) * np.exp(w["log_strides"])
+def _strides(w, initial_strides, speed):
+    """Return the soft strides. The gradient of the weight is that of log(strides) divided by the speed."""
+    log_ratio = references.straight_through(speed * w, w / speed) if np.iscomplexobj(w) else speed * w
+    return np.array(initial_strides) * np.exp(log_ratio)
+
+
+def _learnable_stride(
+    x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, use_bias=True, stride_speed=10.0, **_
+):
+    strides = _strides(w["scaled_log_strides"], initial_strides, stride_speed)
     strides = estimate(np.maximum(np.round(strides.real), 1), strides)
     output_size = (output_size, output_size) if isinstance(output_size, int) else output_size
+    if output_size:
+        largest = (np.array(x.shape[1:3]) - 1) / np.maximum(np.array(output_size) - 1, 1)
+        initial = np.array(initial_strides)
+        limit = np.maximum(estimate(np.floor(largest), largest).real, estimate(np.round(initial), initial).real)
+        within = np.minimum(strides.real, limit)
+        strides = references.straight_through(within, strides) if np.iscomplexobj(strides) else within
     return references.strided_conv2d(x, w["kernel"], strides, output_size) + (w["bias"] if use_bias else 0)
 
 
@@ -132,8 +146,8 @@ def _spatial_transformer(
     return estimate(references.bilinear_sample(x, nearest, border), level)
 
 
-def _spectral(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, smoothness=4.0, **_):
-    strides = np.array(initial_strides) * np.exp(w["log_strides"])
+def _spectral(x, w, estimate, *, initial_strides=(2.0, 2.0), output_size=None, smoothness=4.0, stride_speed=10.0, **_):
+    strides = _strides(w["scaled_log_strides"], initial_strides, stride_speed)
     return references.spectral_pool(x, strides, output_size, smoothness, estimate)
 
 
@@ -199,7 +213,7 @@ CASES = [
         cost_weight=0.1,
         case=ODD,
     ),
-    _case(*_LEARNABLE_STRIDE, "one-pixel", initial_strides=(0.7, 0.6), output_size=2, case=ONE_PIXEL),
+    _case(*_LEARNABLE_STRIDE, "one-pixel", initial_strides=(0.7, 0.6), output_size=2, stride_speed=2.0, case=ONE_PIXEL),
     _case(*_LEARNABLE_STRIDE, "hard", hard=True, filters=2, initial_strides=(1.6, 2.3), output_size=3, case=SMALL),
     _case(*_SPATIAL_TRANSFORMER, "default", filters=2, grid_size=2),
     _case(*_SPATIAL_TRANSFORMER, "affine-odd", scale_factor=1.5, offsets=False, border="reflect", case=ODD),
@@ -209,7 +223,7 @@ CASES = [
     _case(*_SPECTRAL, "odd", initial_strides=1.6, smoothness=2.3, case={**ODD, **LEARNED_SIDES, "channels": 2}),
     # A single sample has only the frequency 0, so the strides have no gradient.
     _case(*_SPECTRAL, "one-pixel", trainable=False, case={**ONE_PIXEL, **LEARNED_SIDES}),
-    _case(*_SPECTRAL, "fixed-size", initial_strides=(1.7, 2.3), output_size=(5, 12), cost_weight=0.1),
+    _case(*_SPECTRAL, "fixed-size", initial_strides=(1.7, 2.3), output_size=(5, 12), cost_weight=0.1, stride_speed=2.0),
     _case(*_SPECTRAL, "hard", initial_strides=(1.5, 2.4), hard=True, case={**SMALL, **LEARNED_SIDES, "size": (7, 6)}),
     _case(*_SPECTRAL, "hard-fixed-size", output_size=(2, 6), hard=True, case={**SMALL, "size": (7, 6)}),
     _case(*_SPATIAL_TRANSFORMER, "hard", hard=True, filters=2, grid_size=2, output_size=3, border="edge", case=SMALL),

@@ -154,7 +154,7 @@ def test_a_stride_that_starts_at_one_moves(hard):
     layer = layers.LearnableStrideConv2D(
         1, 1, (1.0, 1.0), output_size=10, use_bias=False, kernel_initializer="ones", hard=hard
     )
-    trained(layer, images, targets, steps=150, rate=0.02)
+    trained(layer, images, targets, steps=150, rate=0.002)
     np.testing.assert_allclose(layer.strides, [2.0, 2.0], atol=0.05)
 
 

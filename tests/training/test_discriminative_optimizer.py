@@ -81,14 +81,14 @@ def test_strides_can_have_a_rate_of_their_own():
     image = keras.Input((16, 16, 2))
     strided = layers.LearnableStrideConv2D(3, 3, output_size=(5, 5))
     model = keras.Model(image, keras.layers.Conv2D(1, 1)(strided(image)))
-    groups = {"strides": ([strided.log_strides], keras.optimizers.SGD(10.0))}
+    groups = {"strides": ([strided.scaled_log_strides], keras.optimizers.SGD(10.0))}
     plain = {"pyramid": keras.optimizers.SGD(1.0), "task": keras.optimizers.SGD(0.1)}
     optimizer = training.discriminative_optimizer(model, groups=groups, **plain)
     before = values(model.trainable_variables)
     optimizer.apply_gradients([(tf.ones(v.shape), v) for v in model.trainable_variables])
     for variable, old in zip(model.trainable_variables, before):
         own = any(variable is v for v in strided.trainable_variables)
-        rate = 10.0 if variable is strided.log_strides else 1.0 if own else 0.1
+        rate = 10.0 if variable is strided.scaled_log_strides else 1.0 if own else 0.1
         np.testing.assert_allclose(old - variable.numpy(), np.full(old.shape, rate), rtol=1e-4)
 
 

@@ -19,7 +19,7 @@ from tfpyramid import _checks, _sizes
 from tfpyramid.ops import portable, straight_through
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
-from tfpyramid.ops.shapes import sides
+from tfpyramid.ops.shapes import dimensions
 
 Strides = Union[float, Sequence[float], tf.Tensor, tf.Variable]
 
@@ -86,17 +86,23 @@ def spectral_pool(
         the mask slopes beyond `cut` instead of up to it, and the output keeps the frequencies of the slope).
     """
     images = _checks.images(images)
-    row_stride, column_stride = _stride_pair(strides)
-    rows, columns = (None, None) if output_size is None else _checks.output_size(output_size)
+    strides = _stride_pair(strides)
     smoothness = _checks.number("smoothness", smoothness, above=0, meaning="in cycles per image")
     hard = _checks.flag("hard", hard)
     work = working_dtype(images.dtype)
-    height, width = sides(images)
-    down = _axis_matrix(height, row_stride, rows, smoothness, hard, work)
-    across = _axis_matrix(width, column_stride, columns, smoothness, hard, work)
-    y = tf.tensordot(down, tf.cast(images, work), [[1], [1]])  # [rows, batch, width, channels]
-    y = tf.transpose(tf.tensordot(across, y, [[1], [2]]), [2, 1, 0, 3])
-    y.set_shape([images.shape[0], down.shape[0], across.shape[0], images.shape[3]])
+    batch, height, width, channels = dimensions(images)
+    size = (height, width)
+    kept = _kept_sizes(size, strides, hard)
+    rows, columns = kept if output_size is None else _checks.output_size(output_size)
+    cuts = _cuts(size, strides)
+    down = _axis_matrix(height, rows, kept[0], cuts[0], smoothness, hard, work)
+    across = _axis_matrix(width, columns, kept[1], cuts[1], smoothness, hard, work)
+    # Each product is one of matrices, with the samples of its axis as rows.
+    x = tf.transpose(tf.cast(images, work), [1, 0, 2, 3])
+    y = tf.reshape(tf.matmul(down, tf.reshape(x, [height, -1])), [rows, batch, width, channels])
+    y = tf.transpose(y, [2, 1, 0, 3])
+    y = tf.reshape(tf.matmul(across, tf.reshape(y, [width, -1])), [columns, batch, rows, channels])
+    y = tf.transpose(y, [1, 2, 0, 3])
     return tf.cast(y, images.dtype)
 
 
@@ -106,8 +112,8 @@ def check_stride(name: str, value: object) -> float:
     return _checks.at_most(name, _checks.at_least(name, value, 1, meaning), _checks.LARGEST, meaning)
 
 
-def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:
-    """Return the stride of each axis: floats, or scalar tensors of float32 or float64."""
+def _stride_pair(strides: Any) -> tuple[float, float] | tf.Tensor:
+    """Return strides as two floats, or as a tensor [2] of float32 or float64."""
     if not _checks.is_tensor(strides):
         return _checks.both(strides, lambda each: check_stride("strides", each))
     tensor = _checks.tensor("strides", strides)
@@ -119,47 +125,55 @@ def _stride_pair(strides: Any) -> Sequence[float | tf.Tensor]:
     known = tf.get_static_value(tensor)
     for value in [] if known is None else known.tolist():
         check_stride("strides", value)
-    tensor = tf.cast(tensor, working_dtype(tensor.dtype))
-    return tensor[0], tensor[1]
+    return tf.cast(tensor, working_dtype(tensor.dtype))
+
+
+def _cuts(size: Sequence[int | tf.Tensor], strides: tuple[float, float] | tf.Tensor) -> list[tf.Tensor]:
+    """Return the highest frequency that size / strides samples can represent, for each axis.
+
+    These are exact, unlike the sizes, so that the mask moves with every change of the strides.
+    """
+    if not tf.is_tensor(strides):
+        strides = tf.constant(strides, portable.position_dtype())
+    return tf.unstack(tf.cast(tf.stack(size), strides.dtype) / 2 / strides, 2)
+
+
+def _kept_sizes(
+    size: Sequence[int | tf.Tensor], strides: tuple[float, float] | tf.Tensor, hard: bool
+) -> Sequence[int | tf.Tensor]:
+    """Return the output sides for the sides `size`; each is an int if it and the strides are known."""
+    if not tf.is_tensor(strides):
+        return [(_sizes.rounded_size if hard else _sizes.level_size)(n, stride) for n, stride in zip(size, strides)]
+    quotients = _sizes.quotient(tf.stack(size), strides)
+    kept = tf.cast(tf.round(quotients) if hard else tf.math.ceil(quotients), tf.int32)
+    return tf.unstack(tf.clip_by_value(kept, 1, tf.stack(size)), 2)
 
 
 def _axis_matrix(
     size: int | tf.Tensor,
-    stride: float | tf.Tensor,
-    length: int | None,
+    length: int | tf.Tensor,
+    kept: int | tf.Tensor,
+    cut: tf.Tensor,
     smoothness: float,
     hard: bool,
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Return A, [m, n], for an axis of n = `size` samples; m is `length`, or follows from the stride."""
-    # The mask uses the exact stride, so that it moves with every change.
-    quotient = tf.cast(size, portable.position_dtype() if isinstance(stride, float) else stride.dtype) / stride
-    kept = _kept_size(size, stride, hard)
-    length = kept if length is None else length
+    """Return A, [m, n], for an axis of n = `size` samples and m = `length`; `kept` is the side for the stride."""
     # The largest number of frequencies in the output, counted from -m/2.
     count = _smaller(length, kept if hard else size)
     # XLA requires known bounds. If the strides are a tensor, use the sides of the input.
     frequencies = tf.range((count if isinstance(count, int) else size) // 2 + 1)
-    outputs = tf.range(length) if isinstance(length, int) else tf.range(size)[:length]
+    inputs = tf.range(size)
+    outputs = tf.range(length) if isinstance(length, int) else inputs[:length]
 
-    mask = _soft_mask(tf.cast(frequencies, quotient.dtype), quotient / 2, smoothness)
+    mask = _soft_mask(tf.cast(frequencies, cut.dtype), cut, smoothness)
     if hard:
         mask = straight_through.value_of(tf.ones_like(mask), mask)
     # f and -f count together. 0 is a single frequency; the highest of an even count is half of f and half of -f.
-    paired = tf.cast(2 * frequencies <= count, dtype) + tf.cast((frequencies > 0) & (2 * frequencies < count), dtype)
-    gain = paired * tf.cast(mask, dtype) / tf.cast(size, dtype)
-    output_waves = _waves(frequencies, outputs, length, dtype)
-    input_waves = _waves(frequencies, tf.range(size), size, dtype)
-    return tf.matmul(output_waves * tf.concat([gain, gain], 0)[:, None], input_waves, transpose_a=True)
-
-
-def _kept_size(size: int | tf.Tensor, stride: float | tf.Tensor, hard: bool) -> int | tf.Tensor:
-    """Return the output side for a side `size`: an int if it and the stride are known."""
-    if isinstance(stride, float):
-        return _sizes.rounded_size(size, stride) if hard else _sizes.level_size(size, stride)
-    quotient = _sizes.quotient(size, stride)
-    kept = tf.cast(tf.round(quotient) if hard else tf.math.ceil(quotient), tf.int32)
-    return tf.clip_by_value(kept, 1, size)
+    paired = tf.clip_by_value(count + 1 - 2 * frequencies, 0, tf.minimum(frequencies, 1) + 1)
+    gain = tf.cast(paired, dtype) * tf.cast(mask, dtype) / tf.cast(size, dtype)
+    output_waves = _waves(frequencies, outputs, length, dtype) * gain[:, None]
+    return tf.einsum("afm,afn->mn", output_waves, _waves(frequencies, inputs, size, dtype))
 
 
 def _smaller(a: int | tf.Tensor, b: int | tf.Tensor) -> int | tf.Tensor:
@@ -172,9 +186,9 @@ def _soft_mask(frequencies: tf.Tensor, cut: tf.Tensor, smoothness: float) -> tf.
 
 
 def _waves(frequencies: tf.Tensor, positions: tf.Tensor, period: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Return the cosines of 2 pi f i / period, followed by the sines: [2 frequencies, positions]."""
+    """Return the cosines of 2 pi f i / period, and the sines: [2, frequencies, positions]."""
     # Remove whole turns with integers, which is exact.
     turns = tf.math.floormod(frequencies[:, None] * positions, period)
     float_dtype = portable.position_dtype()
     angles = tf.cast(turns, float_dtype) * (2 * math.pi / tf.cast(period, float_dtype))
-    return tf.cast(tf.concat([tf.cos(angles), tf.sin(angles)], 0), dtype)
+    return tf.cast(tf.stack([tf.cos(angles), tf.sin(angles)]), dtype)

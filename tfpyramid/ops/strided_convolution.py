@@ -72,7 +72,7 @@ def strided_conv2d(
     kernel = check_kernel(images, kernel)
     strides, known = _stride_pair(strides)
     if output_size is None:
-        output_size = _valid_size(images, kernel, tf.unstack(strides) if known is None else known)
+        output_size = _valid_size(images, kernel, strides if known is None else known)
     else:
         output_size = size_pair(output_size)
 
@@ -112,22 +112,20 @@ def check_fit(image_shape: Sequence[int | None], kernel_size: Sequence[int]) -> 
         )
 
 
-def _valid_size(images: tf.Tensor, kernel: tf.Tensor, strides: Sequence[float | tf.Tensor]) -> list[int | tf.Tensor]:
+def _valid_size(
+    images: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor | tuple[float, float]
+) -> Sequence[int | tf.Tensor]:
     """Return the number of windows that lie inside the images, for each axis."""
-    size: list[int | tf.Tensor] = []
-    check_fit(images.shape, kernel.shape[:2])
-    for n, taps, stride in zip(sides(images), kernel.shape[:2], strides):
-        if tf.is_tensor(n):
-            tf.debugging.assert_greater_equal(n, taps, message=_FIT)
-        if isinstance(stride, float):
-            p, q = _sizes.ratio(stride)
-            size.append(_sizes.divide(n - taps, q, p)[0] + 1)
-        else:
-            stride = tf.cast(stride, working_dtype(stride.dtype))
-            tf.debugging.assert_greater_equal(stride, tf.cast(_LEAST, stride.dtype), message=_TOO_SMALL)
-            windows = tf.floor(_sizes.quotient(n - taps, stride))
-            size.append(tf.cast(windows, tf.int32) + 1)
-    return size
+    size, taps = sides(images), kernel.shape[:2]
+    check_fit(images.shape, taps)
+    if any(map(tf.is_tensor, size)):
+        tf.debugging.assert_greater_equal(tf.stack(size), taps, message=_FIT)
+    room = [n - k for n, k in zip(size, taps)]
+    if not tf.is_tensor(strides):
+        return [_sizes.divide(n, *reversed(_sizes.ratio(stride)))[0] + 1 for n, stride in zip(room, strides)]
+    strides = tf.cast(strides, working_dtype(strides.dtype))
+    tf.debugging.assert_greater_equal(strides, tf.cast(_LEAST, strides.dtype), message=_TOO_SMALL)
+    return tf.unstack(tf.cast(tf.floor(_sizes.quotient(tf.stack(room), strides)), tf.int32) + 1)
 
 
 class _Reads(NamedTuple):
@@ -141,12 +139,11 @@ class _Reads(NamedTuple):
 
     @classmethod
     def at(cls, stride: tf.Tensor, size: int | tf.Tensor, last: tf.Tensor, dtype: tf.DType) -> "_Reads":
-        float_dtype = portable.position_dtype()
-        index = tf.cast(tf.range(size), float_dtype)
-        positions = tf.minimum(index * tf.cast(stride, float_dtype), tf.cast(last, float_dtype))
-        low = tf.cast(tf.floor(positions), tf.int32)
-        fraction = positions - tf.cast(low, float_dtype)
-        return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), tf.cast(fraction, dtype), last)
+        index = tf.range(size, dtype=stride.dtype)
+        positions = tf.minimum(index * stride, tf.cast(last, stride.dtype))
+        floor = tf.floor(positions)
+        low, fraction = tf.cast(floor, tf.int32), tf.cast(positions - floor, dtype)
+        return cls(tf.cast(index, dtype), low, tf.minimum(low + 1, last), fraction, last)
 
     def between(self, z: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Return z interpolated on the axis, and its derivative with respect to the position."""
@@ -179,8 +176,8 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequenc
     padded = tf.pad(x, [[0, 0], [0, kernel.shape[0]], [0, kernel.shape[1]], [0, 0]])
     z = tf.cast(tf.nn.conv2d(padded, kernel, 1, "VALID"), work)
     height, width = sides(x)
-    rows = _Reads.at(strides[0], size[0], height, work)
-    columns = _Reads.at(strides[1], size[1], width, work)
+    stride_y, stride_x = tf.unstack(tf.cast(strides, portable.position_dtype()))
+    rows, columns = _Reads.at(stride_y, size[0], height, work), _Reads.at(stride_x, size[1], width, work)
     on_rows, by_row = rows.between(z, 1)
     y, by_x = columns.between(on_rows, 2)
     by_y, _ = columns.between(by_row, 2)
@@ -197,7 +194,6 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor, strides: tf.Tensor, size: Sequenc
             tf.einsum("bopf,bopf,o->", dy, by_y, rows.index),
             tf.einsum("bopf,bopf,p->", dy, by_x, columns.index),
         ]
-        dx = tf.reshape(dpadded, tf.shape(padded))[:, :height, :width]
-        return dx, dkernel, tf.cast(tf.stack(ds), strides.dtype)
+        return dpadded[:, :height, :width], dkernel, tf.cast(tf.stack(ds), strides.dtype)
 
     return tf.cast(y, x.dtype), grad

@@ -44,7 +44,7 @@ def discriminative_optimizer(
         pyramid_layers: layers, models and variables of the pyramid. None finds the layers of tfpyramid that make
             levels, also in nested models.
         task_layers: layers, models and variables of the task. None means every variable that is in no other group.
-        groups: further groups, by name: `{"strides": ([layer.log_strides], keras.optimizers.Adam(1e-2))}`.
+        groups: further groups, by name: `{"strides": ([layer.scaled_log_strides], keras.optimizers.Adam(1e-2))}`.
 
     Returns:
         A `keras.optimizers.Optimizer`. Its attribute `groups` is a dict of the optimizers of the groups.

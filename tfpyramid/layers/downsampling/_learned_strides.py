@@ -16,7 +16,12 @@ class LearnedStrides(ImageLayer):
     """A layer with learned strides, which start at `initial_strides` exactly and remain positive.
 
     Equation:
-        `s = initial_strides exp(v)`, where the learned v, `log_strides`, starts at 0.
+        `s = initial_strides exp(k v)`, where the learned v, `scaled_log_strides`, starts at 0; k is `stride_speed`.
+
+    Forward:  `log(s / initial_strides) = k v`.
+    Backward: `dv = dlog(s) / k`, where the derivative is k dlog(s). A step of Adam at the rate r moves v by about r,
+        however large the gradient is, and log(s) by k r. A step of SGD moves log(s) by r dlog(s), as if log(s) were
+        the weight. With the derivative it would move k^2 times as far, and the strides would diverge.
     """
 
     def __init__(
@@ -26,6 +31,7 @@ class LearnedStrides(ImageLayer):
         output_size: int | tuple[int, int] | None = None,
         cost_weight: float = 0.0,
         hard: bool = False,
+        stride_speed: float = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -33,7 +39,11 @@ class LearnedStrides(ImageLayer):
         self.output_size = None if output_size is None else _checks.output_size(output_size)
         self.cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the weight of the added loss")
         self.hard = _checks.flag("hard", hard)
-        self.log_strides = None  # `build` creates it.
+        meaning = "the steps of Adam in log(strides) relative to its rate"
+        self.stride_speed = _checks.number(
+            "stride_speed", stride_speed, above=0, meaning=meaning, maximum=_checks.LARGEST
+        )
+        self.scaled_log_strides = None  # `build` creates it.
         # XLA needs sizes when it compiles. Keras 3 reads this attribute for `compile(jit_compile="auto")`, its default.
         self.supports_jit = self.output_size is not None
 
@@ -42,7 +52,7 @@ class LearnedStrides(ImageLayer):
 
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)
-        self.log_strides = self.add_parameter("log_strides", np.zeros(2))
+        self.scaled_log_strides = self.add_parameter("scaled_log_strides", np.zeros(2))
         super().build(input_shape)
 
     @property
@@ -54,10 +64,12 @@ class LearnedStrides(ImageLayer):
         return straight_through.surrogate_st(tf.maximum(tf.round(strides), 1), strides)
 
     def _soft_strides(self) -> tf.Tensor:
-        if self.log_strides is None:
+        if self.scaled_log_strides is None:
             return tf.constant(self.initial_strides)
-        log_strides = tf.convert_to_tensor(self.log_strides)
-        return tf.constant(self.initial_strides, log_strides.dtype) * tf.exp(log_strides)
+        v = tf.convert_to_tensor(self.scaled_log_strides)
+        surrogate = v / self.stride_speed
+        log_ratio = surrogate + tf.stop_gradient(self.stride_speed * v - surrogate)
+        return tf.constant(self.initial_strides, v.dtype) * tf.exp(log_ratio)
 
     def add_cost(self) -> None:
         """Add the loss that rewards larger strides."""
@@ -71,4 +83,5 @@ class LearnedStrides(ImageLayer):
             "output_size": self.output_size,
             "cost_weight": self.cost_weight,
             "hard": self.hard,
+            "stride_speed": self.stride_speed,
         }

@@ -11,6 +11,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_initializer, check_regularizer
 from tfpyramid.layers.downsampling._learned_strides import LearnedStrides
 from tfpyramid.ops import strided_convolution
+from tfpyramid.ops.shapes import sides
 
 
 @register
@@ -22,19 +23,26 @@ class LearnableStrideConv2D(LearnedStrides):
 
     Equation:
         `y[p] = sum_k w[k] x(p s + k) + b`, where x is read bilinearly between pixels and is zero outside, with learned
-        strides `s = initial_strides exp(v)`. v starts at 0, and the exponential keeps the strides positive. With
-        `hard=True`, forward: s rounded to integers of at least 1; backward: the gradient for the rounded strides passes
-        to s.
+        strides `s = initial_strides exp(k v)`. The weight v, `scaled_log_strides`, starts at 0; k is `stride_speed`.
+        The exponential keeps the strides positive.
+
+    Forward:  s, or with `hard=True` s rounded to integers of at least 1.
+    Backward: the gradient for s; with `hard=True` that for the rounded strides. Then `dv = dlog(s) / k`, where the
+        derivative is k dlog(s). So a step of Adam at the rate r moves log(s) by about k r, and a step of SGD by
+        r dlog(s), as if log(s) were the weight. With the derivative, SGD would move the strides k^2 times as far, and
+        they would diverge.
 
     Convention:
         The first window begins at the first pixel, so output sample i sits at i s + (kernel_size - 1) / 2.
         Without `output_size` every window lies inside the image, as with `padding="valid"`, and a side of n becomes
         floor((n - kernel_size) / s) + 1. At integer strides this is `keras.layers.Conv2D`. With `output_size` the
         number of outputs is fixed, and the strides decide how far they spread; pixels outside the image are zero.
+        Learned strides then have a limit, the largest of the initial strides and (side - 1) / (outputs - 1), with which
+        the last window begins at the last pixel; `hard=True` rounds it down. A call uses at most the limit, but the
+        gradient ignores it, so that strides above it can return. Without it, strides that overshoot in the first steps
+        stay beyond the image, where outputs are zero.
         At an integer position the derivative is the one to the right, so that strides that start as integers move
         (`tfpyramid.ops.strided_conv2d`).
-        Strides that start far from the right value need ten times the learning rate of the kernels: give `log_strides`
-        its own optimizer.
 
     Args:
         filters: channels of the output, from 1 to 65536. None means those of the input.
@@ -45,6 +53,9 @@ class LearnableStrideConv2D(LearnedStrides):
         cost_weight: weight, at least 0, of an added loss: 1 / (s_y s_x), the fraction of the pixels that remains. It
             rewards larger strides.
         use_bias: add a learned bias to each filter; it starts at 0.
+        stride_speed: k, from 1e-30 to 1024, by which Adam, and other optimizers whose steps do not depend on the size
+            of the gradient, move log(strides) faster than other weights. With 1 a wrong start seldom recovers; see
+            benchmarks/README.md.
         hard: round the strides in the forward pass, with a straight-through gradient.
         kernel_initializer: Keras initializer of the kernel.
         kernel_regularizer: Keras regularizer of the kernel.
@@ -59,7 +70,7 @@ class LearnableStrideConv2D(LearnedStrides):
 
     Attributes:
         kernel: the learned kernel, [kernel_size, kernel_size, channels, filters].
-        strides: tensor [2], the current (s_y, s_x); integers if `hard`.
+        strides: tensor [2], the current (s_y, s_x); integers if `hard`. A call uses at most the limit above.
         phase: position of output sample 0 in the input, in samples: (kernel_size - 1) / 2, the middle of the first
             window. The distance between samples is learned.
 
@@ -87,11 +98,19 @@ class LearnableStrideConv2D(LearnedStrides):
         cost_weight: float = 0.0,
         use_bias: bool = True,
         hard: bool = False,
+        stride_speed: float = 10.0,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(initial_strides, output_size=output_size, cost_weight=cost_weight, hard=hard, **kwargs)
+        super().__init__(
+            initial_strides,
+            output_size=output_size,
+            cost_weight=cost_weight,
+            hard=hard,
+            stride_speed=stride_speed,
+            **kwargs,
+        )
         self.filters = _checks.filters(filters)
         self.kernel_size = _checks.kernel_size(kernel_size)
         self.use_bias = _checks.flag("use_bias", use_bias)
@@ -120,8 +139,21 @@ class LearnableStrideConv2D(LearnedStrides):
     def call(self, images: tf.Tensor) -> tf.Tensor:
         self.add_cost()
         kernel = tf.convert_to_tensor(self.kernel)
-        y = strided_convolution.strided_conv2d(images, kernel, self.strides, output_size=self.output_size)
+        strides = self._on_the_image(self.strides, images)
+        y = strided_convolution.strided_conv2d(images, kernel, strides, output_size=self.output_size)
         return y if self.bias is None else y + tf.convert_to_tensor(self.bias)
+
+    def _on_the_image(self, strides: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        """Return the strides, at most the largest ones of the convention, with the gradient of the strides."""
+        if self.output_size is None:
+            return strides
+        gaps = [max(outputs - 1, 1) for outputs in self.output_size]
+        largest = tf.cast(tf.stack(sides(images)) - 1, strides.dtype) / gaps
+        initial = tf.constant(self.initial_strides, strides.dtype)
+        if self.hard:
+            largest, initial = tf.floor(largest), tf.round(initial)
+        # Not `ops.surrogate_st`: a tape outside `tf.vectorized_map` loses custom gradients.
+        return strides + tf.stop_gradient(tf.minimum(strides, tf.maximum(largest, initial)) - strides)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)

@@ -20,12 +20,16 @@ class SpectralDownsample2D(LearnedStrides):
     periodic and the strides, which need not be integers, are to be learned.
 
     Equation:
-        `y = spectral_pool(x, s)`, `s = max(1, initial_strides exp(v))` on each axis, where the weight v = `log_strides`
-        starts at 0; see `tfpyramid.ops.spectral_pool`. A `cost_weight` adds the loss `cost_weight / (s_y s_x)`: the
-        pixels of the output relative to those of the input, which rewards larger strides.
-        Forward: strides of at least 1; with `hard=True`, the crop of their rounded size without a soft mask.
-        Backward: the gradient ignores the lower bound of 1 (`tfpyramid.ops.surrogate_st`), so that a stride below 1 can
-        return; with `hard=True`, the gradient of the soft mask.
+        `y = spectral_pool(x, s)`, `s = max(1, initial_strides exp(k v))` on each axis, where the weight v,
+        `scaled_log_strides`, starts at 0, and k is `stride_speed`; see `tfpyramid.ops.spectral_pool`. A `cost_weight`
+        adds the loss `cost_weight / (s_y s_x)`: the pixels of the output relative to those of the input, which rewards
+        larger strides.
+
+    Forward:  strides of at least 1; with `hard=True`, the crop of their rounded size without a soft mask.
+    Backward: the gradient ignores the lower bound of 1 (`tfpyramid.ops.surrogate_st`), so that a stride below 1 can
+        return; with `hard=True`, the gradient of the soft mask. `dv = dlog(s) / k`, where the derivative is k dlog(s).
+        So a step of Adam at the rate r moves log(s) by about k r, and a step of SGD by r dlog(s), as if log(s) were the
+        weight. With the derivative, SGD would move the strides k^2 times as far, and they would diverge.
 
     Convention:
         Output sample i sits at i n / m of the input, where n and m are the sides of input and output. The border is
@@ -44,6 +48,8 @@ class SpectralDownsample2D(LearnedStrides):
             slope contribute to the gradient of the strides.
         cost_weight: weight of the added loss, from 0 to 1e30.
         hard: crop without a mask in the forward pass, with a straight-through gradient.
+        stride_speed: k, from 1e-30 to 1024, by which Adam, and other optimizers whose steps do not depend on the size
+            of the gradient, move log(strides) faster than other weights.
         **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
@@ -83,9 +89,17 @@ class SpectralDownsample2D(LearnedStrides):
         smoothness: float = 4.0,
         cost_weight: float = 0.0,
         hard: bool = False,
+        stride_speed: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(initial_strides, output_size=output_size, cost_weight=cost_weight, hard=hard, **kwargs)
+        super().__init__(
+            initial_strides,
+            output_size=output_size,
+            cost_weight=cost_weight,
+            hard=hard,
+            stride_speed=stride_speed,
+            **kwargs,
+        )
         meaning = "the width of the slope in cycles per image"
         self.smoothness = _checks.number("smoothness", smoothness, above=0, meaning=meaning)
 
