@@ -50,13 +50,17 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def parse_options(description: str, contenders: Sequence[str] = (), *, data: bool = False) -> argparse.Namespace:
-    """Return the options of a script, with `--only` if it has contenders and `--data` if it uses garments."""
+def parse_options(
+    description: str, contenders: Sequence[str] = (), *, data: bool = False, before: bool = False
+) -> argparse.Namespace:
+    """Return the options of a script: `--only` if it has contenders, `--data` and `--before` if it asks for them."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if data:
         parser.add_argument(
             "--data", type=Path, help="folder with the four idx .gz files of the data set (default: Keras loads it)"
         )
+    if before:
+        parser.add_argument("--before", type=Path, help="checkout of another version of tfpyramid to measure too")
     parser.add_argument(
         "--output",
         type=Path,
