@@ -53,7 +53,7 @@ def fold(positions: Positions, size: int | tf.Tensor, border: str) -> Positions:
     last = size - 1
     if border == "reflect":
         positions = portable.remainder(positions, m.maximum(2 * last, 1))
-        return m.minimum(positions, 2 * last - positions)
+        positions = m.minimum(positions, 2 * last - positions)
     elif border == "symmetric":
         positions = portable.remainder(positions, 2 * size)
         positions = m.minimum(positions, 2 * size - 1 - positions)
@@ -158,7 +158,7 @@ def _extend_in_place(
             return slicing.add_at(inner, axis, index, slicing.weighted(ends, axis, weights), before)
 
         size = dimension(x, axis)
-        if spacing == 1 and (axis == 1 or x.shape[3] >= _FEW):
+        if spacing == 1 and (axis == 1 or (x.shape[3] or _FEW) >= _FEW):
             index = fold(indices(size + before + after) - before, size, border)
             return tf.gather(x, tf.cast(index, tf.int32), axis=axis), grad
         index, weights = reads(size)

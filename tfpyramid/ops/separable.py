@@ -58,7 +58,7 @@ def _decimate(x: tf.Tensor, taps: axes.Taps, step: int, border: str) -> tf.Tenso
     known = [side for side in x.shape[1:3] if side is not None]
     is_large = len(known) == 2 and min(known) >= max(_LARGE, 4 * taps.shape[0], 4 * step)
     # Only the other end of the image has the samples beyond its border by the rule "wrap".
-    if is_large and x.shape[3] < _FEW_CHANNELS and border != "wrap" and not portable.in_slices():
+    if is_large and (x.shape[3] or _FEW_CHANNELS) < _FEW_CHANNELS and border != "wrap" and not portable.in_slices():
         return _decimate_in_place(x, taps, step, border)
     return _extend_and_decimate(x, taps, step, border)
 
