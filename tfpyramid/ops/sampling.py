@@ -57,7 +57,8 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
 
 def read_points(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
     """Return `bilinear_sample` without checking the arguments."""
-    return _sample(images, *tf.unstack(points, axis=-1), border)
+    rows, columns = tf.unstack(points, axis=-1)
+    return _sample(images, rows, columns, border)
 
 
 def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> tf.Tensor:
@@ -73,7 +74,8 @@ def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str)
         inside = [_inside(*pair, border) for pair in zip(positions, size)]
         lows = [tf.floor(position) for position in inside]
         fractions = [tf.cast(position - low, work) for position, low in zip(inside, lows)]
-        four = (cells.Cells if dense else corners.Corners)(source, *(tf.cast(low, tf.int32) for low in lows), border)
+        i, j = (tf.cast(low, tf.int32) for low in lows)
+        four = (cells.Cells if dense else corners.Corners)(source, i, j, border)
         down, right = (four.parts(fraction, axis) for axis, fraction in enumerate(fractions))
         weights = four.expand([row * column for row in down for column in right])
         y = four.restore(corners.weighted(four.values, weights))
@@ -95,16 +97,15 @@ def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str)
 
 def _inside(position: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:
     """Return positions on an axis, moved inside it by the border rule, or to -1 or `size` by "constant"."""
-    if border != "constant":
-        position = borders.fold(position, size, border)
+    if border == "constant":
+        # Outside (-1, size) both weights are 0. Clip positions so that distant ones do not overflow an index.
+        return tf.minimum(tf.maximum(position, -1), tf.cast(size, position.dtype))
+    position = borders.fold(position, size, border)
+    if border == "wrap":
         # The remainder of a tiny negative number rounds to the divisor.
-        return (
-            tf.where(tf.equal(position, tf.cast(size, position.dtype)), tf.zeros_like(position), position)
-            if border == "wrap"
-            else position
-        )
-    # Outside (-1, size) both weights are 0. Clip positions so that distant ones do not overflow an index.
-    return tf.minimum(tf.maximum(position, -1), tf.cast(size, position.dtype))
+        return tf.where(tf.equal(position, tf.cast(size, position.dtype)), tf.zeros_like(position), position)
+    # On an axis of one sample, "reflect" folds a fraction to a negative number.
+    return tf.maximum(position, 0) if border == "reflect" else position
 
 
 def _slope(position: tf.Tensor, inside: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:
