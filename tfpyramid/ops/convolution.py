@@ -103,8 +103,7 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
 def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
     """Return images extended by the samples that the kernel reads beyond them, and the padding for the convolution.
 
-    If the convolution's own "SAME" padding puts zeros
-    where "constant" does, the images are not copied.
+    If the convolution's own "SAME" padding puts zeros where "constant" does, the images are not copied.
     """
     borders.check(border)
     axes = list(zip((1, 2), kernel.shape[:2]))
@@ -123,7 +122,7 @@ def extend(images: tf.Tensor, sizes: Sequence[int], strides: int, border: str) -
         images = borders.extend(images, axis, before, taps // 2 if tf.is_tensor(size) else max(after, 0), border)
         if tf.is_tensor(size) or after < 0:
             images = slicing.samples(images, axis, 0, length)
-    images.set_shape([None, None, None, channels])
+        images.set_shape([None, None, None, channels])  # A slice of unknown size loses it.
     return images
 
 
