@@ -133,7 +133,7 @@ def _cuts(size: Sequence[int | tf.Tensor], strides: tuple[float, float] | tf.Ten
 
     These are exact, unlike the sizes, so that the mask moves with every change of the strides.
     """
-    if not tf.is_tensor(strides):
+    if isinstance(strides, tuple):
         strides = tf.constant(strides, portable.position_dtype())
     return tf.unstack(tf.cast(tf.stack(size), strides.dtype) / 2 / strides, 2)
 
@@ -142,7 +142,7 @@ def _kept_sizes(
     size: Sequence[int | tf.Tensor], strides: tuple[float, float] | tf.Tensor, hard: bool
 ) -> Sequence[int | tf.Tensor]:
     """Return the output sides for the sides `size`; each is an int if it and the strides are known."""
-    if not tf.is_tensor(strides):
+    if isinstance(strides, tuple):
         return [(_sizes.rounded_size if hard else _sizes.level_size)(n, stride) for n, stride in zip(size, strides)]
     quotients = _sizes.quotient(tf.stack(size), strides)
     kept = tf.cast(tf.round(quotients) if hard else tf.math.ceil(quotients), tf.int32)

@@ -121,7 +121,7 @@ def _valid_size(
     if any(map(tf.is_tensor, size)):
         tf.debugging.assert_greater_equal(tf.stack(size), taps, message=_FIT)
     room = [n - k for n, k in zip(size, taps)]
-    if not tf.is_tensor(strides):
+    if isinstance(strides, tuple):
         return [_sizes.divide(n, *reversed(_sizes.ratio(stride)))[0] + 1 for n, stride in zip(room, strides)]
     strides = tf.cast(strides, working_dtype(strides.dtype))
     tf.debugging.assert_greater_equal(strides, tf.cast(_LEAST, strides.dtype), message=_TOO_SMALL)
