@@ -41,6 +41,7 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 		--ignore=tests/training/test_multi_worker_strategy.py
 	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow -k "not test_conformance or keras-" \
 		tests/layers tests/losses tests/models tests/training tests/export tests/test_conformance.py \
+		tests/devices/test_determinism.py \
 		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py
 
 # The first case of each layer on tf_keras, Keras 2 for a current TensorFlow: the checks that depend on Keras. All cases run

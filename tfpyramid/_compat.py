@@ -8,6 +8,7 @@ The package supports three: Keras 3 with its TensorFlow backend (the default), K
 import contextlib
 import io
 import os
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def seed_generator(seed: int | None) -> Any:
     """Return a generator for `next_seed`, reproducible for a given seed; None means a random seed."""
     if KERAS_3:
         return keras.random.SeedGenerator(seed)
-    return tf.random.Generator.from_non_deterministic_state() if seed is None else tf.random.Generator.from_seed(seed)
+    # Like Keras 3, draw a seed from Python's generator, which `keras.utils.set_random_seed` makes reproducible.
+    return tf.random.Generator.from_seed(random.randrange(2**31) if seed is None else seed)
 
 
 def next_seed(generator: Any) -> tf.Tensor:
