@@ -94,6 +94,7 @@ lint: $(VENV)/.installed-dev  ## Check style, format and types
 
 # Time and memory of what is computed, beside what else computes it; the other benchmarks train networks.
 bench: $(VENV)/.installed-bench  ## Measure time and memory against other libraries
+	$(VENV)/bin/python benchmarks/bench_small.py
 	$(VENV)/bin/python benchmarks/bench_pyramids.py
 	$(VENV)/bin/python benchmarks/bench_sampling.py
 	$(VENV)/bin/python benchmarks/bench_growth.py

@@ -59,9 +59,14 @@ def processor() -> str:
 
 
 def parse_options(
-    description: str, contenders: Sequence[str] = (), *, data: bool = False, output: Path = FOLDER
+    description: str,
+    contenders: Sequence[str] = (),
+    *,
+    data: bool = False,
+    before: bool = False,
+    output: Path = FOLDER,
 ) -> argparse.Namespace:
-    """Return the options of a script, with `--only` if it has contenders and `--data` if it uses garments.
+    """Return the options of a script: `--only` if it has contenders, `--data` and `--before` if it asks for them.
 
     `output` is the default of the option `--output`.
     """
@@ -70,6 +75,8 @@ def parse_options(
         parser.add_argument(
             "--data", type=Path, help="folder with the four idx .gz files of the data set (default: Keras loads it)"
         )
+    if before:
+        parser.add_argument("--before", type=Path, help="checkout of another version of tfpyramid to measure too")
     parser.add_argument(
         "--output",
         type=Path,
