@@ -99,6 +99,14 @@ def next_seed(generator: Any) -> tf.Tensor:
 NO_LEARNING_RATE: dict[str, Any] = {"learning_rate": 0.0} if KERAS_3 else {"jit_compile": False}
 
 
+def build_optimizer(model: keras.Model) -> None:
+    """Create the variables of a compiled model's optimizer outside of any graph, as Keras 2 always does."""
+    optimizer = model.optimizer
+    if KERAS_3 and optimizer is not None and not optimizer.built:
+        with model.distribute_strategy.scope():
+            optimizer.build(model.trainable_variables)
+
+
 def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return a layer or model and all layers inside it, at any depth, without repetitions."""
     return list(dict.fromkeys(layer._flatten_layers()))

@@ -24,6 +24,15 @@ MODELS = {
 }
 
 
+def test_only_the_model_handles_an_empty_batch():
+    """Its layers would each add a padding and a slice to the graph; called on their own they do handle it."""
+    model = MODELS["segmenter"]((*SIDES, 3))
+    graph = tf.function(model, autograph=False).get_concrete_function(tf.TensorSpec([None, *SIDES, 3])).graph
+    assert [op.type for op in graph.get_operations()].count("Pad") == 1
+    levels = [tf.zeros([0, *SIDES, 3]), tf.zeros([0, 5, 4, 3])]
+    assert [y.shape[0] for y in model.get_layer("features_0")(levels)] == [0, 0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", MODELS)

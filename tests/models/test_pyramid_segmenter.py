@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import layers, models
-from tfpyramid._compat import keras
+from tfpyramid._compat import KERAS_3, keras
+from tfpyramid.models._pyramid_model import PyramidModel
 
 
 def photograph(*shape):
@@ -74,11 +75,27 @@ def test_it_is_saved_and_exported(tmp_path):
     expected = [model(x) for x in images]
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again) is PyramidModel
     model.export(str(tmp_path / "export"))
     served = tf.saved_model.load(str(tmp_path / "export"))
     for x, y in zip(images, expected):
         np.testing.assert_allclose(again(x), y, atol=1e-6)
         np.testing.assert_allclose(served.serve(x), y, atol=1e-6)
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 creates the variables of an optimizer outside of the graph")
+def test_a_first_fit_traces_the_model_once(monkeypatch):
+    traced = []
+    call = PyramidModel.call
+    monkeypatch.setattr(PyramidModel, "call", lambda self, *args, **kw: traced.append(self) or call(self, *args, **kw))
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.get_layer("head").trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(photograph(4, 8, 8, 3), np.zeros([4, 8, 8]), batch_size=2, verbose=0)
+    assert traced == [model]
+    # The step counter and the rate, then two moments of each weight that is trained.
+    assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)
 
 
 def test_the_mask_is_float32_under_mixed_precision():

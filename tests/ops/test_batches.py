@@ -33,3 +33,13 @@ def test_a_batch_that_is_not_empty_is_passed_on():
     seen = []
     x = tf.ones([2, 3])
     assert batches.call(lambda y: seen.append(y) or y, x) is x and seen[0] is x
+
+
+def test_batches_that_are_never_empty_need_no_padding():
+    def nodes(x):
+        return len(tf.function(lambda x: batches.call(tf.nn.relu, x)).get_concrete_function(x).graph.get_operations())
+
+    spec = tf.TensorSpec([None, 3])
+    with batches.never_empty():
+        assert nodes(spec) == 3  # The argument, the function, and the result.
+    assert nodes(spec) > 3

@@ -13,10 +13,11 @@ from tfpyramid.layers.protocols import saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 from tfpyramid.models._batch_layers import ImageOfEachQuestion, repeat_for_questions
+from tfpyramid.models._pyramid_model import TrainedModel
 
 
 @register
-class PyramidVLM(keras.Model):
+class PyramidVLM(TrainedModel):
     """Answer a question about an image from the level that the question needs; see `tfpyramid.models.pyramid_vlm`.
 
     A functional model from {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value",

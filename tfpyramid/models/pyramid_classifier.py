@@ -9,6 +9,7 @@ from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers import GaussianPyramid, LogitFusion
 from tfpyramid.layers._base import check_layer
 from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
+from tfpyramid.models._pyramid_model import PyramidModel
 from tfpyramid.ops.logits import METHODS
 
 
@@ -102,7 +103,7 @@ def pyramid_classifier(
     logits = [network(level) for level in pyramid(AtLeastOneSample(name="at_least_one")(image))]
     _check_logits(network, shape_tuple(logits[0].shape), num_classes)
     logits = AsManyAsImages(name="as_many_as_images")([*logits, image])
-    return keras.Model(image, fuse(logits), name=name)
+    return PyramidModel(image, fuse(logits), name=name)
 
 
 def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> keras.Model:

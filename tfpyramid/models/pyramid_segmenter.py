@@ -8,6 +8,7 @@ from tfpyramid import _checks, layers
 from tfpyramid._compat import keras
 from tfpyramid.layers._base import check_activation
 from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
+from tfpyramid.models._pyramid_model import PyramidModel
 
 
 def pyramid_segmenter(
@@ -97,7 +98,7 @@ def pyramid_segmenter(
     x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
     (x,) = AsManyAsImages(name="as_many_as_images")([x, images])
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
-    return keras.Model(images, mask, name=name)
+    return PyramidModel(images, mask, name=name)
 
 
 def _per_level(layer: keras.layers.Layer, name: str, *, share_weights: bool = True) -> layers.PerLevel:

@@ -1,7 +1,9 @@
 """Empty batches, and the check that samples paired by index have the same batch size."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +11,18 @@ import tensorflow as tf
 from tfpyramid import _level_checks
 from tfpyramid.ops import portable, slicing
 from tfpyramid.ops.shapes import dimensions
+
+_never_empty = contextvars.ContextVar("_never_empty", default=False)
+
+
+@contextlib.contextmanager
+def never_empty() -> Iterator[None]:
+    """Trace the operations inside the context for batches that have at least one sample."""
+    token = _never_empty.set(True)
+    try:
+        yield
+    finally:
+        _never_empty.reset(token)
 
 
 def check(tensors: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -72,6 +86,8 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords
         *arguments: passed to `function` after `x`.
         **keywords: passed to `function`.
     """
+    if _never_empty.get():
+        return function(x, *arguments, **keywords)
     count = dimensions(x)[0]
     padded = at_least_one(x, count)
     if padded is x:
