@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._sizes import divide, level_sizes, ratio
-from tfpyramid.ops import batches, borders, kernels, slicing
+from tfpyramid.ops import batches, borders, kernels, magnification, slicing
 from tfpyramid.ops._operation import operation, shared
 from tfpyramid.ops.coordinates import array_module, indices, positions, to_float
 from tfpyramid.ops.dtypes import working_dtype
@@ -18,10 +18,6 @@ from tfpyramid.ops.separable import down, up
 from tfpyramid.ops.shapes import dimensions, sides
 
 INTERPOLATIONS = ("bilinear", "nearest")
-
-# Offsets up to this size count as at most half a sample, for which "nearest" takes the first sample. Positions are
-# fractions with denominators below 2^16, so a smaller excess can only be rounding.
-_MIDDLE = 0.5 + 2**-17
 
 Size = Union[Sequence[Union[int, tf.Tensor]], tf.Tensor]
 
@@ -198,6 +194,10 @@ def resize_by(
     images = _checks.images(images)
     output_size = size_pair(output_size)
     shifts = _checks.both(phase, lambda each: _checks.phase(each, scale_factor))
+    step, parts = (0, 1) if scale_factor is None else ratio(scale_factor)
+    convolved = magnification.by_integer(images, step, output_size, shifts, interpolation) if parts == 1 else None
+    if convolved is not None:
+        return convolved
     x = images
     for axis, size, shift in zip((1, 2), output_size, shifts):
         available = dimensions(x)[axis]
@@ -205,15 +205,14 @@ def resize_by(
         if scale_factor is None:
             offsets = (positions(size) + 0.5) * (to_float(available) / to_float(size)) - 0.5
         else:
-            p, q = ratio(scale_factor)
-            first, remainder = map(to_float, divide(indices(size), q, p))
-            offsets = remainder / p - shift * q / p if shift else remainder / p
-        if interpolation == "bilinear":
-            x = slicing.read_linear(x, axis, first + offsets)
-        else:
+            first, remainder = map(to_float, divide(indices(size), parts, step))
+            offsets = remainder / step - shift * parts / step if shift else remainder / step
+        if interpolation == "nearest":
             m = array_module(offsets, available)
-            nearest = first + m.ceil(offsets - _MIDDLE)
-            x = slicing.read(x, axis, m.minimum(m.maximum(nearest, 0), to_float(available - 1)))
+            index = first + m.ceil(offsets - magnification.MIDDLE)
+            x = slicing.read(x, axis, m.minimum(m.maximum(index, 0), to_float(available - 1)))
+        else:
+            x = slicing.read_linear(x, axis, first + offsets)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return x
 
