@@ -133,7 +133,7 @@ def _extend_in_place(
 ) -> tf.Tensor:
     """Return `extend`, whose gradient adds that of the additional samples in place."""
     known = x.shape[axis]
-    is_after = np.repeat(np.int32([0, 1]), [before, after])
+    is_after = np.repeat(np.arange(2, dtype=np.int32), [before, after])
     outside = np.concatenate([np.arange(-before, 0), np.arange(after)]).astype(np.int32)
 
     def reads(size: int | tf.Tensor) -> tuple[Positions, Positions | None]:

@@ -92,7 +92,8 @@ def _interpolate(
     @tf.custom_gradient
     def run(x: tf.Tensor, *unknown: tf.Tensor) -> tuple:
         size = dimension(x, axis)
-        positions, distances = _neighbours(*unknown or [count], size, outputs, inputs, max(widths), offset)
+        length = unknown[0] if unknown else count
+        positions, distances = _neighbours(length, size, outputs, inputs, max(widths), offset)
         reads = [slicing.read(x, axis, row) for row in _rows(positions)]
         sums = [_sum(reads, axis, _hats(distances, width)) for width in widths]
 
@@ -171,8 +172,8 @@ def _sum(reads: Sequence[tf.Tensor], axis: int, weights: Positions) -> tf.Tensor
     return tf.add_n([portable.multiply_no_nan(read, weight) for read, weight in zip(reads, weights)])
 
 
-def _rows(values: Positions) -> Sequence[Positions]:
-    return tf.unstack(values) if tf.is_tensor(values) else values
+def _rows(values: Positions) -> list[Positions]:
+    return tf.unstack(values) if tf.is_tensor(values) else list(values)
 
 
 def _along(values: Positions, x: tf.Tensor, axis: int) -> Positions:

@@ -104,8 +104,7 @@ def _inside(position: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tenso
     if border == "wrap":
         # The remainder of a tiny negative number rounds to the divisor.
         return tf.where(tf.equal(position, tf.cast(size, position.dtype)), tf.zeros_like(position), position)
-    # On an axis of one sample, "reflect" folds a fraction to a negative number.
-    return tf.maximum(position, 0) if border == "reflect" else position
+    return position
 
 
 def _slope(position: tf.Tensor, inside: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:

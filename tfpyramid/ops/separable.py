@@ -144,7 +144,7 @@ def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:
     distances = offsets[:, None] - np.arange(-left, right + 1)
     hat = np.maximum(1 - np.abs(offsets) / step, 0)
     product = tf.linalg.matvec if tf.is_tensor(taps) else np.matmul
-    dtype = taps.dtype.as_numpy_dtype if tf.is_tensor(taps) else taps.dtype
+    dtype = tf.as_dtype(taps.dtype).as_numpy_dtype
     spread = step * taps
     # Outputs that lie whole steps apart use the same taps.
     sums = product((distances % step == 0).astype(dtype), spread)
