@@ -52,13 +52,16 @@ def fold(positions: Positions, size: int | tf.Tensor, border: str) -> Positions:
     size = tf.cast(size, positions.dtype) if tf.is_tensor(positions) else size
     last = size - 1
     if border == "reflect":
-        positions = portable.remainder(positions, m.maximum(2 * last, 1))
-        positions = m.minimum(positions, 2 * last - positions)
+        end = 2 * last
+        positions = portable.remainder(positions, m.maximum(end, 1))
+        positions = m.minimum(positions, end - positions)
     elif border == "symmetric":
         positions = portable.remainder(positions, 2 * size)
         positions = m.minimum(positions, 2 * size - 1 - positions)
     elif border == "wrap":
         return portable.remainder(positions, size)
+    if border in ("reflect", "symmetric") and tf.as_dtype(positions.dtype).is_integer:
+        return positions  # Only fractions can lie beyond the axis now.
     return m.minimum(m.maximum(positions, 0), last)
 
 
@@ -140,9 +143,15 @@ def _extend_in_place(
         """Return the indices that the additional samples read, and weights if each is between two, first all firsts."""
         if spacing == 1:
             return fold(size * is_after + outside, size, border), None
-        positions = to_float(size * is_after + outside) * float(spacing)
-        positions = fold(positions, to_float(length), border) / spacing
-        low, high, fraction = slicing.neighbours(positions, size)
+        if isinstance(spacing, int):  # Integers take fewer operations.
+            positions = fold(size * (spacing * is_after) + spacing * outside, length, border)
+            low, high = positions // spacing, array_module(positions).minimum(-(-positions // spacing), size - 1)
+            rest = positions % spacing
+            fraction = to_float(rest) / spacing if tf.is_tensor(rest) or rest.any() else None
+        else:
+            positions = to_float(size * is_after + outside) * spacing
+            positions = fold(positions, to_float(length), border) / spacing
+            low, high, fraction = slicing.neighbours(positions, size)
         if fraction is None:
             return low, None
         join = np.concatenate if isinstance(low, np.ndarray) else functools.partial(tf.concat, axis=0)
