@@ -55,6 +55,7 @@ def up_axis(
     p, q = ratio(scale_factor)
     # Output j depends on the inputs i with j - scale_factor * i between -reach and reach, and on its two neighbours.
     before, after = level_size(right + 1, scale_factor), level_size(left + 1, scale_factor) + 1
+    shape = [*x.shape[:axis], None, *x.shape[axis + 1 :]]  # A broadcast sum may lose what is known.
     x = borders.extend(x, axis, before, after, border, spacing=p / q, length=size)
     if scale_factor > _LARGEST_FACTOR:
         return weighted_sum(x, axis, *_weights_of_outputs(size, taps, p, q, before, after))
@@ -66,7 +67,9 @@ def up_axis(
     totals = tf.cast(sum(_rows(totals)), x.dtype)
     ripple = 1 - tf.nn.conv1d(totals[None, :, None], taps[:, None, None], 1, "VALID")[0, :, 0]
     line = portable.multiply_no_nan(slicing.samples(line, axis, right, size), _along(ripple, x, axis))
-    return axes.convolve(spread, axis, taps, 1) + line
+    y = axes.convolve(spread, axis, taps, 1) + line
+    y.set_shape(shape)
+    return y
 
 
 def reach(taps: axes.Taps) -> tuple[int, int]:
@@ -107,8 +110,12 @@ def _interpolate(
         return tuple(sums), grad
 
     if tf.is_tensor(count) or x.shape[axis] is None:
-        return list(custom_gradients.call(run, x, *[count] * tf.is_tensor(count)))
-    return list(run(x))
+        sums = custom_gradients.call(run, x, *[count] * tf.is_tensor(count))
+    else:
+        sums = run(x)
+    for each in sums:  # A broadcast product has lost the sizes that are known.
+        each.set_shape([*x.shape[:axis], None, *x.shape[axis + 1 :]])
+    return list(sums)
 
 
 def _neighbours(
