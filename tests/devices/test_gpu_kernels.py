@@ -32,7 +32,6 @@ WITHOUT_KERNEL = {"Const dtype=string"}
 
 # Layers that copy tensors as large as the images to the host, and why.
 LARGE_COPIES = {
-    "SpatialTransformerDownsample2D": "computes the indices of pixels in int32",
     "Warp2D": "computes the indices of pixels in int32",
 }
 

@@ -31,14 +31,13 @@ def operation(function: Function) -> Function:
 def shared(function: Function) -> Function:
     """Return the function, run as a traced function of its own where that saves time.
 
-    After a few eager calls, a call takes the time of one operation. In a graph, all calls on images with unknown sides,
-    such as the levels of a pyramid, share one traced function. If the sides are known, a copy with constants computes
-    faster. XLA and other runtimes use other operations, so their graphs get a copy too.
+    After a few eager calls on tensors of the same sizes, a call takes the time of one operation. In a graph, all calls
+    on images with unknown sides, such as the levels of a pyramid, share one traced function. If the sides are known, a
+    copy with constants computes faster. XLA and other runtimes use other operations, so their graphs get a copy too.
 
     Args:
-        function: takes images [batch, height, width, channels] first, of at least one image. Its other arguments are
-            tensors, or constants that can be hashed: numbers, names and tuples. It must not raise errors that depend on
-            sizes, because a traced function may not know them.
+        function: takes images [batch, height, width, channels], or several, first. Its other arguments are tensors, or
+            constants that can be hashed: numbers, names and tuples.
     """
 
     @functools.wraps(function)
@@ -48,9 +47,7 @@ def shared(function: Function) -> Function:
         eager = tf.executing_eagerly()
         if portable.in_slices() or (_inside.get() if eager else not any(map(_has_unknown_size, flat))):
             return function(images, *arguments)
-        constants = tf.nest.map_structure(lambda each: _Tensor if tf.is_tensor(each) else each, inputs)
-        first = flat[0]
-        traced = _traced(function, constants, first.dtype, first.shape[3])
+        traced = _traced(function, tf.nest.map_structure(_specification, inputs))
         if eager and next(traced.calls) < _CALLS_BEFORE_TRACE:
             token = _inside.set(True)
             try:
@@ -62,8 +59,9 @@ def shared(function: Function) -> Function:
     return run  # type: ignore[return-value]
 
 
-class _Tensor:
-    """Stands for a tensor among the arguments of a traced function."""
+def _specification(argument: Any) -> Any:
+    """Return the dtype and shape of a tensor; other arguments as they are."""
+    return tf.TensorSpec(argument.shape, argument.dtype) if tf.is_tensor(argument) else argument
 
 
 def _has_unknown_size(argument: Any) -> bool:
@@ -77,12 +75,13 @@ class _Traced(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _traced(function: Callable, arguments: tuple, dtype: tf.DType, channels: int) -> _Traced:
-    """Return a function traced for all sizes of its tensors, but for one dtype and number of channels."""
+def _traced(function: Callable, inputs: tuple) -> _Traced:
+    """Return the function of the tensors in `inputs`, which are given as specifications; and a count of its calls."""
 
     def with_tensors(*tensors: tf.Tensor) -> Any:
         rest = iter(tensors)
-        flat = [next(rest) if each is _Tensor else each for each in tf.nest.flatten(arguments)]
-        return function(*tf.nest.pack_sequence_as(arguments, flat))
+        flat = [next(rest) if isinstance(each, tf.TensorSpec) else each for each in tf.nest.flatten(inputs)]
+        return function(*tf.nest.pack_sequence_as(inputs, flat))
 
-    return _Traced(tf.function(with_tensors, autograph=False, reduce_retracing=True), itertools.count())
+    specifications = [each for each in tf.nest.flatten(inputs) if isinstance(each, tf.TensorSpec)]
+    return _Traced(tf.function(with_tensors, specifications, autograph=False), itertools.count())

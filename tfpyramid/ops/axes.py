@@ -103,7 +103,8 @@ def _transposed(y: tf.Tensor, kernel: Taps, step: int, size: Sequence[int | tf.T
     sizes = tf.stack([dimension(y, 0), *size])
     filters = _tiled(kernel, size[2])
     x = tf.nn.depthwise_conv2d_backprop_input(sizes, filters, y, [1, step, step, 1], "VALID")
-    return tf.ensure_shape(x, [y.shape[0], *(n if isinstance(n, int) else None for n in size)])
+    x.set_shape([y.shape[0], *(n if isinstance(n, int) else None for n in size)])
+    return x
 
 
 def _kernel(taps: Taps, axis: int) -> Taps:

@@ -130,11 +130,17 @@ def _laplacian(
 ) -> list[tf.Tensor]:
     """Return the residuals of `count` levels, and the low-pass."""
     gaussian = _gaussian(images, kernel, scale_factor, border, count)
-    residuals = [
-        finer - resample.magnified(coarser, sides(finer), kernel, scale_factor, border)
-        for finer, coarser in zip(gaussian, gaussian[1:])
-    ]
+    residuals = [_residual(pair, kernel, scale_factor, border) for pair in zip(gaussian, gaussian[1:])]
     return [*residuals, gaussian[-1]]
+
+
+@shared
+def _residual(
+    levels: tuple[tf.Tensor, tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str
+) -> tf.Tensor:
+    """Return the detail of a level that the next coarser one lacks."""
+    finer, coarser = levels
+    return finer - resample.magnified(coarser, sides(finer), kernel, scale_factor, border)
 
 
 @operation
@@ -186,8 +192,15 @@ def _reconstruct(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_fact
     """Return the images of a Laplacian pyramid."""
     x = levels[-1]
     for residual in reversed(levels[:-1]):
-        x = residual + resample.magnified(x, sides(residual), kernel, scale_factor, border)
+        x = _finer((residual, x), kernel, scale_factor, border)
     return x
+
+
+@shared
+def _finer(levels: tuple[tf.Tensor, tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
+    """Return the next finer level for its detail and the level."""
+    residual, coarser = levels
+    return residual + resample.magnified(coarser, sides(residual), kernel, scale_factor, border)
 
 
 def finer_sizes(size: tuple[Any, Any], scale_factor: float, count: int) -> list[tuple[Any, Any]]:

@@ -126,9 +126,7 @@ def pyr_up(
     borders.check(border)
     images = _checks.images(images)
     output_size = size_pair(output_size)
-    _check_fit(images, output_size, scale_factor)
-    if tf.executing_eagerly():
-        output_size = tuple(map(tf.convert_to_tensor, output_size))  # One traced function serves all sizes.
+    images = _check_fit(images, output_size, scale_factor)
     return batches.call(magnified, images, output_size, kernels.hashable(kernel), scale_factor, border)
 
 
@@ -245,15 +243,18 @@ def size_pair(
     return _checks.area((height, width), name) if in_memory else (height, width)
 
 
-def _check_fit(images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float) -> None:
-    """Raise unless a level can be magnified to `output_size`; if sizes are unknown, add an assertion to the graph."""
+def _check_fit(
+    images: tf.Tensor, output_size: tuple[int | tf.Tensor, int | tf.Tensor], scale_factor: float
+) -> tf.Tensor:
+    """Return a level that can be magnified to `output_size`; unknown sizes are compared when the graph runs."""
     rule = "`output_size` must satisfy ceil(output_size / scale_factor) = size of `images`, for both sides."
     needed = level_sizes(output_size, scale_factor)
-    for size, expected, known, actual in zip(output_size, needed, images.shape[1:3], sides(images)):
-        if known is None or not isinstance(size, int):
-            tf.debugging.assert_equal(expected, actual, message=rule)
-        elif expected != known:
+    for size, expected, known in zip(output_size, needed, images.shape[1:3]):
+        if known is not None and isinstance(size, int) and expected != known:
             received = (
                 f"output_size={tuple(output_size)}, images of shape {images.shape}, scale_factor={scale_factor:g}"
             )
             raise ValueError(f"{rule} Received: {received}")
+    return batches.assert_equal(
+        f"{rule} Received: the sides needed, then those given,", [images], needed, sides(images)
+    )[0]

@@ -213,7 +213,7 @@ def _step(
     factor = check_factor(scale_factor)
     borders.check(border)
     dtype = _dtypes.working_dtype(image)
-    taps = kernels.taps_of(kernel, factor, tf.as_dtype(dtype))
+    taps = np.asarray(kernels.taps_of(kernel, factor, tf.as_dtype(dtype)))
     run = functools.partial(direction, factor, tuple(taps.tolist()), dtype)
 
     def function(window: np.ndarray) -> np.ndarray:
