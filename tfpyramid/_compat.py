@@ -48,7 +48,15 @@ def write_saved_model(
 ) -> None:
     """Write a SavedModel with functions that call `model`, and their inputs; the first is "serving_default" too."""
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    if KERAS_3:
+        # Track the parts that the functions need, because for a model the archive would trace the model again.
+        for name in ("variables", "trainable_variables", "non_trainable_variables"):
+            archive.add_variable_collection(name, getattr(model, name))
+        for part in tf.train.TrackableView(model).descendants():
+            if isinstance(part, tf.saved_model.experimental.TrackableResource):
+                archive.track(part)
+    else:
+        archive.track(model)
     for name, (function, specs) in endpoints.items():
         # Trace once here; the archive would trace twice.
         traced = tf.function(function, autograph=False).get_concrete_function(*specs)

@@ -44,6 +44,7 @@ ROWS = [
             "sample": IMAGES,
             "overwrite": True,
             "portable": False,
+            "verify": True,
         },
         stopped=("write_saved_model",),
         no_lists=frozenset({"sample"}),

@@ -50,6 +50,7 @@ def test_a_value_that_is_not_a_path_is_refused(path, model):
         ({"version": "Next"}, "`version` must be an integer, 'next' or None"),
         ({"overwrite": "yes"}, "`overwrite` must be True or False"),
         ({"portable": 1}, "`portable` must be True or False"),
+        ({"verify": "no"}, "`verify` must be True or False"),
         ({"sample": "x"}, "`sample` must hold one batch for each of .* Received: 1 values"),
         ({"sample": ()}, "`sample` must hold one batch for each of .* Received: 0 values"),
         ({"sample": ("x", "y")}, "`sample` must be a batch .* process: 'right' must be float32 of shape"),

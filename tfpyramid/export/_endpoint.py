@@ -57,9 +57,8 @@ def input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
 
 
 def endpoint(model: keras.Model, names: list[str] | None = None, *, portable: bool = False) -> Function:
-    """Return `model` at inference as a traced function; `names` are the names of its outputs, by default numbers."""
+    """Return `model` at inference as a function; `names` are the names of its outputs, by default numbers."""
 
-    @tf.function(autograph=False)
     def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with portable_operations() if portable else contextlib.nullcontext():
             structured = tf.nest.pack_sequence_as(model.input, list(inputs.values()))

@@ -24,21 +24,29 @@ class Export:
         model: the functional model.
         function: the model as a function of named tensors.
         signatures: the signatures by name.
-        inputs: the batch of the check, as the model takes it.
-        encoded: the batch of the check, as each signature takes it.
+        inputs: the batch of the check, as the model takes it; None for no check.
+        encoded: the batch of the check, as each signature takes it; empty for no check.
         requests: the warm-up batch, as each signature takes it; None for no warm-up.
     """
 
     model: keras.Model
     function: Function
     signatures: dict[str, Signature]
-    inputs: Inputs
+    inputs: Inputs | None
     encoded: dict[str, Inputs]
     requests: dict[str, Inputs] | None
 
 
 def prepare(
-    model: Any, *, pixels: Pixels, image_bytes: bool, uint8: bool, warmup: Any, sample: Any, portable: bool
+    model: Any,
+    *,
+    pixels: Pixels,
+    image_bytes: bool,
+    uint8: bool,
+    warmup: Any,
+    sample: Any,
+    portable: bool,
+    verify: bool,
 ) -> Export:
     """Return the export of a model; raise for every argument that is wrong before anything is written."""
     warmup = _warmup(warmup)
@@ -47,17 +55,14 @@ def prepare(
     by_name = signatures(input_specs(model), pixels, image_bytes=image_bytes, uint8=uint8)
     function = endpoint(model, output_names(model), portable=portable)
 
-    def encoded(inputs: Inputs) -> dict[str, Inputs]:
-        return {name: signature.encode(inputs) for name, signature in by_name.items()}
+    def batches(given: Any, argument: str) -> tuple[Inputs, dict[str, Inputs]]:
+        inputs = sample_inputs(model, given, argument, pixels)
+        _check_runs(function, inputs, "model" if given is None else argument)
+        return inputs, {name: signature.encode(inputs) for name, signature in by_name.items()}
 
-    inputs = sample_inputs(model, sample, pixels=pixels)
-    _check_runs(function, inputs, "model" if sample is None else "sample")
-    batches = encoded(inputs)
-    if warmup is None or warmup is True:
-        return Export(model, function, by_name, inputs, batches, batches if warmup else None)
-    warmup_inputs = sample_inputs(model, warmup, "warmup")
-    _check_runs(function, warmup_inputs, "warmup")
-    return Export(model, function, by_name, inputs, batches, encoded(warmup_inputs))
+    inputs, encoded = batches(sample, "sample") if verify or warmup is True or sample is not None else (None, {})
+    requests = encoded if warmup is True else None if warmup is None else batches(warmup, "warmup")[1]
+    return Export(model, function, by_name, inputs if verify else None, encoded if verify else {}, requests)
 
 
 def _warmup(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A program for a fresh interpreter: it computes outputs and gradients of a SavedModel without this package.
+"""Compute outputs and gradients of a SavedModel: here, or as a program for a fresh interpreter without this package.
 
     python _read_back.py SAVED_MODEL INPUTS.npz ANSWERS.npz
 
@@ -61,10 +61,9 @@ def as_array(tensor: tf.Tensor) -> np.ndarray:
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
-def answers_of(model_path: str, inputs_path: str) -> dict[str, Any]:
-    """Return the arrays of ANSWERS.npz."""
+def answers_of(model_path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the arrays of ANSWERS.npz for those of INPUTS.npz."""
     model = tf.saved_model.load(model_path)
-    arrays = dict(np.load(inputs_path, allow_pickle=False))
     results: dict[str, Any] = {}
     for key in sorted({name.partition("/")[0] for name in arrays}):
         try:
@@ -78,11 +77,11 @@ def answers_of(model_path: str, inputs_path: str) -> dict[str, Any]:
 
 
 def main(model_path: str, inputs_path: str, answers_path: str) -> None:
-    np.savez(answers_path, **answers_of(model_path, inputs_path))
+    np.savez(answers_path, **answers_of(model_path, dict(np.load(inputs_path, allow_pickle=False))))
 
 
 if __name__ == "__main__":
-    answers = answers_of(*sys.argv[1:3])
+    answers = answers_of(sys.argv[1], dict(np.load(sys.argv[2], allow_pickle=False)))
     try:
         np.savez(sys.argv[3], **answers)
     except OSError as error:

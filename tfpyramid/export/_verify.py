@@ -1,4 +1,4 @@
-"""Check that a written SavedModel computes the model's outputs in a fresh interpreter; find the layer that does not."""
+"""Check that a written SavedModel computes the model's outputs without Python; find the layer that does not."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfpyramid._compat import keras
 from tfpyramid.export import _read_back
 from tfpyramid.export._endpoint import Function, endpoint, input_specs
+from tfpyramid.export._standalone import found_in_process
 
 
 class Problem(NamedTuple):
@@ -28,39 +29,55 @@ class Problem(NamedTuple):
 def difference(
     path: Path, expected: dict[str, dict[str, np.ndarray]], inputs: dict[str, dict[str, tf.Tensor]]
 ) -> Problem | None:
-    """Return the problem of the first signature with other results in a fresh interpreter than expected, or None.
+    """Return the problem of the first signature with other results after loading than expected, or None.
+
+    The SavedModel is loaded in this process if nothing in it can use the Python of this process; otherwise in a fresh
+    interpreter, which takes seconds to start.
 
     Args:
         path: the SavedModel.
         expected: the result of `_read_back.answer` for each signature.
         inputs: the inputs of each of these signatures.
     """
-    # Next to the SavedModel, so that only its disk can be full, and a killed export leaves nothing elsewhere.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
-        given: dict[str, Any] = {
-            f"{key}/{name}": _read_back.as_array(tensor) for key in inputs for name, tensor in inputs[key].items()
-        }
-        np.savez(inputs_path, **given)
-        run = _in_a_fresh_interpreter(str(path), inputs_path, answers_path)
-        if run.returncode == _read_back.NOT_WRITTEN:
-            raise OSError(reason(run.stderr))
-        if run.returncode != 0:
-            return Problem(next(iter(expected)), f"it does not load in a fresh interpreter: {reason(run.stderr)}")
-        with np.load(answers_path, allow_pickle=False) as archive:
-            answers = dict(archive)
+    given = {f"{key}/{name}": _read_back.as_array(tensor) for key in inputs for name, tensor in inputs[key].items()}
+    try:
+        if found_in_process(path):
+            answers = _answers_of_a_fresh_interpreter(path, given)
+        else:
+            # Without an accelerator, as in the fresh interpreter: a server may have none.
+            with tf.device("CPU:0"):
+                answers = _read_back.answers_of(str(path), given)
+    except OSError:
+        raise
+    except Exception as error:  # Any kind: TensorFlow raises many when it loads.
+        return Problem(next(iter(expected)), f"it does not load: {reason(error)}")
     for key, arrays in expected.items():
         if f"{key}/error" in answers:
-            return Problem(key, f"it does not run in a fresh interpreter: {reason(answers[f'{key}/error'])}")
+            return Problem(key, f"it does not run when loaded: {reason(answers[f'{key}/error'])}")
         for name, array in arrays.items():
             kind, _, tensor = name.partition("/")
             if kind == "gradient" and not (tensor in inputs[key] and inputs[key][tensor].dtype.is_floating):
                 continue
             if f"{key}/{name}" not in answers:
-                return Problem(key, f"its {kind} {tensor!r} is missing in a fresh interpreter")
+                return Problem(key, f"its {kind} {tensor!r} is missing when loaded")
             if not _close(array, answers[f"{key}/{name}"]):
-                return Problem(key, f"its {kind} {tensor!r} differs in a fresh interpreter")
+                return Problem(key, f"its {kind} {tensor!r} differs when loaded")
     return None
+
+
+def _answers_of_a_fresh_interpreter(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what `_read_back.answers_of` returns in an interpreter that cannot import this package."""
+    # Next to the SavedModel, so that only its disk can be full, and a killed export leaves nothing elsewhere.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        inputs_path, answers_path = os.path.join(folder, "inputs.npz"), os.path.join(folder, "answers.npz")
+        np.savez(inputs_path, **inputs)  # type: ignore[arg-type]
+        run = _in_a_fresh_interpreter(str(path), inputs_path, answers_path)
+        if run.returncode == _read_back.NOT_WRITTEN:
+            raise OSError(reason(run.stderr))
+        if run.returncode != 0:
+            raise RuntimeError(reason(run.stderr))
+        with np.load(answers_path, allow_pickle=False) as archive:
+            return dict(archive)
 
 
 def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
@@ -79,10 +96,10 @@ def _in_a_fresh_interpreter(*paths: str) -> subprocess.CompletedProcess:
         os.close(held)
 
 
-def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Path) -> Problem | None:
+def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor] | None, folder: Path) -> Problem | None:
     """Return the problem of the first layer of `model` up to which the export fails, or None.
 
-    Temporary files are written to `folder`.
+    Temporary files are written to `folder`. Without `inputs`, only a layer that cannot be traced is found.
     """
     specs = input_specs(model)
     module, functions, signatures, described = tf.Module(), {}, {}, {}
@@ -105,6 +122,8 @@ def layer_to_blame(model: keras.Model, inputs: dict[str, tf.Tensor], folder: Pat
             setattr(module, key, part)
         except Exception as error:  # Any kind: the export has failed, and this layer fails too.
             return Problem(described[key], reason(error))
+    if inputs is None:
+        return None
     with tempfile.TemporaryDirectory(dir=folder) as parts:
         path = Path(parts, "model")
         tf.saved_model.save(module, str(path), signatures=signatures)

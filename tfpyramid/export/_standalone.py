@@ -1,0 +1,67 @@
+"""Decide whether a SavedModel, loaded in this process, can use Python code of this process."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework.ops import gradient_registry
+
+_CALL_PYTHON = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_OBJECTS = {
+    "_generic_user_object",
+    "signature_map",
+    "trackable_dict_wrapper",
+    "trackable_list_wrapper",
+    "trackable_tuple_wrapper",
+}
+
+
+def found_in_process(path: Path) -> set[str]:
+    """Return what in the SavedModel at `path` refers to something that only this process may have.
+
+    `tf.saved_model.load` builds everything from the files, and gives all functions and resources new names. It takes
+    from the process only what the files name: the operations and their gradients, and the classes of objects. The
+    result holds the names of those that another process with TensorFlow alone may lack, or define differently. If it is
+    empty, the outputs and gradients in this process are those of any process.
+    """
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((path / "saved_model.pb").read_bytes())
+    return set(itertools.chain.from_iterable(map(_of_graph, model.meta_graphs)))
+
+
+def _of_graph(graph: Any) -> Iterator[str]:
+    library = graph.graph_def.library
+    functions = {function.signature.name for function in library.function}
+    saved_gradients = {gradient.registered_op_type for gradient in library.registered_gradients}
+    for node in itertools.chain(graph.graph_def.node, *(function.node_def for function in library.function)):
+        if node.op in functions:
+            continue
+        # Operations of other libraries are not in `tf.raw_ops`.
+        if node.op in _CALL_PYTHON or not hasattr(tf.raw_ops, node.op) or not _has_own_gradient(node.op):
+            yield node.op
+        # The gradient of a call is that of its function, whatever its name.
+        if "_gradient_op_type" in node.attr and node.op not in _CALLS:
+            gradient = node.attr["_gradient_op_type"].s.decode()
+            if gradient not in saved_gradients:
+                yield gradient
+    for node in graph.object_graph_def.nodes:
+        for name in (node.registered_name, node.registered_saver):
+            if name and not name.startswith("tf."):  # TensorFlow registers its own classes in the package "tf".
+                yield name
+        if node.WhichOneof("kind") == "user_object" and node.user_object.identifier not in _OBJECTS:
+            yield node.user_object.identifier
+
+
+def _has_own_gradient(operation: str) -> bool:
+    """Return whether TensorFlow itself defines the gradient of one of its operations, or that there is none."""
+    try:
+        gradient = gradient_registry.lookup(operation)
+    except LookupError:
+        return True
+    return gradient is None or getattr(gradient, "__module__", "").partition(".")[0] == "tensorflow"
