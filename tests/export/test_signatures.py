@@ -268,7 +268,6 @@ def test_options_must_be_true_or_false(tmp_path):
             export_saved_model(asked_model(), tmp_path / "1", **{name: "image"})
 
 
-@pytest.mark.slow
 def test_a_signature_that_decodes_other_pixels_is_reported(tmp_path, monkeypatch):
     # Simulate a loaded decoder that reads other pixels.
     decode = _signatures.decode_images

@@ -52,15 +52,24 @@ def test_a_gradient_that_this_process_registers_is_found(tmp_path):
     assert found_in_process(written(lambda x: tf.image.adjust_hue(x, 0.1), tmp_path / "model")) == {"AdjustHue"}
 
 
-def test_operations_and_classes_that_tensorflow_does_not_have_are_found(tmp_path):
+def test_operations_and_classes_that_tensorflow_does_not_have_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.__internal__.saved_model.load, "registered_identifiers", lambda: {"shop", "signature_map"})
     path = written(tf.nn.relu, tmp_path / "model") / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     (graph,) = model.meta_graphs
     graph.graph_def.library.function[0].node_def.add(op="Addons>Resampler")
     graph.object_graph_def.nodes[0].registered_name = "shop.Model"
-    graph.object_graph_def.nodes.add().user_object.identifier = "optimizer"
+    graph.object_graph_def.nodes.add().user_object.identifier = "shop"
     path.write_bytes(model.SerializeToString())
-    assert found_in_process(path.parent) == {"Addons>Resampler", "shop.Model", "optimizer"}
+    assert found_in_process(path.parent) == {"Addons>Resampler", "shop.Model", "shop"}
+
+
+def test_an_export_inside_the_scope_of_a_strategy_is_checked_outside_of_it(tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope(), tf.GradientTape():
+        image = keras.Input((8, 8, 3), name="image")
+        model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+        assert export_saved_model(model, tmp_path / "1") == tmp_path / "1"
 
 
 def test_a_model_of_tensorflow_operations_starts_no_interpreter(tmp_path, monkeypatch):

@@ -13,13 +13,7 @@ from tensorflow.python.framework.ops import gradient_registry
 
 _CALL_PYTHON = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-_OBJECTS = {
-    "_generic_user_object",
-    "signature_map",
-    "trackable_dict_wrapper",
-    "trackable_list_wrapper",
-    "trackable_tuple_wrapper",
-}
+_OBJECTS = {"signature_map", "trackable_dict_wrapper", "trackable_list_wrapper", "trackable_tuple_wrapper"}
 
 
 def found_in_process(path: Path) -> set[str]:
@@ -50,11 +44,13 @@ def _of_graph(graph: Any) -> Iterator[str]:
             gradient = node.attr["_gradient_op_type"].s.decode()
             if gradient not in saved_gradients:
                 yield gradient
+    # An object of a class that is not registered is loaded as an object without methods.
+    classes = set(tf.__internal__.saved_model.load.registered_identifiers()) - _OBJECTS
     for node in graph.object_graph_def.nodes:
         for name in (node.registered_name, node.registered_saver):
             if name and not name.startswith("tf."):  # TensorFlow registers its own classes in the package "tf".
                 yield name
-        if node.WhichOneof("kind") == "user_object" and node.user_object.identifier not in _OBJECTS:
+        if node.user_object.identifier in classes:
             yield node.user_object.identifier
 
 

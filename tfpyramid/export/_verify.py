@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -44,9 +45,9 @@ def difference(
         if found_in_process(path):
             answers = _answers_of_a_fresh_interpreter(path, given)
         else:
-            # Without an accelerator, as in the fresh interpreter: a server may have none.
-            with tf.device("CPU:0"):
-                answers = _read_back.answers_of(str(path), given)
+            # A new thread is outside of the scopes that the caller has entered, such as a `tf.distribute.Strategy`'s.
+            with concurrent.futures.ThreadPoolExecutor(1) as thread:
+                answers = thread.submit(_answers_of_this_process, path, given).result()
     except OSError:
         raise
     except Exception as error:  # Any kind: TensorFlow raises many when it loads.
@@ -63,6 +64,12 @@ def difference(
             if not _close(array, answers[f"{key}/{name}"]):
                 return Problem(key, f"its {kind} {tensor!r} differs when loaded")
     return None
+
+
+def _answers_of_this_process(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    # Without an accelerator, as in the fresh interpreter: a server may have none.
+    with tf.device("CPU:0"):
+        return _read_back.answers_of(str(path), inputs)
 
 
 def _answers_of_a_fresh_interpreter(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
