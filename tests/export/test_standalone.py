@@ -7,7 +7,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfpyramid import ops
 from tfpyramid._compat import keras
 from tfpyramid.export import _verify, export_saved_model
-from tfpyramid.export._standalone import found_in_process
+from tfpyramid.export._standalone import found_in_process, gradient_registry
 
 
 def written(function, folder, **options):
@@ -62,6 +62,20 @@ def test_operations_and_classes_that_tensorflow_does_not_have_are_found(tmp_path
     graph.object_graph_def.nodes.add().user_object.identifier = "shop"
     path.write_bytes(model.SerializeToString())
     assert found_in_process(path.parent) == {"Addons>Resampler", "shop.Model", "shop"}
+
+
+def test_the_check_leaves_no_gradients_registered(tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Lambda(ops.round_st, output_shape=(8, 8, 3))(image))
+    export_saved_model(model, tmp_path / "1")
+
+    def is_loaded(name):
+        return getattr(gradient_registry.lookup(name), "__module__", "").endswith("function_deserialization")
+
+    loaded = [name for name in gradient_registry.list() if is_loaded(name)]
+    export_saved_model(model, tmp_path / "2")
+    after = [name for name in gradient_registry.list() if is_loaded(name)]
+    assert after == loaded
 
 
 def test_an_export_inside_the_scope_of_a_strategy_is_checked_outside_of_it(tmp_path):

@@ -61,9 +61,8 @@ def as_array(tensor: tf.Tensor) -> np.ndarray:
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
-def answers_of(model_path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the arrays of ANSWERS.npz for those of INPUTS.npz."""
-    model = tf.saved_model.load(model_path)
+def answers_of(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the arrays of ANSWERS.npz for a loaded model and the arrays of INPUTS.npz."""
     results: dict[str, Any] = {}
     for key in sorted({name.partition("/")[0] for name in arrays}):
         try:
@@ -77,11 +76,13 @@ def answers_of(model_path: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]
 
 
 def main(model_path: str, inputs_path: str, answers_path: str) -> None:
-    np.savez(answers_path, **answers_of(model_path, dict(np.load(inputs_path, allow_pickle=False))))
+    np.savez(
+        answers_path, **answers_of(tf.saved_model.load(model_path), dict(np.load(inputs_path, allow_pickle=False)))
+    )
 
 
 if __name__ == "__main__":
-    answers = answers_of(sys.argv[1], dict(np.load(sys.argv[2], allow_pickle=False)))
+    answers = answers_of(tf.saved_model.load(sys.argv[1]), dict(np.load(sys.argv[2], allow_pickle=False)))
     try:
         np.savez(sys.argv[3], **answers)
     except OSError as error:

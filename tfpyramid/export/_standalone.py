@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,37 @@ def found_in_process(path: Path) -> set[str]:
     return set(itertools.chain.from_iterable(map(_of_graph, model.meta_graphs)))
 
 
+def forget_gradients(model: Any) -> None:
+    """Remove the gradients that `tf.saved_model.load` registered under new names for `model`, which is not used again.
+
+    TensorFlow would keep them, and with them the graph, as long as the process runs.
+    """
+    for signature in model.signatures.values():
+        graph = signature.graph.as_graph_def()
+        for name in _gradients(_nodes(graph)):
+            gradient_registry._registry.pop(name, None)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    return itertools.chain(graph.node, *(function.node_def for function in graph.library.function))
+
+
+def _gradients(nodes: Iterable[Any]) -> Iterator[str]:
+    """Yield the names under which the gradients of the nodes are registered, where they differ from the operation's."""
+    # The gradient of a call is that of its function, whatever its name.
+    named = (node for node in nodes if "_gradient_op_type" in node.attr and node.op not in _CALLS)
+    return (node.attr["_gradient_op_type"].s.decode() for node in named)
+
+
 def _of_graph(graph: Any) -> Iterator[str]:
     library = graph.graph_def.library
     functions = {function.signature.name for function in library.function}
     saved_gradients = {gradient.registered_op_type for gradient in library.registered_gradients}
-    for node in itertools.chain(graph.graph_def.node, *(function.node_def for function in library.function)):
-        if node.op in functions:
-            continue
+    yield from set(_gradients(_nodes(graph.graph_def))) - saved_gradients
+    for operation in {node.op for node in _nodes(graph.graph_def)} - functions:
         # Operations of other libraries are not in `tf.raw_ops`.
-        if node.op in _CALL_PYTHON or not hasattr(tf.raw_ops, node.op) or not _has_own_gradient(node.op):
-            yield node.op
-        # The gradient of a call is that of its function, whatever its name.
-        if "_gradient_op_type" in node.attr and node.op not in _CALLS:
-            gradient = node.attr["_gradient_op_type"].s.decode()
-            if gradient not in saved_gradients:
-                yield gradient
+        if operation in _CALL_PYTHON or not hasattr(tf.raw_ops, operation) or not _has_own_gradient(operation):
+            yield operation
     # An object of a class that is not registered is loaded as an object without methods.
     classes = set(tf.__internal__.saved_model.load.registered_identifiers()) - _OBJECTS
     for node in graph.object_graph_def.nodes:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfpyramid._compat import keras
 from tfpyramid.export import _read_back
 from tfpyramid.export._endpoint import Function, endpoint, input_specs
-from tfpyramid.export._standalone import found_in_process
+from tfpyramid.export._standalone import forget_gradients, found_in_process
 
 
 class Problem(NamedTuple):
@@ -69,7 +69,11 @@ def difference(
 def _answers_of_this_process(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
     # Without an accelerator, as in the fresh interpreter: a server may have none.
     with tf.device("CPU:0"):
-        return _read_back.answers_of(str(path), inputs)
+        model = tf.saved_model.load(str(path))
+        try:
+            return _read_back.answers_of(model, inputs)
+        finally:
+            forget_gradients(model)
 
 
 def _answers_of_a_fresh_interpreter(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
