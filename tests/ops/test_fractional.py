@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests import references
+from tests.graph_size import count_operations, with_gradient
 from tfpyramid import ops
 from tfpyramid.ops import fractional
 
@@ -67,29 +68,6 @@ def test_nan_reaches_the_outputs_with_a_tap_on_it(direction, factor):
         x = np.zeros([1, matrix.shape[1], 1, 1])
         x[0, place] = np.nan
         np.testing.assert_array_equal(np.isnan(step(tf.constant(x), taps))[0, :, 0, 0], matrix[:, place] != 0)
-
-
-def count_operations(function, *signature):
-    """Return the number of operations of a graph and of the functions that it calls, each counted once."""
-    definition = tf.function(function, signature, autograph=False).get_concrete_function().graph.as_graph_def()
-    library = {each.signature.name: each.node_def for each in definition.library.function}
-    nodes, seen = list(definition.node), set()
-    for node in nodes:  # It grows.
-        for value in node.attr.values():
-            for name in {value.func.name, *(each.name for each in value.list.func)} & library.keys() - seen:
-                seen.add(name)
-                nodes.extend(library[name])
-    return len(nodes)
-
-
-def with_gradient(function):
-    def both(x, *arguments):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x, *arguments)
-        return y, tape.gradient(y, x)
-
-    return both
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from tests.graph_size import count_operations
 from tfpyramid import layers
-
-
-def reachable_nodes(graph):
-    definition = graph.as_graph_def()
-    library = {function.signature.name: function.node_def for function in definition.library.function}
-    reached, waiting = {}, [("", definition.node)]
-    while waiting:
-        name, nodes = waiting.pop()
-        if name not in reached:
-            reached[name] = len(nodes)
-            called = {node.op for node in nodes}
-            called |= {value.func.name for node in nodes for value in node.attr.values()}
-            called |= {each.name for node in nodes for value in node.attr.values() for each in value.list.func}
-            waiting += [(name, library[name]) for name in called & library.keys()]
-    return sum(reached.values())
 
 
 @pytest.mark.parametrize(
@@ -45,5 +31,4 @@ def test_a_step_has_few_nodes(layer, border, channels, most):
             y = layer(list(tensors) if len(tensors) > 1 else tensors[0])
         return tape.gradient(y, [*tensors, *layer.trainable_variables])
 
-    graph = tf.function(step, autograph=False).get_concrete_function(*inputs).graph
-    assert reachable_nodes(graph) <= most
+    assert count_operations(step, *inputs) <= most

@@ -92,7 +92,15 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords
     padded = at_least_one(x, count)
     if padded is x:
         return function(x, *arguments, **keywords)
-    return tf.nest.map_structure(lambda y: as_many_as(y, x, count), function(padded, *arguments, **keywords))
+    result = function(padded, *arguments, **keywords)
+    size = functools.cache(lambda rank: tf.stack([count] + [-1] * (rank - 1)))  # One for all tensors of a rank.
+
+    def part(y: tf.Tensor) -> tf.Tensor:
+        few = tf.slice(y, [0] * y.shape.rank, size(y.shape.rank))
+        few.set_shape([x.shape[0], *y.shape[1:]])
+        return few
+
+    return tf.nest.map_structure(part, result)
 
 
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:

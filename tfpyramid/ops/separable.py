@@ -10,8 +10,8 @@ one step by the factor s is
 with x extended by the border rule, and s the fraction p / q of `_sizes.ratio`, so that positions are computed with
 integers. The first term of `up` is the transpose of `down` times s. The second term, a linear interpolation, makes the
 DC gain exactly 1 where the taps alone would leave a ripple or a hole. It vanishes for the binomial and the box at
-factor 2. At an integer factor both are convolutions. At other factors, and for `up` by a large one, each output has its
-own weights.
+factor 2. At an integer factor both are convolutions. Other factors, and `up` by a large
+one, are in `fractional`.
 """
 
 from collections.abc import Callable, Sequence

@@ -52,12 +52,10 @@ def add(x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, tf.Tenso
 
 def add_at(x: tf.Tensor, axis: int, index: Positions, y: tf.Tensor, first: int) -> tf.Tensor:
     """Return x with the samples of y on an axis added at `index`, which is a run of `first` indices and another run."""
-    if isinstance(index, np.ndarray):
-        runs = [
-            (run.astype(int), part) for run, part in zip(np.split(index, [first]), _split(y, axis, first)) if run.size
-        ]
-        if all(np.unique(np.diff(run)).size < 2 and abs(np.diff(run[:2]).sum()) < 2 for run, _ in runs):
-            return add(x, axis, [_summed(run, axis, part) for run, part in runs])
+    if are_runs(index, first):
+        parts = tf.split(y, [first, y.shape[axis] - first], axis)
+        runs = [(run, part) for run, part in zip(np.split(index, [first]), parts) if run.size]
+        return add(x, axis, [_summed(run, axis, part) for run, part in runs])
     shape = dimensions(x)
     sample = math.prod(shape[axis + 1 :])
     lines = tf.reshape(x, [-1, shape[axis], sample])
@@ -66,15 +64,40 @@ def add_at(x: tf.Tensor, axis: int, index: Positions, y: tf.Tensor, first: int) 
     return reshape(lines, shape)
 
 
-def _split(y: tf.Tensor, axis: int, first: int) -> list[tf.Tensor]:
-    return tf.split(y, [first, y.shape[axis] - first], axis)
+def fold_ends(y: tf.Tensor, axis: int, index: np.ndarray, first: int, size: int) -> tf.Tensor:
+    """Return the `size` samples of y after the first ones, to which these and the last ones are added at `index`.
+
+    The indices of the first ones are a run, and those of the last ones another, which does not overlap with it.
+    """
+    last = index.size - first
+    runs = [run for run in np.split(index, [first]) if run.size]
+    ends = sorted((int(run.min()), int(run.max()) + 1, k) for k, run in enumerate(runs))
+    cuts = [0, *(cut for begin, end, _ in ends for cut in (begin, end)), size]
+    front, *pieces, back = tf.split(y, [first, *np.diff(cuts), last], axis)
+    parts = [part for part, count in ((front, first), (back, last)) if count]
+    for place, (_, _, k) in enumerate(ends):
+        pieces[2 * place + 1] += _summed(runs[k], axis, parts[k])[1]
+    return tf.concat(pieces, axis)
+
+
+def are_apart(index: Positions, first: int) -> bool:
+    """Return whether indices are known to be two runs that do not overlap, as in `fold_ends`."""
+    return are_runs(index, first) and not np.intersect1d(index[:first], index[first:]).size
+
+
+def are_runs(index: Positions, first: int) -> bool:
+    """Return whether indices are known to be two runs, the first of `first` indices: each up, down or on one sample."""
+    if not isinstance(index, np.ndarray):
+        return False
+    steps = [np.unique(np.diff(run)) for run in np.split(index, [first])]
+    return all(step.size < 2 and np.all(np.abs(step) < 2) for step in steps)
 
 
 def _summed(run: np.ndarray, axis: int, part: tf.Tensor) -> tuple[int, tf.Tensor]:
     """Return the first sample of a run, and what `read` of the run adds to its samples for the gradient `part`."""
     if run[0] == run[-1]:
-        return run[0], tf.reduce_sum(part, axis, keepdims=True)
-    return run.min(), part if run[0] < run[-1] else tf.reverse(part, [axis])
+        return int(run[0]), tf.reduce_sum(part, axis, keepdims=True)
+    return int(run.min()), part if run[0] < run[-1] else tf.reverse(part, [axis])
 
 
 def read(x: tf.Tensor, axis: int, index: Positions) -> tf.Tensor:
