@@ -31,15 +31,13 @@ def at_once(x: tf.Tensor, taps: Taps) -> bool:
     return not in_slices() and taps.shape[0] <= _MANY and borders.is_small(x)
 
 
-def decimate(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
-    """Return `convolve` of the height and the width."""
-    if at_once(x, taps):
-        return _depthwise(x, taps[:, None] * taps, step)
-    return convolve(convolve(x, 1, taps, step), 2, taps, step)
+def convolve_both(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
+    """Return `convolve` of the height and the width, as one convolution."""
+    return _depthwise(x, taps[:, None] * taps, step)
 
 
-def insert(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
-    """Return `spread` of the height and the width: the transpose of `decimate`."""
+def spread_both(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
+    """Return `spread` of the height and the width."""
     if at_once(x, taps):
         height, width = ((n - 1) * step + taps.shape[0] for n in sides(x))
         return _transposed(x, taps[:, None] * taps, step, [height, width, x.shape[3]])

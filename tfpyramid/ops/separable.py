@@ -68,7 +68,7 @@ def _extend_and_decimate(x: tf.Tensor, taps: axes.Taps, step: int, border: str) 
     before, after = reach(taps)
     # The last output sits at size - 1 or before, so `after` more samples are enough. Some sizes need fewer.
     if axes.at_once(x, taps):
-        return axes.decimate(borders.extend_both(x, before, after, border), taps, step)
+        return axes.convolve_both(borders.extend_both(x, before, after, border), taps, step)
     for axis in (1, 2):
         x = axes.convolve(borders.extend(x, axis, before, after, border), axis, taps, step)
     return x
@@ -131,7 +131,7 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str)
     before, after = (taps.shape[0] - 1 - centre) // step, (centre - 1) // step + 1
     for axis, size in zip((1, 2), sizes):
         x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
-    x = axes.insert(x, taps, step)
+    x = axes.spread_both(x, taps, step)
     start, (height, width) = before * step + centre, sizes
     return x[:, start : start + height, start : start + width]
 
