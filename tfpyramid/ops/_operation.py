@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled  # It is not public.
 
 from tfpyramid.ops import portable
 
@@ -48,7 +49,8 @@ def shared(function: Function) -> Function:
         if portable.in_slices() or (_inside.get() if eager else not any(map(_has_unknown_size, flat))):
             return function(images, *arguments)
         traced = _traced(function, tf.nest.map_structure(_specification, inputs))
-        if eager and next(traced.calls) < _CALLS_BEFORE_TRACE:
+        # A trace may round differently. With deterministic operations, all calls must give the same bits.
+        if eager and not is_op_determinism_enabled() and next(traced.calls) < _CALLS_BEFORE_TRACE:
             token = _inside.set(True)
             try:
                 return function(images, *arguments)
@@ -77,11 +79,13 @@ class _Traced(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _traced(function: Callable, inputs: tuple) -> _Traced:
     """Return the function of the tensors in `inputs`, which are given as specifications; and a count of its calls."""
-
-    def with_tensors(*tensors: tf.Tensor) -> Any:
-        rest = iter(tensors)
-        flat = [next(rest) if isinstance(each, tf.TensorSpec) else each for each in tf.nest.flatten(inputs)]
-        return function(*tf.nest.pack_sequence_as(inputs, flat))
-
     specifications = [each for each in tf.nest.flatten(inputs) if isinstance(each, tf.TensorSpec)]
+    # TensorFlow warns of several traces of one function. It takes each `partial` for a function of its own.
+    with_tensors = functools.partial(_call, function, inputs)
     return _Traced(tf.function(with_tensors, specifications, autograph=False), itertools.count())
+
+
+def _call(function: Callable, inputs: tuple, *tensors: tf.Tensor) -> Any:
+    rest = iter(tensors)
+    flat = [next(rest) if isinstance(each, tf.TensorSpec) else each for each in tf.nest.flatten(inputs)]
+    return function(*tf.nest.pack_sequence_as(inputs, flat))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpyramid.ops import portable
 from tfpyramid.ops.coordinates import Positions, array_module, to_float
+from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimension, dimensions, reshape
 
 
@@ -58,10 +59,11 @@ def add_at(x: tf.Tensor, axis: int, index: Positions, y: tf.Tensor, first: int) 
         return add(x, axis, [_summed(run, axis, part) for run, part in runs])
     shape = dimensions(x)
     sample = math.prod(shape[axis + 1 :])
-    lines = tf.reshape(x, [-1, shape[axis], sample])
+    work = working_dtype(x.dtype)  # GPUs have no float16 kernel.
+    lines = tf.reshape(tf.cast(x, work), [-1, shape[axis], sample])
     places = tf.stack(tf.meshgrid(tf.range(tf.shape(lines)[0]), tf.cast(index, tf.int32), indexing="ij"), -1)
-    lines = tf.tensor_scatter_nd_add(lines, places, tf.reshape(y, [-1, index.shape[0], sample]))
-    return reshape(lines, shape)
+    lines = tf.tensor_scatter_nd_add(lines, places, tf.reshape(tf.cast(y, work), [-1, index.shape[0], sample]))
+    return tf.cast(reshape(lines, shape), x.dtype)
 
 
 def fold_ends(y: tf.Tensor, axis: int, index: np.ndarray, first: int, size: int) -> tf.Tensor:
