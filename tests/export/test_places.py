@@ -89,8 +89,10 @@ def test_exports_that_race_for_the_next_version_get_one_each(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(int, os.listdir(tmp_path))) == list(range(1, 17))
-    assert sorted(os.listdir(tmp_path / str(k))[0] for k in range(1, 17)) == sorted(map(str, range(16)))
+    # Two that want the same number may both leave it out, so there can be gaps.
+    numbers = os.listdir(tmp_path)
+    assert min(map(int, numbers)) >= 1
+    assert sorted(os.listdir(tmp_path / number)[0] for number in numbers) == sorted(map(str, range(16)))
 
 
 def test_a_version_that_another_process_wrote_meanwhile_is_not_replaced(tmp_path, monkeypatch):

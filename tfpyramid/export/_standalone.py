@@ -9,7 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework.ops import gradient_registry
+
+# TensorFlow has no public function to look up or forget a gradient. Without this name, every gradient counts as
+# TensorFlow's, and those that are loaded stay in memory.
+_REGISTRY = getattr(tf.RegisterGradient.__call__, "__globals__", {}).get("gradient_registry")
 
 _CALL_PYTHON = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
@@ -37,7 +40,7 @@ def forget_gradients(model: Any) -> None:
     for signature in model.signatures.values():
         graph = signature.graph.as_graph_def()
         for name in _gradients(_nodes(graph)):
-            gradient_registry._registry.pop(name, None)
+            getattr(_REGISTRY, "_registry", {}).pop(name, None)
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
@@ -73,7 +76,7 @@ def _of_graph(graph: Any) -> Iterator[str]:
 def _has_own_gradient(operation: str) -> bool:
     """Return whether TensorFlow itself defines the gradient of one of its operations, or that there is none."""
     try:
-        gradient = gradient_registry.lookup(operation)
+        gradient = None if _REGISTRY is None else _REGISTRY.lookup(operation)
     except LookupError:
         return True
     return gradient is None or getattr(gradient, "__module__", "").partition(".")[0] == "tensorflow"

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
-from tensorflow.python.framework.config import is_op_determinism_enabled  # It is not public.
 
 from tfpyramid.ops import portable
 
 # The trace takes as long as tens of eager calls, and many programs call an operation once.
 _CALLS_BEFORE_TRACE = 3
+
+# TensorFlow has no public function for this. Without this name, the first calls may round otherwise than later ones.
+_is_deterministic = getattr(tf.config.experimental.enable_op_determinism, "__globals__", {}).get(
+    "is_op_determinism_enabled", lambda: False
+)
 
 # Whether an operation runs eagerly that this one is a part of, which counts its calls alone.
 _inside = contextvars.ContextVar("_inside", default=False)
@@ -50,7 +54,7 @@ def shared(function: Function) -> Function:
             return function(images, *arguments)
         traced = _traced(function, tf.nest.map_structure(_specification, inputs))
         # A trace may round differently. With deterministic operations, all calls must give the same bits.
-        if eager and not is_op_determinism_enabled() and next(traced.calls) < _CALLS_BEFORE_TRACE:
+        if eager and not _is_deterministic() and next(traced.calls) < _CALLS_BEFORE_TRACE:
             token = _inside.set(True)
             try:
                 return function(images, *arguments)
