@@ -7,7 +7,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfpyramid import ops
 from tfpyramid._compat import keras
 from tfpyramid.export import _verify, export_saved_model
-from tfpyramid.export._standalone import found_in_process, gradient_registry
+from tfpyramid.export._standalone import _REGISTRY, found_in_process
 
 
 def written(function, folder, **options):
@@ -70,11 +70,11 @@ def test_the_check_leaves_no_gradients_registered(tmp_path):
     export_saved_model(model, tmp_path / "1")
 
     def is_loaded(name):
-        return getattr(gradient_registry.lookup(name), "__module__", "").endswith("function_deserialization")
+        return getattr(_REGISTRY.lookup(name), "__module__", "").endswith("function_deserialization")
 
-    loaded = [name for name in gradient_registry.list() if is_loaded(name)]
+    loaded = [name for name in _REGISTRY.list() if is_loaded(name)]
     export_saved_model(model, tmp_path / "2")
-    after = [name for name in gradient_registry.list() if is_loaded(name)]
+    after = [name for name in _REGISTRY.list() if is_loaded(name)]
     assert after == loaded
 
 
