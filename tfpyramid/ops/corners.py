@@ -33,7 +33,10 @@ class Corners:
         self._inside: list[Pair] | None = None
         if border == "constant":
             self._inside = [
-                [tf.cast(tf.equal(low + step, index), self._work)[..., None] for step, index in enumerate(pair)]
+                [
+                    tf.expand_dims(tf.cast(tf.equal(low + step, index), self._work), -1)
+                    for step, index in enumerate(pair)
+                ]
                 for low, pair in zip((rows, columns), sides)
             ]
         pixels = tf.reshape(images, [-1, channels])
@@ -41,7 +44,7 @@ class Corners:
 
     def parts(self, fraction: tf.Tensor, axis: int) -> list[tf.Tensor]:
         """Return the weights of both neighbours on an axis."""
-        fraction = fraction[..., None]
+        fraction = tf.expand_dims(fraction, -1)  # TFLite cannot convert `[..., None]`.
         parts = [1 - fraction, fraction]
         return [part * each for part, each in zip(parts, self._inside[axis])] if self._inside else parts
 

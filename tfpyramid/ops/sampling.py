@@ -136,7 +136,7 @@ def read_nearest(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor
     weight = 1 + 0 * (inside[0] + inside[1])  # NaN for a point that is NaN.
     if border == "constant":
         weight *= tf.cast(tf.reduce_all(tf.equal(nearest, inside), 0), weight.dtype)
-    y = portable.multiply_no_nan(tf.cast(pixels, work), tf.cast(weight, work)[..., None])
+    y = portable.multiply_no_nan(tf.cast(pixels, work), tf.expand_dims(tf.cast(weight, work), -1))
     return tf.stop_gradient(tf.cast(y, images.dtype))
 
 
