@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests import references
+from tests.ops.linear_derivatives import derivatives
 from tfpyramid import ops
 from tfpyramid.ops import axes, borders, separable
 
@@ -47,9 +48,9 @@ def test_steps_and_their_gradients_are_the_matrices(direction, factor, border, f
             g = tf.constant(rng.normal(size=[2, len(rows), len(columns), 2]))
             step = {"scale_factor": factor, "kernel": kernel, "border": border}
             if direction == "down":
-                results = _derivatives(lambda x: ops.pyr_down(x, **step), x, g, more)
+                results = derivatives(lambda x: ops.pyr_down(x, **step), x, g, more)
             else:
-                results = _derivatives(lambda x: ops.pyr_up(x, (height, width), **step), x, g, more)
+                results = derivatives(lambda x: ops.pyr_up(x, (height, width), **step), x, g, more)
             expected = _both(rows, x, columns), _both(rows.T, g, columns.T), _both(rows, more, columns)
             for result, value in zip(results, expected):
                 np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
@@ -63,7 +64,7 @@ def test_down_from_unknown_sizes_and_its_gradients_are_the_matrices(factor):
         step = {"scale_factor": factor, "kernel": kernel, "border": border}
         signature = [tf.TensorSpec([None, None, None, 2], tf.float64)] * 3
         run = tf.function(
-            functools.partial(_derivatives, functools.partial(ops.pyr_down, **step)), signature, autograph=False
+            functools.partial(derivatives, functools.partial(ops.pyr_down, **step)), signature, autograph=False
         )
         # Until the ends no longer meet, with every rest of samples that are neither, and beyond.
         heights = [*range(1, 2 * len(kernel) + factor), 50]
@@ -76,17 +77,6 @@ def test_down_from_unknown_sizes_and_its_gradients_are_the_matrices(factor):
                 for result, value in zip(run(x, g, more), expected):
                     assert result.shape == value.shape
                     np.testing.assert_allclose(result, value, atol=1e-12, err_msg=f"{step}, {height}, {width}")
-
-
-def _derivatives(function, x, g, more):
-    """Return `function(x)`, which is linear, its gradient with g coming back, and that of this with `more`."""
-    with tf.GradientTape() as second:
-        second.watch(g)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        gradient = tape.gradient(y, x, g)
-    return y, gradient, second.gradient(gradient, g, more)
 
 
 def _both(rows, x, columns):

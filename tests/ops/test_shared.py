@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.graph_size import count_operations, with_gradient
+from tests.ops.linear_derivatives import derivatives
 from tfpyramid import ops
 from tfpyramid.ops import _operation
 from tfpyramid.ops._operation import shared
@@ -70,18 +71,9 @@ def test_a_traced_call_and_its_gradients_equal_the_first_ones(operation):
     x = tf.constant(RNG.normal(size=[2, 13, 10, 2]))
     upstream = [tf.constant(RNG.normal(size=level.shape)) for level in operation(x)]
 
-    def derivatives():
-        with tf.GradientTape() as second:
-            second.watch(upstream)
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = operation(x)
-            gradient = tape.gradient(y, x, upstream)
-        return [*y, gradient, *second.gradient(gradient, upstream, x)]
-
-    first = derivatives()
+    first = tf.nest.flatten(derivatives(operation, x, upstream, x))
     for _ in range(_operation._CALLS_BEFORE_TRACE + 1):
-        last = derivatives()
+        last = tf.nest.flatten(derivatives(operation, x, upstream, x))
     for a, b in zip(first, last):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
 

@@ -75,14 +75,16 @@ def answers_of(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return results
 
 
+def answers_of_files(model_path: str, inputs_path: str) -> dict[str, Any]:
+    return answers_of(tf.saved_model.load(model_path), dict(np.load(inputs_path, allow_pickle=False)))
+
+
 def main(model_path: str, inputs_path: str, answers_path: str) -> None:
-    np.savez(
-        answers_path, **answers_of(tf.saved_model.load(model_path), dict(np.load(inputs_path, allow_pickle=False)))
-    )
+    np.savez(answers_path, **answers_of_files(model_path, inputs_path))
 
 
 if __name__ == "__main__":
-    answers = answers_of(tf.saved_model.load(sys.argv[1]), dict(np.load(sys.argv[2], allow_pickle=False)))
+    answers = answers_of_files(*sys.argv[1:3])
     try:
         np.savez(sys.argv[3], **answers)
     except OSError as error:

@@ -40,7 +40,7 @@ def spread_both(x: tf.Tensor, taps: Taps, step: int) -> tf.Tensor:
     """Return `spread` of the height and the width."""
     if at_once(x, taps):
         height, width = ((n - 1) * step + taps.shape[0] for n in sides(x))
-        return _transposed(x, taps[:, None] * taps, step, [height, width, x.shape[3]])
+        return transposed(x, taps[:, None] * taps, step, [height, width, x.shape[3]])
     # Spread the width first: spreading rows is fastest if they already have their final length.
     return spread(spread(x, 2, taps, step), 1, taps, step)
 
@@ -78,7 +78,7 @@ def spread(x: tf.Tensor, axis: int, taps: Taps, step: int) -> tf.Tensor:
         y = tf.reshape(tf.stack(phases, axis + 1), _with_size(shape, axis, count * step))
         return slicing.samples(y, axis, 0, size)
     sizes = _lines(_with_size(shape, axis, size), axis)[1:]
-    y = _transposed(tf.reshape(x, _lines(shape, axis)), _kernel(taps, axis), step, sizes)
+    y = transposed(tf.reshape(x, _lines(shape, axis)), _kernel(taps, axis), step, sizes)
     return tf.reshape(y, _with_size(shape, axis, size))
 
 
@@ -91,12 +91,12 @@ def _depthwise(x: tf.Tensor, kernel: Taps, step: int) -> tf.Tensor:
     @tf.custom_gradient
     def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         y = tf.nn.depthwise_conv2d(x, _tiled(kernel, x.shape[3]), [1, step, step, 1], "VALID")
-        return y, lambda dy: _transposed(dy, kernel, step, x.shape[1:])
+        return y, lambda dy: transposed(dy, kernel, step, x.shape[1:])
 
     return run(x)
 
 
-def _transposed(y: tf.Tensor, kernel: Taps, step: int, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
+def transposed(y: tf.Tensor, kernel: Taps, step: int, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
     """Return the transpose of `_depthwise`, for images of a size [height, width, channels]."""
     sizes = tf.stack([dimension(y, 0), *size])
     filters = _tiled(kernel, size[2])

@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _level_checks
-from tfpyramid.ops import portable, slicing
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops import portable
+from tfpyramid.ops.shapes import dimension, dimensions
 
 _never_empty = contextvars.ContextVar("_never_empty", default=False)
 
@@ -88,24 +88,18 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords
     """
     if _never_empty.get():
         return function(x, *arguments, **keywords)
-    count = dimensions(x)[0]
+    count = dimension(x, 0)
     padded = at_least_one(x, count)
     if padded is x:
         return function(x, *arguments, **keywords)
     result = function(padded, *arguments, **keywords)
-    size = functools.cache(lambda rank: tf.stack([count] + [-1] * (rank - 1)))  # One for all tensors of a rank.
-
-    def part(y: tf.Tensor) -> tf.Tensor:
-        few = tf.slice(y, [0] * y.shape.rank, size(y.shape.rank))
-        few.set_shape([x.shape[0], *y.shape[1:]])
-        return few
-
-    return tf.nest.map_structure(part, result)
+    size = functools.cache(functools.partial(_size, count))  # One for all tensors of a rank.
+    return tf.nest.map_structure(lambda y: _first(y, x, size(y.shape.rank)), result)
 
 
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return x [batch, ...], or one sample of zeros if the batch is empty. Other batches are not copied."""
-    count = dimensions(x)[0] if count is None else count
+    count = dimension(x, 0) if count is None else count
     known = isinstance(count, int)
     if portable.is_portable() or (known and count > 0):
         return x
@@ -117,9 +111,19 @@ def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tenso
 
 def as_many_as(y: tf.Tensor, x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return y, computed from `at_least_one(x)`, without the result of the added sample."""
-    count = dimensions(x)[0] if count is None else count
+    count = dimension(x, 0) if count is None else count
     if portable.is_portable() or (isinstance(count, int) and count > 0):
         return y
-    part = slicing.samples(y, 0, 0, count)
+    return _first(y, x, _size(count, y.shape.rank))
+
+
+def _size(count: int | tf.Tensor, rank: int) -> tf.Tensor:
+    """Return the size of a slice of `count` samples, for `tf.slice`."""
+    return tf.stack([count] + [-1] * (rank - 1))
+
+
+def _first(y: tf.Tensor, x: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Return the first samples of y, as many as x has."""
+    part = tf.slice(y, [0] * y.shape.rank, size)
     part.set_shape([x.shape[0], *y.shape[1:]])
     return part

@@ -76,11 +76,11 @@ def is_small(x: tf.Tensor) -> bool:
 
 
 def extend_both(x: tf.Tensor, before: int, after: int, border: str) -> tf.Tensor:
-    """Return images extended by a border rule, by the same number of samples on both axes."""
+    """Return small images extended by a border rule, by the same number of samples on both axes."""
     mode = {"reflect": "REFLECT", "symmetric": "SYMMETRIC", "constant": "CONSTANT"}.get(border)
     most = max(before, after) + (border == "reflect")
     fits = border == "constant" or all(side is not None and side >= most for side in x.shape[1:3])
-    if mode and fits and (border == "constant" or is_small(x)) and not portable.is_portable():
+    if mode and fits:
         return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]], mode)
     for axis in (1, 2):
         x = extend(x, axis, before, after, border)
@@ -149,8 +149,9 @@ def _extend_in_place(
             return fold(size * is_after + outside, size, border), None
         if isinstance(spacing, int):  # Integers take fewer operations.
             positions = fold(size * (spacing * is_after) + spacing * outside, length, border)
-            low, high = positions // spacing, array_module(positions).minimum(-(-positions // spacing), size - 1)
-            rest = positions % spacing
+            m = array_module(positions)
+            low, rest = positions // spacing, positions % spacing
+            high = m.minimum(low + m.minimum(rest, 1), size - 1)
             fraction = to_float(rest) / spacing if tf.is_tensor(rest) or rest.any() else None
         else:
             positions = to_float(size * is_after + outside) * spacing

@@ -9,7 +9,7 @@ from tfpyramid._sizes import level_size
 from tfpyramid.ops import batches, borders, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimension, dimensions
 
 
 @operation
@@ -116,7 +116,7 @@ def extend(images: tf.Tensor, sizes: Sequence[int], strides: int, border: str) -
     """Return images with exactly the samples, on each axis, that kernels of these sizes read from them."""
     channels = images.shape[3]
     for axis, taps in zip((1, 2), sizes):
-        size, before = dimensions(images)[axis], (taps - 1) // 2
+        size, before = dimension(images, axis), (taps - 1) // 2
         length = (level_size(size, strides) - 1) * strides + taps
         after = length - before - size
         images = borders.extend(images, axis, before, taps // 2 if tf.is_tensor(size) else max(after, 0), border)

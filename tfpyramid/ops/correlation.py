@@ -10,7 +10,7 @@ from tfpyramid.ops import batches, custom_gradients, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.convolution import depthwise_down
 from tfpyramid.ops.dtypes import working_dtype
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimension, dimensions
 
 # Largest number of displacements in each direction, and of rows in a patch. Published networks use 4 to 20.
 _MOST_STEPS = 32
@@ -130,7 +130,7 @@ def _bands(count: int, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def bands(first: tf.Tensor, second: tf.Tensor) -> tuple:
         (entries, pixels, _), length = dimensions(first), second.shape[1]
-        run = (dimensions(second)[0] - entries) // max(count - 1, 1)
+        run = (dimension(second, 0) - entries) // max(count - 1, 1)
         met = [slicing.samples(second, 0, i * run, entries) for i in range(count)]
         products = tf.concat([tf.matmul(first, each, transpose_b=True) for each in met], 1)
         # In rows that are one longer, the band is a rectangle.

@@ -43,7 +43,7 @@ def down_axis(x: tf.Tensor, axis: int, taps: axes.Taps, scale_factor: float, bor
     first, remainder = divide(indices(count), p, q)
     x = slicing.read(x, axis, tf.reshape(first[:, None] + np.arange(length, dtype=np.int32), [-1]))
     before, after = (axes.convolve(slicing.skip(x, axis, k), axis, taps, length) for k in (0, 1))
-    fraction = _along(to_float(remainder) / q, x, axis)
+    fraction = slicing.along(to_float(remainder) / q, x, axis)
     return before * (1 - fraction) + portable.multiply_no_nan(after, fraction)
 
 
@@ -66,7 +66,7 @@ def up_axis(
     totals = _hats(_neighbours(count, dimension(x, axis), q, p, p, offset)[1], q)
     totals = tf.cast(sum(_rows(totals)), x.dtype)
     ripple = 1 - tf.nn.conv1d(totals[None, :, None], taps[:, None, None], 1, "VALID")[0, :, 0]
-    line = portable.multiply_no_nan(slicing.samples(line, axis, right, size), _along(ripple, x, axis))
+    line = portable.multiply_no_nan(slicing.samples(line, axis, right, size), slicing.along(ripple, x, axis))
     y = axes.convolve(spread, axis, taps, 1) + line
     y.set_shape(shape)
     return y
@@ -175,17 +175,9 @@ def weighted_sum(x: tf.Tensor, axis: int, positions: Positions, weights: Positio
 
 
 def _sum(reads: Sequence[tf.Tensor], axis: int, weights: Positions) -> tf.Tensor:
-    weights = _rows(_along(weights, reads[0], axis))
+    weights = _rows(slicing.along(weights, reads[0], axis))
     return tf.add_n([portable.multiply_no_nan(read, weight) for read, weight in zip(reads, weights)])
 
 
 def _rows(values: Positions) -> list[Positions]:
     return tf.unstack(values) if tf.is_tensor(values) else list(values)
-
-
-def _along(values: Positions, x: tf.Tensor, axis: int) -> Positions:
-    """Return values for the samples of an axis of x, their last axis, in a shape and a dtype that multiply x."""
-    shape = [*values.shape[:-1], -1, *[1] * (x.shape.rank - 1 - axis)]
-    if tf.is_tensor(values):
-        return tf.reshape(tf.cast(values, x.dtype), shape)
-    return values.reshape(shape).astype(x.dtype.as_numpy_dtype)

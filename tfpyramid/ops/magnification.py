@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid.ops import batches, portable
+from tfpyramid.ops import axes, batches, portable
 from tfpyramid.ops.dtypes import working_dtype
-from tfpyramid.ops.shapes import dimensions
 
 # A convolution of fewer channels, or by larger steps, is slower than reads.
 _FEW = 8
@@ -36,13 +35,12 @@ def by_integer(
     (top, rows), (left, columns) = (_taps(step, phase, nearest) for phase in phases)
     starts = [before * step - first for (before, _), first in zip(margins, (top, left))]
     work = working_dtype(x.dtype)  # The CPU has no gradient of a bfloat16 depthwise convolution.
-    kernel = tf.tile(tf.constant(np.outer(rows, columns)[:, :, None, None], work), [1, 1, x.shape[3], 1])
+    kernel = np.outer(rows, columns).astype(work.as_numpy_dtype)
 
     def magnified(x: tf.Tensor) -> tf.Tensor:
         padded = tf.pad(x, [[0, 0], *margins, [0, 0]], "SYMMETRIC")
         sides = [(n - 1) * step + taps for n, taps in zip(padded.shape[1:3], kernel.shape[:2])]
-        shape = [dimensions(x)[0], *sides, x.shape[3]]
-        y = tf.nn.depthwise_conv2d_backprop_input(shape, kernel, padded, [1, step, step, 1], "VALID")
+        y = axes.transposed(padded, kernel, step, [*sides, x.shape[3]])
         return tf.slice(y, [0, *starts, 0], [-1, *size, -1])
 
     return tf.cast(batches.call(magnified, tf.cast(x, work)), x.dtype)

@@ -65,7 +65,6 @@ def gaussian_pyramid(
     kernel = kernels.hashable(kernel)
     borders.check(border)
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
-    finer_sizes(sides(images), scale_factor, finer)
     count = level_count(images.shape, num_levels, scale_factor, finer)
     return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer)
 

@@ -15,7 +15,7 @@ from tfpyramid.ops._operation import operation, shared
 from tfpyramid.ops.coordinates import array_module, indices, positions, to_float
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.separable import down, up
-from tfpyramid.ops.shapes import dimensions, sides
+from tfpyramid.ops.shapes import dimension, sides
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -198,7 +198,7 @@ def resize_by(
         return convolved
     x = images
     for axis, size, shift in zip((1, 2), output_size, shifts):
-        available = dimensions(x)[axis]
+        available = dimension(x, axis)
         first: Any = 0
         if scale_factor is None:
             offsets = (positions(size) + 0.5) * (to_float(available) / to_float(size)) - 0.5

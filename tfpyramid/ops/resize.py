@@ -14,7 +14,7 @@ from tfpyramid.ops.coordinates import array_module, positions, to_float
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.fractional import weighted_sum
 from tfpyramid.ops.resample import resize_by
-from tfpyramid.ops.shapes import dimensions, sides
+from tfpyramid.ops.shapes import dimension, sides
 
 
 @operation
@@ -62,7 +62,7 @@ def bilinear_down(images: tf.Tensor, scale_factor: float = 2.0, *, antialias: bo
 
 def _wide_hats(x: tf.Tensor, axis: int, length: int | tf.Tensor, scale_factor: float) -> tf.Tensor:
     """Return `bilinear_down` of one axis with `antialias`, to `length` samples."""
-    size = dimensions(x)[axis]
+    size = dimension(x, axis)
     width = to_float(size) / to_float(length)
     centres = (positions(length) + 0.5) * width - 0.5
     m = array_module(centres)

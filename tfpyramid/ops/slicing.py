@@ -25,7 +25,7 @@ def skip(x: tf.Tensor, axis: int, count: int) -> tf.Tensor:
     """Return x without the first `count` samples of `axis`; an axis that is shorter becomes empty."""
     if not count:
         return x
-    size = dimensions(x)[axis]
+    size = dimension(x, axis)
     if tf.is_tensor(size):
         return samples(x, axis, tf.minimum(count, size), tf.maximum(size - count, 0))
     return samples(x, axis, count, size - count)
@@ -136,4 +136,12 @@ def weighted(x: tf.Tensor, axis: int, weights: Positions | None) -> tf.Tensor:
     """Return x times the weights of the samples on an axis; None stands for ones."""
     if weights is None:
         return x
-    return x * tf.reshape(tf.cast(weights, x.dtype), [-1 if k == axis else 1 for k in range(x.shape.rank)])
+    return x * along(weights, x, axis)
+
+
+def along(values: Positions, x: tf.Tensor, axis: int) -> Positions:
+    """Return values for the samples of an axis of x, their last axis, in a shape and a dtype that multiply x."""
+    shape = [*values.shape[:-1], -1, *[1] * (x.shape.rank - 1 - axis)]
+    if tf.is_tensor(values):
+        return tf.reshape(tf.cast(values, x.dtype), shape)
+    return values.reshape(shape).astype(x.dtype.as_numpy_dtype)
