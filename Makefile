@@ -13,8 +13,10 @@ CHROMIUM ?= /usr/bin/chromium
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
 # One process per processor; in each, tests/conftest.py limits TensorFlow to one thread.
 PYTEST = -m pytest -n auto --dist worksteal -q
+# `PART=2/4` runs the second quarter of the tests, in the targets that take it.
+PART ?= 1/1
 
-.PHONY: help demo test test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
+.PHONY: help demo test test-slow test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
 	test-nightly test-dist test-release dist lint bench docs docs-serve figures clean
 
 help:  ## List the targets
@@ -25,7 +27,10 @@ demo: $(VENV)/.installed-examples  ## Run the quickstart: pyramids, training, ex
 
 # The tests that are not marked `slow`: all of the package at small sizes, in a few minutes.
 test: $(VENV)/.installed-test  ## Run the fast tests: all of the package, in a few minutes
-	$(VENV)/bin/python $(PYTEST) -m "not slow"
+	$(VENV)/bin/python $(PYTEST) -m "not slow" $(COVERAGE)
+
+test-slow: $(VENV)/.installed-test  ## Run the slow tests
+	$(VENV)/bin/python $(PYTEST) -m slow --part $(PART)
 
 # The slow tests, too. The fast ones must cover 95 % of the branches; coverage is not measured during the slow ones.
 test-all: $(VENV)/.installed-test  ## Run the fast and the slow tests, and check the coverage
@@ -35,11 +40,11 @@ test-all: $(VENV)/.installed-test  ## Run the fast and the slow tests, and check
 # and export, and of what is saved. The scripts, the pictures and the README are for current TensorFlow; files, locks and
 # sockets depend on neither version.
 test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFlow 2.15 with tensorflow-addons (Python 3.10 or 3.11)
-	$(ADDONS_VENV)/bin/python $(PYTEST) tests tfpyramid -m "not slow" --ignore=tests/benchmarks --ignore=tests/examples \
+	$(ADDONS_VENV)/bin/python $(PYTEST) tests tfpyramid -m "not slow" --part $(PART) --ignore=tests/benchmarks --ignore=tests/examples \
 		--ignore=tests/visualize --ignore=tests/test_readme.py --ignore=tests/test_files.py --ignore-glob='*_stores.py' \
 		--ignore-glob='*test_beam_[ds]*.py' --ignore=tests/export/test_interrupted.py \
 		--ignore=tests/training/test_multi_worker_strategy.py
-	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow -k "not test_conformance or keras-" \
+	$(ADDONS_VENV)/bin/python $(PYTEST) -m slow --part $(PART) -k "not test_conformance or keras-" \
 		tests/layers tests/losses tests/models tests/training tests/export tests/test_conformance.py \
 		tests/devices/test_determinism.py \
 		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py

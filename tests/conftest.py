@@ -1,10 +1,12 @@
 """Fixtures of the whole suite."""
 
+import argparse
 import json
 import os
 import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,7 +45,25 @@ settings.load_profile("default")
 VERDICT = pytest.StashKey[str]()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--part", default="1/1", type=part, metavar="K/N", help="run only part K of N of the tests")
+
+
+def part(text):
+    """Return (K, N) of "K/N"."""
+    k, n = map(int, text.split("/"))
+    if not 1 <= k <= n:
+        raise argparse.ArgumentTypeError(f"K must be from 1 to N in K/N. Received: {text}")
+    return k, n
+
+
+def pytest_collection_modifyitems(config, items):
+    # The name alone decides, so that the processes of pytest-xdist agree and a new test moves no other.
+    k, n = config.option.part
+    chosen = [item for item in items if zlib.crc32(item.nodeid.encode()) % n == k - 1]
+    if len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
     # Coverage traces every line of TensorFlow's Python, too. The fast tests alone must reach the bound.
     for item in items:
         if item.get_closest_marker("slow"):

@@ -47,7 +47,11 @@ def rows() -> Iterator:
     for case in CASES:
         for dtype in ("float32", "float16"):
             for sides in ("known", "unknown"):
-                fast = case is FIRST[case.layer] and sides == "known"
+                first = case is FIRST[case.layer]
+                # The dtype and unknown sides change operations independently, so two pairs are enough for other cases.
+                if not first and (dtype == "float16") != (sides == "unknown"):
+                    continue
+                fast = first and sides == "known"
                 identifier = f"{case_id(case)}-{dtype}-{sides}"
                 yield pytest.param(case, dtype, sides, id=identifier, marks=() if fast else pytest.mark.slow)
 
