@@ -20,12 +20,9 @@ idx .gz files, for example that of Debian's package dataset-fashion-mnist. The e
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import running
@@ -33,8 +30,10 @@ import running
 START = time.perf_counter()
 
 with running.imports("scale_robustness"):
+    import fashion_mnist
     import numpy as np
     import tensorflow as tf
+    from fashion_mnist import GARMENTS, Split
     from scale_robustness_figure import draw
     from tqdm import tqdm
 
@@ -48,19 +47,17 @@ TRAINING_WORK = 3 * (TRAINING_CANVAS / CANVAS) ** 2  # Work to train on an image
 SIZES = range(14, 57, 2)
 TRAINED = (24, 32)
 BANDS = {"14-20": range(14, 21, 2), "24-32": range(24, 33, 2), "36-44": range(36, 45, 2), "48-56": range(48, 57, 2)}
-GARMENTS = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 ALONE, PYRAMID = "network alone", "pyramid, logsumexp"
 FUSIONS = ("max", "mean")  # For comparison with the fusion of the model.
 SETTINGS = {"train": 30000, "epochs": 5, "batch": 64, "rate": 3e-3, "each_size": 1000, "seeds": 3}
 QUICK = {"train": 64, "epochs": 1, "batch": 32, "rate": 3e-3, "each_size": 2, "seeds": 1}
 
-Split = tuple[np.ndarray, np.ndarray]
-
 
 def main() -> None:
     options = parse_options()
     settings = QUICK if options.quick else SETTINGS
-    train, held_out = splits(options, settings)
+    (garments, labels), held_out = fashion_mnist.splits("scale_robustness", options)
+    train = garments[: settings["train"]], labels[: settings["train"]]
     options.output.mkdir(parents=True, exist_ok=True)
     runs = []
     # In units of classifying an image by the network alone; the pyramid costs 7.7 times as much.
@@ -90,8 +87,7 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     quick = "run every step on a few images of noise, which takes seconds and learns nothing"
     parser = running.parser(__doc__, output="scale_robustness_output", quick=quick)
-    parser.add_argument("--data", type=Path, help="folder with the four idx .gz files (default: Keras downloads them)")
-    parser.add_argument("--split", choices=("test", "validation"), default="test", help="images to measure on")
+    fashion_mnist.add_options(parser)
     return parser.parse_args()
 
 
@@ -167,44 +163,6 @@ def on_canvas(garments: np.ndarray, sizes: np.ndarray, side: int, rng: np.random
         for index, image, (y, x) in zip(chosen, resized, corners):
             canvas[index, y : y + size, x : x + size] = image
     return canvas
-
-
-def splits(options: argparse.Namespace, settings: dict[str, Any]) -> tuple[Split, Split]:
-    """Return the training garments and the garments of the chosen split, with their labels."""
-    if options.quick and options.data is None:
-        rng = np.random.default_rng(0)
-        noise = rng.random((200, 28, 28), np.float32), rng.integers(len(GARMENTS), size=200)
-        return tuple(part[: settings["train"]] for part in noise), noise
-    train, test = load(options.data)
-    count = len(train[0]) * 5 // 6
-    validation = tuple(part[count:] for part in train)
-    chosen = tuple(part[: min(count, settings["train"])] for part in train)
-    return chosen, validation if options.split == "validation" else test
-
-
-def load(folder: Path | None) -> tuple[Split, Split]:
-    """Return images [n, 28, 28] in [0, 1] and labels, for the training and the test part of Fashion-MNIST."""
-    try:
-        if folder is None:
-            parts = keras.datasets.fashion_mnist.load_data()
-        else:
-            parts = [
-                [read_idx(folder, f"{part}-{kind}") for kind in ("images-idx3", "labels-idx1")]
-                for part in ("train", "t10k")
-            ]
-    except Exception as error:  # A failed download raises many kinds of errors.
-        advice = "Download its four idx .gz files, and name their folder with `--data`."
-        sys.exit(f"scale_robustness: cannot load Fashion-MNIST: {error}. {advice}")
-    return tuple((images.astype(np.float32) / 255, labels.astype(np.int32)) for images, labels in parts)
-
-
-def read_idx(folder: Path, name: str) -> np.ndarray:
-    """Return the unsigned bytes of an idx file: two zeros, the type (8), the number of axes, their sizes, the data."""
-    content = gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes())
-    if content[:3] != b"\0\0\x08":
-        raise ValueError(f"{name}-ubyte.gz is not an idx file of unsigned bytes")
-    start = 4 + 4 * content[3]
-    return np.frombuffer(content, np.uint8, offset=start).reshape(np.frombuffer(content[4:start], ">u4"))
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
