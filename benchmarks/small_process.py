@@ -7,6 +7,7 @@ two versions take turns. Times of new processes are those of the processor, beca
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,8 @@ HERE = Path(__file__).resolve()
 
 def start(version: Path, question: dict[str, Any]) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(version), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # An installed package is compiled. Only the first import of a checkout compiles it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, str(HERE), json.dumps(question)]
     # The logs of TensorFlow go to stderr, the answers to stdout.
     return subprocess.Popen(
@@ -87,6 +90,8 @@ def trace(pyramid: str, plain: bool) -> Iterator[dict[str, float]]:
 
     # The first trace of a process also loads what all traces need.
     traced(unrelated)
+    # A full collection takes longer than most traces, and falls into whichever allocates after the imports.
+    gc.collect()
     started = time.process_time()
     graph = traced(small_works.with_gradient(small_works.PYRAMIDS[pyramid][plain](3))).graph.as_graph_def()
     # The definition of the graph is part of what each first call needs.

@@ -121,6 +121,19 @@ def test_public_names_are_these(module):
     assert set(importlib.import_module(module).__all__) == PUBLIC[module]
 
 
+def test_packages_are_found_before_their_first_use():
+    assert PUBLIC["tfpyramid"] <= set(dir(tfpyramid))
+    assert tfpyramid.__getattr__("scale") is importlib.import_module("tfpyramid.scale")
+    with pytest.raises(AttributeError, match="has no attribute 'pyramids'"):
+        tfpyramid.pyramids
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_classes_that_keras_loads_are_registered_by_the_first_import(path):
+    if path.relative_to(pathlib.Path(tfpyramid.__file__).parent).parts[0] in ("export", "scale", "visualize"):
+        assert not re.search(r"^@register|register_keras_serializable", path.read_text(), re.MULTILINE)
+
+
 @pytest.mark.parametrize("module, name", EVERYTHING)
 def test_docstring_has_its_parts(module, name):
     thing = getattr(importlib.import_module(module), name)
