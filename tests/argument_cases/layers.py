@@ -68,7 +68,7 @@ ROWS = [
         **STRIDED,
     ),
     _layer(layers.BilinearDownsample2D, scale_factor=1.5, antialias=True, data_format="channels_last"),
-    _layer(layers.BlurPool2D, kernel_size=3, pool_size=2, **STRIDED),
+    _layer(layers.BlurPool2D, kernel_size=3, pool_size=2, padding="same", pooling="max", **STRIDED),
     _layer(
         layers.ChannelAdaptiveDownsample2D,
         filters=3,

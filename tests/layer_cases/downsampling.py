@@ -65,12 +65,18 @@ def _anti_aliased(
     return references.conv_down(references.depthwise_down(x, blur, 1, border), kernel, strides, border)
 
 
-def _blur_pool(x, w, estimate, *, kernel_size=4, strides=2, pool_size=1, border="reflect"):
-    before = (pool_size - 1) // 2
-    pads = [(0, 0), (before, pool_size - 1 - before), (before, pool_size - 1 - before), (0, 0)]
-    maxima = references.windows(np.pad(x, pads, constant_values=-np.inf), pool_size, pool_size).max(axis=(4, 5))
-    taps = np.poly1d([0.5, 0.5]) ** (kernel_size - 1)
-    return references.pyr_down(maxima, strides, np.atleast_1d(taps.coeffs), border)
+def _blur_pool(x, w, estimate, *, kernel_size=4, strides=2, pool_size=1, padding=None, pooling="max", border="reflect"):
+    strides = pool_size if strides is None else strides
+    sizes = list(zip((1, 2), *(np.broadcast_to(n, 2) for n in (kernel_size, strides, pool_size)), x.shape[1:3]))
+    if pooling == "max":
+        for axis, _, _, pool, _ in sizes:
+            x = references.window_maxima(x, axis, pool, padding == "valid")
+    for axis, taps, step, pool, size in sizes:
+        first = references.window_centre(size, pool, step, padding) if padding else 0
+        count = (size - pool) // step + 1 if padding == "valid" else math.ceil(size / step)
+        skipped = (pool - 1) // 2 if pooling == "max" and padding == "valid" else 0
+        x = references.blurred_samples(x, axis, first - skipped, count, step, taps, border)
+    return x
 
 
 def _bilinear(x, w, estimate, **arguments):
@@ -184,6 +190,9 @@ CASES = [
     _case(*_BLUR_POOL, "wide-max", pool_size=3, strides=3, kernel_size=5, border="wrap", case={"channels": 1}),
     _case(*_BLUR_POOL, "one-pixel", pool_size=2, kernel_size=1, case=ONE_PIXEL),
     _case(*_BLUR_POOL, "large", case=LARGE),
+    _case(*_BLUR_POOL, "keras", kernel_size=3, strides=None, pool_size=2, padding="valid", case=ODD),
+    _case(*_BLUR_POOL, "rectangles", kernel_size=(4, 1), strides=(3, 1), pool_size=(3, 2), padding="same"),
+    _case(*_BLUR_POOL, "average", strides=1, pool_size=(2, 3), padding="valid", pooling="average", border="edge"),
     _case(*_BILINEAR, "default", case=ODD),
     _case(*_BILINEAR, "antialias", scale_factor=2.7, antialias=True, case={"channels": 2}),
     _case(*_BILINEAR, "one-pixel", antialias=True, case=ONE_PIXEL),

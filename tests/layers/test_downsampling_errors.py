@@ -5,7 +5,8 @@ import pytest
 
 from tfpyramid import layers
 
-STRIDED = ["AntiAliasedDownsample2D", "BlurPool2D", "ChannelAdaptiveDownsample2D", "ContentAdaptiveDownsample2D"]
+STRIDED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "ContentAdaptiveDownsample2D"]
+BORDERED = [*STRIDED, "BlurPool2D"]
 FILTERED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "LearnableStrideConv2D"]
 
 
@@ -20,7 +21,7 @@ FILTERED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "Learnable
             (name, {"strides": 2.0}, "`strides` must be an integer of at least 2, .* Received: strides=2.0")
             for name in STRIDED
         ),
-        *((name, {"border": "zero"}, "`border` must be one of .* Received: border='zero'") for name in STRIDED),
+        *((name, {"border": "zero"}, "`border` must be one of .* Received: border='zero'") for name in BORDERED),
         *(
             (name, {"filters": 0}, "`filters` must be an integer of at least 1, .* Received: filters=0")
             for name in FILTERED
@@ -48,6 +49,14 @@ FILTERED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "Learnable
             {"kernel_size": 0},
             "`kernel_size` must be an integer of at least 1, .* Received: kernel_size=0",
         ),
+        ("BlurPool2D", {"strides": (2, 0)}, "`strides` must be an integer of at least 1, .* Received: strides=0"),
+        (
+            "BlurPool2D",
+            {"strides": (2, 2, 2)},
+            "`strides` must be .*or \\(rows, columns\\). Received: strides=\\(2",
+        ),
+        ("BlurPool2D", {"padding": "causal"}, "`padding` must be one of 'same', 'valid', None. Received: padding='cau"),
+        ("BlurPool2D", {"pooling": "mean"}, "`pooling` must be one of 'max', 'average'. Received: pooling='mean'"),
         ("BlurPool2D", {"pool_size": 0}, "`pool_size` must be an integer of at least 1, .* Received: pool_size=0"),
         (
             "ChannelAdaptiveDownsample2D",
@@ -169,3 +178,10 @@ def test_the_blur_of_a_layer_that_is_not_built_is_refused():
         ValueError, match="`blur` is available only after the layer is built. Call the layer on its inputs first"
     ):
         layers.AntiAliasedDownsample2D().blur
+
+
+def test_a_window_larger_than_the_image_is_refused_where_windows_must_lie_inside():
+    message = r"`images` must have sides of at least `pool_size` if `padding` is 'valid'. Received: .*2, 8.*pool_size=3"
+    with pytest.raises(ValueError, match=message):
+        layers.BlurPool2D(pool_size=3, padding="valid")(np.zeros([1, 2, 8, 3], np.float32))
+    assert layers.BlurPool2D(pool_size=3, padding="same")(np.zeros([1, 2, 8, 3], np.float32)).shape == (1, 1, 4, 3)

@@ -10,7 +10,7 @@ from tests import references
 from tests.graph_size import count_operations
 from tests.ops.finite_differences import assert_gradients
 from tfpyramid import ops
-from tfpyramid.ops.convolution import max_filter
+from tfpyramid.ops.pooling import max_filter
 from tfpyramid.ops.resize import area_resize
 
 BORDERS = ["reflect", "symmetric", "edge", "constant", "wrap"]
@@ -129,13 +129,13 @@ def test_areas_of_an_image_of_fewer_samples_repeat_them():
     np.testing.assert_allclose(area_resize(tf.constant(x), (2, 4)), np.repeat(np.repeat(x, 2, 1), 2, 2))
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [(2, 2), (3, 1)])
 def test_a_maximum_keeps_the_size_and_leaves_out_what_is_beyond_the_border(size):
     x = -np.abs(normal([2, 5, 4, 2]))
     y = max_filter(tf.constant(x), size)
-    before = (size - 1) // 2
+    (rows, columns), (up, left) = size, ((n - 1) // 2 for n in size)
     for i, j in np.ndindex(5, 4):
-        patch = x[:, max(i - before, 0) : i - before + size, max(j - before, 0) : j - before + size]
+        patch = x[:, max(i - up, 0) : i - up + rows, max(j - left, 0) : j - left + columns]
         np.testing.assert_array_equal(y[:, i, j], patch.max(axis=(1, 2)))
 
 

@@ -23,6 +23,7 @@ from tests.references.fusion import (
 )
 from tests.references.kernels import along, phase_of, taps_of
 from tests.references.pyramids import (
+    blurred_samples,
     coarse_sample,
     down_line,
     gaussian_pyramid,
@@ -31,6 +32,8 @@ from tests.references.pyramids import (
     pyr_up,
     reconstruct,
     up_line,
+    window_centre,
+    window_maxima,
 )
 from tests.references.sampling import affine_grid, area_resize, bilinear_down, bilinear_sample, cost_volume, warp
 from tests.references.sizes import fraction, level_side
@@ -44,6 +47,7 @@ __all__ = [
     "batch_norm",
     "bilinear_down",
     "bilinear_sample",
+    "blurred_samples",
     "coarse_sample",
     "complex_step",
     "conv_down",
@@ -77,4 +81,6 @@ __all__ = [
     "warp",
     "window_mean",
     "windows",
+    "window_centre",
+    "window_maxima",
 ]

@@ -24,6 +24,36 @@ def pyr_down(x, scale_factor=2.0, kernel=None, border="reflect", moved=0.0):
     return x
 
 
+def window_maxima(x, axis, pool_size, inside):
+    """Return the maxima along one axis; those of a rectangle are the maxima of its rows, then of its columns."""
+    before = (pool_size - 1) // 2
+
+    def maxima(line):
+        padded = np.pad(line, (before, pool_size - 1 - before), constant_values=-np.inf)
+        found = np.lib.stride_tricks.sliding_window_view(padded, pool_size).max(axis=1)
+        return found[before : before + len(line) - pool_size + 1] if inside else found
+
+    return along(maxima, x, axis)
+
+
+def window_centre(size, pool_size, stride, padding):
+    """Return where the first window of Keras's pooling has its centre, the left one of two samples."""
+    missing = (math.ceil(size / stride) - 1) * stride + pool_size - size
+    added = max(missing, 0) // 2 if padding == "same" else 0
+    return (pool_size - 1) // 2 - added
+
+
+def blurred_samples(x, axis, first, count, stride, kernel_size, border):
+    """Return `count` samples along one axis of binomially blurred images, from `first` on, a stride apart."""
+    taps, left = np.atleast_1d((np.poly1d([0.5, 0.5]) ** (kernel_size - 1)).coeffs), (kernel_size - 1) // 2
+
+    def samples(line):
+        padded = np.pad(line, (left, kernel_size - 1 - left), mode=border)
+        return np.correlate(padded, taps, "valid")[first::stride][:count]
+
+    return along(samples, x, axis)
+
+
 def coarse_sample(line, i, size, scale_factor, border):
     """Return sample i of a coarse line, inside it or outside, where the fine axis of `size` samples is folded."""
     if 0 <= i < len(line):

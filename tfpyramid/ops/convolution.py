@@ -142,10 +142,3 @@ def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = 
     x = tf.reshape(x, [batch, height, width // strides, strides * channels])
     kernel = tf.reshape(kernel, [rows, columns // strides, strides * channels, filters])
     return batches.call(tf.nn.conv2d, x, kernel, [strides, 1], padding)
-
-
-def max_filter(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Return, for each sample, the maximum of the `size` by `size` samples around it that lie inside the image."""
-    if size == 1:
-        return images
-    return batches.call(tf.nn.max_pool2d, images, size, 1, "SAME")

@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Union
 
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import register
-from tfpyramid.layers.downsampling._strided import StridedLayer
-from tfpyramid.ops import convolution, kernels, resample
-from tfpyramid.ops.taps import binomial
+from tfpyramid.layers._base import ImageLayer
+from tfpyramid.ops import borders, pooling
+
+Pair = Union[int, tuple[int, int]]
 
 
 @register
-class BlurPool2D(StridedLayer):
+class BlurPool2D(ImageLayer):
     """The next level by a fixed blur and decimation, which makes pooling less sensitive to shifts of its input.
 
     With `pool_size=2` it is the anti-aliased max-pooling. Use that in place of `MaxPooling2D` if a prediction must not
-    change when the image shifts.
+    change when the image shifts. Use `pooling="average"` in place of `AveragePooling2D`.
 
     Equation:
-        `y[i] = sum_k w[k - strides i] m[k]` on each axis, with the binomial taps w. `m[k] = x[k]`, or with `pool_size`
-        above 1 the maximum over `pool_size` by `pool_size` samples of x.
+        `y[i] = sum_k w[k - strides i] m[k]` on each axis, with the binomial taps w. `m[k]` is the maximum over the
+        window of `pool_size` at k, or `x[k]` if `pool_size` is 1 or `pooling` is "average".
 
     Convention:
-        Output sample i sits at i * strides of the input, or half a sample later if `kernel_size` is even, as it is by
-        default. A side of n becomes ceil(n / strides). This is `pyr_down` with `kernel=binomial(kernel_size)`. Pass the
-        phase to the layer that aligns the levels: `UpsampleConcat(phase=pyramid.phase)`.
-        The window of the maximum has stride 1 and the position that `keras.layers.MaxPooling2D(pool_size, 1, "same")`
-        gives it. It ignores what lies beyond the border.
+        By default a side of n becomes ceil(n / strides), and output sample i sits at i * strides of the input, or half
+        a sample later if `kernel_size` is even, as it is by default. This is `pyr_down` with
+        `kernel=binomial(kernel_size)`. Pass the phase to the layer that aligns the levels:
+        `UpsampleConcat(phase=pyramid.phase)`.
+        With `padding`, sizes are those of Keras's pooling, and so are positions, but for the half sample of an even
+        `kernel_size`. They differ from the default with "valid", and with "same" if `pool_size` is above 2.
+        The window of the maximum has stride 1 and the position that `keras.layers.MaxPooling2D(pool_size, 1, padding)`
+        gives it. It ignores what lies beyond the border. The blur replaces the average of `AveragePooling2D`.
 
     Args:
-        kernel_size: number of binomial taps on each axis, from 1 to 1024; 1 only decimates.
-        strides: ratio of the sides of input and output, from 2 to 1024.
-        pool_size: rows and columns of the maximum before the blur, from 1 to 1024; 1 means none.
-        border: "reflect", "symmetric", "edge", "constant" or "wrap".
+        kernel_size: number of binomial taps, from 1 to 1024, for both axes or as (rows, columns). 1 only decimates.
+        strides: ratio of the sides of input and output, from 1 to 1024, for both axes or as (rows, columns). None means
+            `pool_size`, as in Keras.
+        pool_size: window of the pooling that this layer replaces, from 1 to 1024, for both axes or as (rows, columns).
+            With "max", it is the window of the maximum before the blur; 1 means none. With "average", only the size and
+            positions of the output depend on it.
+        padding: None, or "same" or "valid" as in Keras, in lower or upper case.
+        pooling: "max" or "average".
+        border: rule for the samples that the blur reads beyond the border: "reflect", "symmetric", "edge", "constant"
+            or "wrap".
         **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown.
+        [batch, height, width, channels], floating point. Sides are at least 1 and may be unknown. With "valid", they
+        are at least `pool_size`.
 
     Output shape:
-        [batch, ceil(height / strides), ceil(width / strides), channels].
+        [batch, ceil(height / strides), ceil(width / strides), channels]. With "valid", a side of n becomes
+        floor((n - pool_size) / strides) + 1.
 
     Attributes:
-        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even, as it is by
-            default. An even `pool_size` adds 1/2, the middle of the window of its maximum.
+        phase: position of output sample 0 in the input, in samples; a pair (rows, columns) if they differ. By default
+            it is 0, or 1/2 if `kernel_size` is even, as it is by default. An even `pool_size` adds 1/2 with "max", the
+            middle of the window of its maximum. With `padding`, the position of the window is added. With "same" and a
+            `pool_size` above 2, that depends on the side, and the phase is that of sides that `strides` divides.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -54,32 +68,70 @@ class BlurPool2D(StridedLayer):
     Example:
         >>> tuple(BlurPool2D(pool_size=2)(tf.ones([1, 33, 47, 3])).shape)
         (1, 17, 24, 3)
+        >>> tuple(BlurPool2D(pool_size=(2, 2), strides=(2, 1), padding="valid")(tf.ones([1, 33, 47, 3])).shape)
+        (1, 16, 46, 3)
 
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again, 2019, section 3.2.
     """
 
     def __init__(
-        self, kernel_size: int = 4, strides: int = 2, *, pool_size: int = 1, border: str = "reflect", **kwargs: Any
+        self,
+        kernel_size: Pair = 4,
+        strides: Pair | None = 2,
+        *,
+        pool_size: Pair = 1,
+        padding: str | None = None,
+        pooling: str = "max",
+        border: str = "reflect",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(strides, border=border, **kwargs)
-        self.kernel_size = _checks.kernel_size(kernel_size, "the number of binomial taps on each axis")
-        meaning = "the rows and columns of the maximum"
-        self.pool_size = _checks.integer("pool_size", pool_size, 1, meaning, maximum=_checks.LARGEST)
+        super().__init__(**kwargs)
+        self.kernel_size = _size("kernel_size", kernel_size, "the number of binomial taps on each axis")
+        self.pool_size = _size("pool_size", pool_size, "the rows and columns of the window")
+        ratio = "the ratio of the sides of input and output"
+        self.strides = self.pool_size if strides is None else _size("strides", strides, ratio)
+        if padding is not None:
+            lower = padding.lower() if isinstance(padding, str) else padding
+            padding = _checks.one_of("padding", lower, ("same", "valid", None))
+        self.padding = padding
+        self.pooling = _checks.one_of("pooling", pooling, ("max", "average"))
+        self.border = borders.check(border)
 
     @property
-    def phase(self) -> float:
-        """Position of output sample 0 in the input, in samples: the middle of its window."""
-        return super().phase + kernels.symmetric_phase(self.pool_size)
+    def phase(self) -> float | tuple[float, float]:
+        """Position of output sample 0 in the input, in samples, for sides that `strides` divides."""
+        sizes = zip(_pair(self.kernel_size), _pair(self.strides), _pair(self.pool_size))
+        rows, columns = (pooling.phase(*each, self.padding, self.pooling) for each in sizes)
+        return rows if rows == columns else (rows, columns)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        taps = binomial(self.kernel_size)
-        maxima = convolution.max_filter(_checks.images(images), self.pool_size)
-        return resample.pyr_down(maxima, scale_factor=self.strides, kernel=taps, border=self.border)
+        images = _checks.images(images)
+        self.compute_output_shape(images.shape)
+        sizes = map(_pair, (self.kernel_size, self.strides, self.pool_size))
+        return pooling.blur_pool(images, *sizes, self.padding, self.pooling, self.border)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        batch, *sides, channels = _checks.image_shape("images", input_shape)
+        windows = _pair(self.pool_size)
+        if self.padding == "valid" and any(side and side < size for side, size in zip(sides, windows)):
+            raise ValueError(
+                "`images` must have sides of at least `pool_size` if `padding` is 'valid'. "
+                f"Received: images of shape {tuple(input_shape)}, pool_size={self.pool_size}"
+            )
+        height, width = (pooling.output_side(*each, self.padding) for each in zip(sides, windows, _pair(self.strides)))
+        return (batch, height, width, channels)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "kernel_size": self.kernel_size,
-            "pool_size": self.pool_size,
-        }
+        names = ("kernel_size", "strides", "pool_size", "padding", "pooling", "border")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _size(name: str, value: Any, meaning: str) -> Pair:
+    """Return a checked size: one number if it is the same for rows and columns."""
+    rows, columns = _checks.pair(name, value, 1, f"{meaning}, or (rows, columns)", maximum=_checks.LARGEST)
+    return rows if rows == columns else (rows, columns)
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
