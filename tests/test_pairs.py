@@ -71,6 +71,11 @@ FUNCTIONS = {
     "multi_scale_loss": Case(lambda t, *p: losses.multi_scale_loss(t, p), [IMAGE, *LEVELS]),
     "multi_scale_loss of one": Case(losses.multi_scale_loss, [IMAGE, HALF]),
     "multi_scale_loss of targets": Case(lambda *x: losses.multi_scale_loss(x[:2], x[2:]), LEVELS * 2),
+    "multi_scale_ssim": Case(ops.multi_scale_ssim, [IMAGE, IMAGE]),
+    "laplacian_pyramid_loss": Case(losses.laplacian_pyramid_loss, [IMAGE, IMAGE]),
+    "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
+    "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
+    "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),
     "MultiScaleLoss": Case(lambda t, p: losses.MultiScaleLoss(reduction="none")(t, p), [IMAGE, HALF]),
     "MultiScaleLoss with weights": Case(

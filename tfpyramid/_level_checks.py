@@ -52,6 +52,16 @@ def _finest_first(levels: Mapping, name: str) -> None:
             )
 
 
+def numbers(name: str, value: object, meaning: str, *, count: int | None = None) -> tuple[float, ...]:
+    """Return a list of numbers from 0 to `GREATEST`: `count` of them, or 1 to `MOST_LEVELS`."""
+    given = _checks.plain(value)
+    lengths = range(1, _checks.MOST_LEVELS + 1) if count is None else [count]
+    if not isinstance(given, (list, tuple)) or len(given) not in lengths:
+        wanted = f"1 to {_checks.MOST_LEVELS}" if count is None else count
+        raise ValueError(f"`{name}` must be a list of {wanted} numbers, {meaning}. {_checks.received(name, value)}")
+    return tuple(_checks.at_least(name, each, 0, meaning) for each in given)
+
+
 def level_shapes(shapes: Any, name: str = "levels") -> list[_checks.ImageShape]:
     """Return the shapes of a list or dict of batches of images, finest first, as tuples."""
     shapes = level_list(shapes, name) if isinstance(shapes, Mapping) else shapes

@@ -13,6 +13,14 @@ from tfpyramid._compat import keras
 SCORES = np.float32([[0.2, 0.8], [0.7, 0.3]])
 STEP = {"scale_factor": 2, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
 LOSS = {"loss": "mae", "decay": 0.25, **STEP, "scale_factor": 2.0, "phase": 0.5}
+SIMILARITY = {
+    "max_val": 2.0,
+    "power_factors": (0.5, 0.25),
+    "filter_size": 3,
+    "filter_sigma": 1.5,
+    "k1": 0.25,
+    "k2": 0.5,
+}
 
 
 def _shapes(model: keras.Model) -> tuple:
@@ -99,7 +107,38 @@ ROWS = [
         lambda: {**LOSS, "name": "loss"},
         use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES[:, ::2, ::2])),
     ),
+    Row(
+        losses.Charbonnier,
+        lambda: {"epsilon": 0.5, "name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
+    ),
+    Row(
+        losses.laplacian_pyramid_loss,
+        lambda: {
+            "targets": IMAGES,
+            "predictions": IMAGES + 1,
+            "num_levels": 2,
+            "weights": (1.0, 0.5),
+            "norm": 2,
+            "mask": IMAGES[..., 0],
+        },
+    ),
+    Row(
+        losses.LaplacianPyramidLoss,
+        lambda: {"num_levels": 2, "weights": (1.0, 0.5), "norm": 2, "name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
+    ),
+    Row(
+        losses.MultiScaleSSIM,
+        lambda: {**SIMILARITY, "name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
+    ),
     Row(losses.pyramid_diversity_loss, lambda: {"levels": LEVELS, "scale_factor": 2.0, "phase": 0.5}),
+    Row(
+        metrics.MultiScaleSSIM,
+        lambda: {**SIMILARITY, "name": "similarity"},
+        use=lambda metric: (metric.get_config(), metric.update_state(IMAGES, IMAGES + 1)),
+    ),
     Row(
         metrics.ShiftConsistency,
         lambda: {"name": "consistency"},

@@ -258,7 +258,10 @@ def test_arguments_are_checked(arguments, message):
     [
         ([1.0], "`weights` must be a list of 2 numbers, one for each of `predictions`. Received"),
         (2.0, "`weights` must be a list of 2 numbers, one for each of `predictions`. Received"),
-        ([1.0, -1.0], "`weights` must be a finite number of at least 0, one for each prediction. Received: weights=-1"),
+        (
+            [1.0, -1.0],
+            "`weights` must be a finite number of at least 0, one for each of `predictions`. Received: weights=-1",
+        ),
     ],
 )
 def test_weights_are_checked(weights, message):

@@ -1,6 +1,18 @@
-"""Losses for pyramids: one that compares every level with a target, and one that makes levels diverse."""
+"""Losses that compare images or levels with targets, and one that makes levels diverse."""
 
+from tfpyramid.losses.charbonnier import Charbonnier
+from tfpyramid.losses.laplacian_pyramid_loss import LaplacianPyramidLoss, laplacian_pyramid_loss
 from tfpyramid.losses.multi_scale_loss import MultiScaleLoss, multi_scale_loss
+from tfpyramid.losses.multi_scale_ssim import MultiScaleSSIM
 from tfpyramid.losses.pyramid_diversity import PyramidDiversity, pyramid_diversity_loss
 
-__all__ = ["MultiScaleLoss", "PyramidDiversity", "multi_scale_loss", "pyramid_diversity_loss"]
+__all__ = [
+    "Charbonnier",
+    "LaplacianPyramidLoss",
+    "MultiScaleLoss",
+    "MultiScaleSSIM",
+    "PyramidDiversity",
+    "laplacian_pyramid_loss",
+    "multi_scale_loss",
+    "pyramid_diversity_loss",
+]

@@ -163,11 +163,7 @@ def _step(scale_factor: Any, kernel: Any, border: Any, phase: Any) -> dict[str, 
 def _weights(weights: Any, decay: float, count: int) -> list[float]:
     if weights is None:
         return [_power(decay, k) for k in range(count)]
-    given = _checks.plain(weights)
-    if not isinstance(given, (list, tuple)) or len(given) != count:
-        rule = f"`weights` must be a list of {count} numbers, one for each of `predictions`."
-        raise ValueError(f"{rule} {_checks.received('weights', weights)}")
-    return [_checks.at_least("weights", weight, 0, "one for each prediction") for weight in given]
+    return list(_level_checks.numbers("weights", weights, "one for each of `predictions`", count=count))
 
 
 def _power(decay: float, steps: int | tf.Tensor) -> Any:

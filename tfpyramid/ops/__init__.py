@@ -12,6 +12,7 @@ from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
 from tfpyramid.ops.routing import pixel_costs
 from tfpyramid.ops.sampling import affine_grid, bilinear_sample, warp
+from tfpyramid.ops.similarity import multi_scale_ssim
 from tfpyramid.ops.spectral import spectral_pool
 from tfpyramid.ops.straight_through import gumbel_softmax, heaviside_st, one_hot_st, quantize_st, round_st, surrogate_st
 from tfpyramid.ops.strided_convolution import strided_conv2d
@@ -36,6 +37,7 @@ __all__ = [
     "gumbel_softmax",
     "heaviside_st",
     "laplacian_pyramid",
+    "multi_scale_ssim",
     "normalize_gradient",
     "normalize_kernel",
     "one_hot_st",

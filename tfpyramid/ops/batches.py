@@ -49,6 +49,22 @@ def check_weight(sample_weight: Any, x: Any, name: str) -> tf.Tensor:
     return check({name: tf.convert_to_tensor(x), "sample_weight": weight})[1] if weight.shape.rank else weight
 
 
+def weight_of_samples(sample_weight: Any, x: Any, name: str) -> tf.Tensor | None:
+    """Return `check_weight` of weights [batch] or [batch, 1], as [batch]; None is returned unchanged.
+
+    Keras would broadcast weights of other shapes against values [batch].
+    """
+    if sample_weight is None:
+        return None
+    weight = check_weight(sample_weight, x, name)
+    if weight.shape.rank == 2 and weight.shape[1] == 1:
+        return weight[:, 0]
+    if weight.shape.rank not in (0, 1):
+        rule = "`sample_weight` must be one number for each sample, [batch], or one number"
+        raise ValueError(f"{rule}. Received: sample_weight of shape {weight.shape}")
+    return weight
+
+
 def named(name: str, tensors: Any) -> dict[str, Any]:
     """Return one tensor, or each tensor of a list, in a dict by the name to use in errors."""
     if isinstance(tensors, (list, tuple)):
