@@ -35,7 +35,11 @@ def average_precision(
         ],
     }
     image, place = np.nonzero(found["classes"] >= 0)
-    columns = corner_and_size(found["boxes"][image, place]), found["scores"][image, place], found["classes"][image, place]
+    columns = (
+        corner_and_size(found["boxes"][image, place]),
+        found["scores"][image, place],
+        found["classes"][image, place],
+    )
     with contextlib.redirect_stdout(io.StringIO()):
         dataset.createIndex()
         if not len(image):

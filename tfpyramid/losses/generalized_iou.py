@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks, ops
+from tfpyramid import _checks
 from tfpyramid._compat import keras, register
+from tfpyramid.ops import boxes
 
 
 @register
@@ -42,5 +43,6 @@ class GeneralizedIoU(keras.losses.Loss):
         super().__init__(name=None if name is None else _checks.text("name", name), **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        y_pred = tf.convert_to_tensor(y_pred)
-        return 1 - ops.generalized_iou(tf.cast(y_true, y_pred.dtype), y_pred)
+        y_pred = boxes.check_boxes("y_pred", y_pred)
+        y_true = boxes.check_boxes("y_true", tf.cast(y_true, y_pred.dtype))
+        return 1 - boxes.generalized_iou(y_true, y_pred)

@@ -50,8 +50,6 @@ class Detections(BaseLayer):
     `predictions` is a dict of "logits", "distances" and "centerness", each a list of levels.
     """
 
-    supports_jit = False  # XLA has no combined non-maximum suppression; Keras 3 then does not use XLA by default.
-
     def __init__(
         self,
         strides: Sequence[int],
@@ -63,6 +61,7 @@ class Detections(BaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_jit = False  # XLA has no combined non-maximum suppression, and Keras 3 would use XLA on a GPU.
         self.strides = tuple(strides)
         self.options: dict[str, Any] = {
             "max_detections": _checks.integer("max_detections", max_detections, 1, maximum=_checks.MOST_CHANNELS),

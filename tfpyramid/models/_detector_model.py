@@ -44,10 +44,7 @@ class PyramidDetector(TrainedModel):
         image = keras.Input(network.input_shape[1:], name="image")
         super().__init__(inputs=image, outputs=decoder([network(image), image]), **kwargs)
         self.network, self.decoder = network, decoder
-        self.reach = _checks.number("reach", reach, above=0, meaning="in strides", maximum=detection.LARGEST_REACH)
-        self.center_radius = None
-        if center_radius is not None:
-            self.center_radius = _checks.number("center_radius", center_radius, above=0, meaning="in strides, or None")
+        self.reach, self.center_radius = reach, center_radius
         self.loss_metrics = loss_metrics(_PARTS)
 
     def __dir__(self) -> list[str]:

@@ -114,6 +114,9 @@ def pyramid_detector(
     filters = _checks.channels("filters", filters, "the channels of the features")
     meaning = "the number in each head before the last"
     num_convolutions = _checks.integer("num_convolutions", num_convolutions, 1, meaning, maximum=_checks.MOST_LEVELS)
+    reach = _checks.number("reach", reach, above=0, meaning="in strides", maximum=_checks.LARGEST)
+    if center_radius is not None:
+        center_radius = _checks.number("center_radius", center_radius, above=0, meaning="in strides, or None")
     strides = _check_strides(strides)
     top_down = layers.FeaturePyramid(filters, extra_levels=extra_levels, batch_norm=True, name="top_down")
     strides += tuple(strides[-1] * 2**k for k in range(1, top_down.extra_levels + 1))
