@@ -55,6 +55,7 @@ PUBLIC = {
     },
     "tfpyramid.losses": {
         "Charbonnier",
+        "GeneralizedIoU",
         "LaplacianPyramidLoss",
         "MultiScaleLoss",
         "MultiScaleSSIM",
@@ -64,7 +65,13 @@ PUBLIC = {
         "pyramid_diversity_loss",
     },
     "tfpyramid.metrics": {"MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
-    "tfpyramid.models": {"pyramid_classifier", "pyramid_segmenter", "pyramid_vlm", "with_text_input"},
+    "tfpyramid.models": {
+        "pyramid_classifier",
+        "pyramid_detector",
+        "pyramid_segmenter",
+        "pyramid_vlm",
+        "with_text_input",
+    },
     "tfpyramid.ops": {
         "affine_grid",
         "align_levels",
@@ -80,6 +87,7 @@ PUBLIC = {
         "fusion_weights",
         "gaussian",
         "gaussian_pyramid",
+        "generalized_iou",
         "gumbel_softmax",
         "heaviside_st",
         "laplacian_pyramid",

@@ -151,3 +151,11 @@ def training_loss(model: keras.Model, x: Any, y: Any, sample_weight: Any = None)
     predictions = model(x, training=True)
     extra = {"training": True} if KERAS_3 else {}
     return model.compute_loss(x, y, predictions, sample_weight, **extra)
+
+
+def loss_metrics(names: Sequence[str]) -> list[keras.metrics.Mean]:
+    """Return metrics for the parts of the loss of a model that computes it alone, then one for the whole if needed.
+
+    Keras 3 reports the whole itself; Keras 2 does so only for a loss that was given to `compile`.
+    """
+    return [keras.metrics.Mean(name=name) for name in (*names, *(() if KERAS_3 else ("loss",)))]

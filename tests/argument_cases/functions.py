@@ -10,6 +10,7 @@ from tests.argument_cases.row import IMAGES, LEVELS, Row
 from tfpyramid import layers, losses, metrics, models, training
 from tfpyramid._compat import keras
 
+BOXES = np.float32([[[0, 0, 2, 3], [1, 1, 4, 2]]])
 SCORES = np.float32([[0.2, 0.8], [0.7, 0.3]])
 STEP = {"scale_factor": 2, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
 LOSS = {"loss": "mae", "decay": 0.25, **STEP, "scale_factor": 2.0, "phase": 0.5}
@@ -86,6 +87,11 @@ def _groups() -> dict[str, Any]:
 
 
 ROWS = [
+    Row(
+        losses.GeneralizedIoU,
+        lambda: {"name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(BOXES, BOXES + 1)),
+    ),
     Row(
         losses.multi_scale_loss,
         lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), **LOSS},
@@ -175,6 +181,27 @@ ROWS = [
         },
         use=_shapes,
         label="own network",
+    ),
+    Row(
+        models.pyramid_detector,
+        lambda: {
+            "num_classes": 2,
+            "backbone": None,
+            "input_shape": (5, 5, 2),
+            "strides": (2, 4),
+            "extra_levels": 0,
+            "filters": 2,
+            "num_convolutions": 1,
+            "reach": 4.0,
+            "center_radius": 1.5,
+            "score_threshold": 0.5,
+            "iou_threshold": 0.5,
+            "max_detections": 3,
+            "max_candidates": 9,
+            "name": "detector",
+        },
+        use=_shapes,
+        stopped_for_odd_values=("_small_backbone",),
     ),
     Row(
         models.pyramid_segmenter,

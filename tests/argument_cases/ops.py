@@ -7,6 +7,7 @@ from tfpyramid import ops
 
 LOGITS = np.float32([[0.5, 1, -1]])
 KERNEL = np.float32(np.arange(9 * 2).reshape(3, 3, 2, 1) / 16)
+BOXES = np.float32([[[0, 0, 2, 3], [1, 1, 4, 2]]])
 STEP = {"scale_factor": 2.0, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
 ALIGNED = {"scale_factor": 2.0, "interpolation": "bilinear", "phase": 0.5}
 
@@ -37,6 +38,7 @@ ROWS = [
     ),
     Row(ops.gaussian, lambda: {"sigma": 1.5, "size": 5}),
     Row(ops.gaussian_pyramid, lambda: {"images": IMAGES, "num_levels": 3, "upsampled_levels": 1, **STEP}),
+    Row(ops.generalized_iou, lambda: {"first": BOXES, "second": BOXES[:, ::-1] + 1}),
     Row(ops.gumbel_softmax, lambda: {"logits": LOGITS, "temperature": 0.5, "seed": (1, 2), "hard": True}),
     Row(ops.heaviside_st, lambda: {"x": LOGITS, "temperature": 0.5}),
     Row(ops.laplacian_pyramid, lambda: {"images": IMAGES, "num_levels": 2, **STEP}),

@@ -1,5 +1,6 @@
 """Everything the layers compute, repeated in NumPy and SciPy in float64, from the equations alone."""
 
+from tests.references.boxes import fcos_targets, generalized_iou
 from tests.references.convolutions import (
     batch_norm,
     conv_down,
@@ -56,10 +57,12 @@ __all__ = [
     "cost_volume",
     "depthwise_down",
     "down_line",
+    "fcos_targets",
     "feature_pyramid",
     "fraction",
     "fusion_weights",
     "gaussian_pyramid",
+    "generalized_iou",
     "hard",
     "laplacian_pyramid",
     "level_side",

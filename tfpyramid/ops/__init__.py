@@ -1,5 +1,6 @@
 """Pure functions on tensors: no Keras, no state."""
 
+from tfpyramid.ops.boxes import generalized_iou
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fusion import align_levels, fusion_weights
@@ -34,6 +35,7 @@ __all__ = [
     "fusion_weights",
     "gaussian",
     "gaussian_pyramid",
+    "generalized_iou",
     "gumbel_softmax",
     "heaviside_st",
     "laplacian_pyramid",
