@@ -79,6 +79,10 @@ def every_layer() -> Any:
     outputs["GaussianPyramid"] = layers.GaussianPyramid(2, name="GaussianPyramid")(image)[1]
     bands = layers.LaplacianPyramid(3, name="LaplacianPyramid")(image)
     outputs["LaplacianReconstruction"] = layers.LaplacianReconstruction(name="LaplacianReconstruction")(bands)
+    learned = layers.LearnableLaplacianPyramid(3, name="LearnableLaplacianPyramid")
+    bands = [keras.layers.ReLU(name=f"band_{k}")(band) for k, band in enumerate(learned(image))]
+    inverse = layers.LearnableLaplacianReconstruction(learned, name="LearnableLaplacianReconstruction")
+    outputs["LearnableLaplacianReconstruction"] = inverse(bands)
     levels, gates = layers.AdaptiveDepthPyramid(3, hard=True, name="AdaptiveDepthPyramid")(image)
     outputs["gates"] = gates
     levels = losses.PyramidDiversity(name="PyramidDiversity")(levels)
@@ -87,6 +91,7 @@ def every_layer() -> Any:
     for hard in (False, True):
         name = "WeightedFusion" + "_hard" * hard
         outputs[name] = layers.WeightedFusion("softmax", per_channel=True, hard=hard, name=name)(features)
+    outputs["WeightedFusion_map"] = layers.WeightedFusion(adaptive="map", name="WeightedFusion_map")(features)
     outputs["PyramidBlock"] = layers.PyramidBlock(2, name="PyramidBlock")(image)
     pools = layers.PerLevel(keras.layers.GlobalAveragePooling2D(name="pool"), name="PerLevel")(features)
     outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)

@@ -88,6 +88,9 @@ FUNCTIONS = {
 LAYERS = {
     "FeaturePyramid": Case(lambda: layers.FeaturePyramid(2), LEVELS),
     "LaplacianReconstruction": Case(layers.LaplacianReconstruction, LEVELS),
+    "LearnableLaplacianReconstruction": Case(
+        lambda: layers.LearnableLaplacianReconstruction(layers.LearnableLaplacianPyramid(2)), LEVELS
+    ),
     "LevelRouter": Case(lambda: layers.LevelRouter(mean_encoders()), [*LEVELS, WEIGHTS]),
     "LevelRouter of all": Case(lambda: layers.LevelRouter(mean_encoders(), partition=False), [*LEVELS, WEIGHTS]),
     "LevelRouter of images": Case(
@@ -108,7 +111,8 @@ LAYERS = {
 SINGLE = """
     AdaptiveDepthPyramid AntiAliasedDownsample2D BilinearDownsample2D BlurPool2D ChannelAdaptiveDownsample2D
     ContentAdaptiveDownsample2D GaussianPyramid GumbelLevelSelector LaplacianPyramid LearnableDownsample2D
-    LearnablePyramid LearnableStrideConv2D PyramidBlock SpatialTransformerDownsample2D SpectralDownsample2D
+    LearnableLaplacianPyramid LearnablePyramid LearnableStrideConv2D PyramidBlock SpatialTransformerDownsample2D
+    SpectralDownsample2D
     affine_grid bilinear_down binomial box conv_down cumulative_gates depthwise_down fusion_weights gaussian
     gaussian_pyramid gumbel_softmax heaviside_st laplacian_pyramid normalize_gradient normalize_kernel one_hot_st phase
     pixel_costs pyr_down pyr_up quantize_st resize_by round_st scale_gradient shifted_pair spectral_pool strided_conv2d

@@ -39,6 +39,8 @@ PUBLIC = {
         "LaplacianPyramid",
         "LaplacianReconstruction",
         "LearnableDownsample2D",
+        "LearnableLaplacianPyramid",
+        "LearnableLaplacianReconstruction",
         "LearnablePyramid",
         "LearnableStrideConv2D",
         "LevelRouter",

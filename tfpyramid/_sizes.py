@@ -16,6 +16,7 @@ import tensorflow as tf
 
 Count = TypeVar("Count", int, np.ndarray, tf.Tensor)
 Size = TypeVar("Size", int, tf.Tensor, None)
+Number = TypeVar("Number", int, float)
 
 # Products of p and q are then below 2^30, so int32 holds them. Some runtimes have no larger integers.
 _LARGEST = 2**15
@@ -79,6 +80,11 @@ def level_size(size: Size, factor: float) -> Size:
 def level_sizes(sizes: Iterable[Size], factor: float) -> tuple[Size, ...]:
     """Return ceil(size / factor) for each size: the sides of the next level."""
     return tuple(level_size(size, factor) for size in sizes)
+
+
+def per_axis(value: Number | tuple[Number, Number]) -> tuple[Number, Number]:
+    """Return (rows, columns) for a number that is the same on both axes, or for two."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def rounded_down(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:

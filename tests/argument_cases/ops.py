@@ -21,7 +21,7 @@ ROWS = [
     Row(ops.bilinear_sample, lambda: {"images": IMAGES, "points": np.float32([[[0.5, 1.5]]]), "border": "edge"}),
     Row(ops.binomial, lambda: {"size": 5}),
     Row(ops.box, lambda: {"size": 3}),
-    Row(ops.conv_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": 2, "border": "edge"}),
+    Row(ops.conv_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (2, 1), "border": "edge"}),
     Row(
         ops.cost_volume,
         lambda: {"first": IMAGES, "second": IMAGES[:, ::-1], "max_displacement": 2, "step": 1, "kernel_size": 3},

@@ -178,6 +178,8 @@ CASES = [
     _case(*_LEARNABLE, "more-filters", filters=4, use_bias=True, kernel_regularizer="l2", case={"channels": 2}),
     _case(*_LEARNABLE, "fewer-filters", filters=1, kernel_size=3, border="constant"),
     _case(*_LEARNABLE, "stride-3-even", strides=3, kernel_size=4, border="wrap", case=ODD),
+    _case(*_LEARNABLE, "one-axis", kernel_size=(3, 5), strides=(2, 1), case=ODD),
+    _case(*_LEARNABLE, "two-strides-zeros", kernel_size=(4, 3), strides=(2, 3), border="constant"),
     _case(*_LEARNABLE, "hard", hard=True, case=SMALL),
     _case(*_LEARNABLE, "hard-4-bits", hard=True, kernel_bits=4, kernel_size=3, border="edge", case=SMALL),
     _case(*_ANTI_ALIASED, "default"),
@@ -197,6 +199,7 @@ CASES = [
     _case(*_BILINEAR, "antialias", scale_factor=2.7, antialias=True, case={"channels": 2}),
     _case(*_BILINEAR, "one-pixel", antialias=True, case=ONE_PIXEL),
     _case(*_CHANNEL_ADAPTIVE, "default"),
+    _case(*_CHANNEL_ADAPTIVE, "one-axis", strides=(1, 2), reduction=1, case={"size": (5, 6)}),
     _case(
         *_CHANNEL_ADAPTIVE, "filters", filters=2, use_bias=True, reduction=1, temperature=0.5, border="wrap", case=ODD
     ),

@@ -65,18 +65,29 @@ def _concat(label: str, *, case: dict | None = None, **arguments: object) -> Lay
     )
 
 
-def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = None, **arguments: object) -> LayerCase:
+def _fusion(
+    label: str, method: str | None = "fast_normalized", *, case: dict | None = None, **arguments: object
+) -> LayerCase:
     names = {name: name for name in ("scale_factor", "interpolation", "phase")} | {"target_level": "target"}
     aligned = {names[name]: value for name, value in arguments.items() if name in names}
     hard, epsilon = arguments.get("hard", False), arguments.get("epsilon", 1e-4)
 
-    def fused(levels: list, values: np.ndarray, temperature: np.ndarray | float, estimate: Callable) -> np.ndarray:
-        weights = references.fusion_weights(values, method, epsilon, temperature)
+    adaptive = arguments.get("adaptive")
+    soft_method = "softmax" if adaptive else method
+
+    def fused(levels: list, learned: dict, temperature: np.ndarray | float, estimate: Callable) -> np.ndarray:
+        found, values = references.align(levels, **aligned), learned["level_weights"]
+        if adaptive:
+            read = found if adaptive == "map" else [x.mean(axis=(1, 2), keepdims=True) for x in levels]
+            values = np.stack([x @ u + v for x, u, v in zip(read, learned["score_kernel"], values)])
+        weights = references.fusion_weights(values, soft_method, epsilon, temperature)
         chosen = np.argmax(weights.real, axis=0) == np.arange(3).reshape(-1, *[1] * (weights.ndim - 1))
-        return sum(w * x for w, x in zip(estimate(chosen, weights), references.align(levels, **aligned)))
+        return sum(w * x for w, x in zip(estimate(chosen, weights), found))
 
     def learned(layer: layers.WeightedFusion) -> tuple:
-        return weight(layer, "level_weights"), weight(layer, "temperature") if method == "softmax" else 1.0
+        names = ["level_weights", *["score_kernel"] * bool(adaptive)]
+        temperature = weight(layer, "temperature") if soft_method == "softmax" else 1.0
+        return {name: weight(layer, name) for name in names}, temperature
 
     def reference(layer: layers.WeightedFusion, *levels: np.ndarray) -> np.ndarray:
         return fused(levels, *learned(layer), references.hard if hard else references.soft)
@@ -84,12 +95,13 @@ def _fusion(label: str, method: str = "fast_normalized", *, case: dict | None = 
     def closed_form(layer: layers.WeightedFusion, inputs: list, upstream: list) -> dict:
         values, temperature = learned(layer)
 
-        def as_learned(level_weights: np.ndarray, **levels: np.ndarray) -> np.ndarray:
-            return fused(list(levels.values()), level_weights, temperature, references.straight_through)
+        def as_learned(**given: np.ndarray) -> np.ndarray:
+            levels = [given.pop(f"level_{k}") for k in range(3)]
+            return fused(levels, given, temperature, references.straight_through)
 
-        given = {"level_weights": values, **{f"level_{k}": x for k, x in enumerate(inputs)}}
+        given = {**values, **{f"level_{k}": x for k, x in enumerate(inputs)}}
         found = references.complex_step(as_learned, given, upstream[0])
-        return {"inputs": [found[f"level_{k}"] for k in range(3)], "level_weights": found["level_weights"]}
+        return {"inputs": [found.pop(f"level_{k}") for k in range(3)], **found}
 
     return LayerCase(
         make=lambda **common: layers.WeightedFusion(method, **arguments, **common),
@@ -191,6 +203,19 @@ CASES = [
         per_channel=True,
         temperature=2.0,
         target_level=1,
+        case={"size": (4, 5), "channels": (2, 2, 2)},
+    ),
+    _fusion("map", None, adaptive="map", case={"channels": (2, 2, 2)}),
+    _fusion("image-middle", None, adaptive="image", target_level=1, temperature=0.5, case=ODD),
+    _fusion("map-per-channel", None, adaptive="map", per_channel=True, phase=0.5, case={"channels": (2, 2, 2)}),
+    _fusion("map-one-pixel", None, adaptive="map", case=ONE_PIXEL),
+    _fusion("hard-map", None, adaptive="map", hard=True, temperature=2.0, case={"size": (4, 5), "channels": (2, 2, 2)}),
+    _fusion(
+        "hard-image-per-channel",
+        "softmax",
+        adaptive="image",
+        hard=True,
+        per_channel=True,
         case={"size": (4, 5), "channels": (2, 2, 2)},
     ),
     _features("default"),

@@ -33,6 +33,36 @@ def _reconstruction(label: str, *, case: dict | None = None, **step: object) -> 
     )
 
 
+def _learned_step(layer: layers.LearnableLaplacianPyramid) -> dict:
+    """Return the arguments of the reference: the taps are computed from the weight."""
+    values = weight(layer, "tap_values")
+    taps = np.exp(values) if layer.normalization == "softmax" else values + (1 - values.sum()) / values.size
+    return {"kernel": taps / taps.sum(), "scale_factor": layer.scale_factor, "border": layer.border}
+
+
+def _learnable_laplacian(
+    label: str, num_levels: int | None = 3, *, case: dict | None = None, **step: object
+) -> LayerCase:
+    return LayerCase(
+        make=lambda **common: layers.LearnableLaplacianPyramid(num_levels, **step, **common),
+        label=label,
+        reference=lambda layer, x: references.laplacian_pyramid(x, num_levels, **_learned_step(layer)),
+        **(case or {}),
+    )
+
+
+def _learnable_reconstruction(label: str, *, case: dict | None = None, **step: object) -> LayerCase:
+    def make(**common: object) -> layers.LearnableLaplacianReconstruction:
+        return layers.LearnableLaplacianReconstruction(layers.LearnableLaplacianPyramid(3, **step, **common), **common)
+
+    return LayerCase(
+        make=make,
+        label=label,
+        reference=lambda layer, *levels: references.reconstruct(levels, **_learned_step(layer.pyramid)),
+        **{"channels": (3, 3, 3), "scale_factor": step.get("scale_factor", 2.0), **(case or {})},
+    )
+
+
 def _learnable(
     label: str, num_levels: int = 3, *, share: bool = False, case: dict | None = None, **inner: object
 ) -> LayerCase:
@@ -128,6 +158,15 @@ CASES = [
     _reconstruction("large", case={**LARGE, "channels": (1, 1)}),
     _reconstruction("half-octave", scale_factor=2**0.5, case={"channels": (2, 2)}),
     _reconstruction("mipmap-edge", kernel="box", border="edge"),
+    _learnable_laplacian("default"),
+    _learnable_laplacian("odd", kernel_size=6, case=ODD),
+    _learnable_laplacian("one-pixel", border="constant", case=ONE_PIXEL),
+    _learnable_laplacian("positive-third", 2, normalization="softmax", scale_factor=3.0, border="edge"),
+    _learnable_laplacian("half-octave", 2, scale_factor=2**0.5, case={"channels": 2, "size": (5, 6)}),
+    _learnable_reconstruction("default"),
+    _learnable_reconstruction("odd", kernel_size=4, case=ODD),
+    _learnable_reconstruction("one-pixel", border="constant", case=ONE_PIXEL),
+    _learnable_reconstruction("positive", normalization="softmax", border="wrap", case={"channels": (1, 1, 1)}),
     _learnable("default"),
     _learnable("odd", case=ODD),
     _learnable("one-pixel", case=ONE_PIXEL),

@@ -45,6 +45,61 @@ def test_an_untrained_layer_is_the_classic_filter(layer, expected):
     np.testing.assert_allclose(layer()(IMAGES), expected(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LearnableDownsample2D(kernel_size=(3, 5), strides=(2, 1)),
+        lambda: layers.ChannelAdaptiveDownsample2D(strides=(2, 1)),
+    ],
+)
+def test_an_axis_with_a_stride_of_1_starts_without_a_blur(make):
+    blurred = scipy.ndimage.correlate1d(np.float64(IMAGES), ops.gaussian(2 / 3, 3), axis=1, mode="mirror")
+    np.testing.assert_allclose(make()(IMAGES), blurred[:, ::2], atol=1e-5)
+
+
+def test_each_axis_has_its_own_filter():
+    layer = layers.LearnableDownsample2D(kernel_size=(4, 5), strides=(3, 2), border="edge")
+    rows = np.tensordot(
+        np.stack([np.pad(IMAGES, [(0, 0), (1, 2), (0, 0), (0, 0)], "edge")[:, k : k + 13 : 3] for k in range(4)], -1),
+        ops.gaussian(1.0, 4),
+        1,
+    )
+    expected = scipy.ndimage.correlate1d(rows, [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16], axis=2, mode="nearest")
+    np.testing.assert_allclose(layer(IMAGES), expected[:, :, ::2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kernel_size, strides, phase", [(5, 2, 0.0), (4, 2, 0.5), ((3, 5), (2, 1), 0.0), ((4, 5), (2, 1), (0.5, 0.0))]
+)
+def test_phase_of_a_downsampler_is_a_pair_only_where_the_axes_differ(kernel_size, strides, phase):
+    layer = layers.LearnableDownsample2D(kernel_size=kernel_size, strides=strides)
+    assert layer.phase == phase and layers.LearnablePyramid(2, layer).phase == phase
+    assert (layer.kernel_size, layer.strides) == (kernel_size, strides)
+    ramp = np.stack(np.meshgrid(np.arange(20.0), np.arange(24.0), indexing="ij"), -1)[None]
+    level = layer(tf.constant(ramp, tf.float32))[0, 3:-3, 3:-3]
+    grid = [
+        s * np.arange(-(-n // s)) + d for n, s, d in zip((20, 24), *(np.broadcast_to(v, 2) for v in (strides, phase)))
+    ]
+    np.testing.assert_allclose(level, np.stack(np.meshgrid(*grid, indexing="ij"), -1)[3:-3, 3:-3], atol=1e-5)
+
+
+def test_a_pair_of_equal_sizes_is_one_size():
+    layer = layers.LearnableDownsample2D(kernel_size=(5, 5), strides=[2, 2])
+    assert (layer.kernel_size, layer.strides) == (5, 2)
+
+
+def test_a_pyramid_may_shrink_on_one_axis_only():
+    pyramid = layers.LearnablePyramid(3, layers.LearnableDownsample2D(kernel_size=(3, 5), strides=(2, 1)))
+    levels = pyramid(IMAGES)
+    assert [tuple(level.shape[1:3]) for level in levels] == [(13, 10), (7, 10), (4, 10)]
+    assert layers.UpsampleConcat(scale_factor=None)(levels).shape == (2, 13, 10, 9)
+    with pytest.raises(ValueError, match="`levels` must .* Received: "):
+        layers.UpsampleConcat(phase=pyramid.phase)(levels)
+    shifted = layers.LearnablePyramid(2, layers.LearnableDownsample2D(kernel_size=(4, 5)))
+    with pytest.raises(ValueError, match=r"`phase` must be a finite number.* Received: phase=\(0.5, 0.0\)"):
+        layers.UpsampleConcat(phase=shifted.phase)
+
+
 def test_of_two_equally_near_pixels_a_spatial_transformer_takes_the_first():
     x = IMAGES[:, :12, :8]
     np.testing.assert_array_equal(layers.SpatialTransformerDownsample2D(hard=True)(x), x[:, ::2, ::2])

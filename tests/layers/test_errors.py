@@ -178,6 +178,13 @@ def test_sizes_of_a_downsampler_are_checked_when_it_is_made(argument, value):
         layers.LearnableDownsample2D(**{argument: value})
 
 
+@pytest.mark.parametrize("strides", [1, (1, 1), (2, 0), (2, 1.5), (2, 2, 2)])
+@pytest.mark.parametrize("layer", [layers.LearnableDownsample2D, layers.ChannelAdaptiveDownsample2D])
+def test_strides_of_two_axes_are_checked_when_the_layer_is_made(layer, strides):
+    with pytest.raises(ValueError, match=r"`strides` must be an integer of at least [12], .* Received: strides="):
+        layer(strides=strides)
+
+
 @pytest.mark.parametrize("bits", [0, 24])
 def test_kernel_bits_are_checked(bits):
     with pytest.raises(ValueError, match=f"`kernel_bits` must be .* Received: kernel_bits={bits}"):

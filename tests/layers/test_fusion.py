@@ -94,6 +94,70 @@ def test_the_temperature_is_a_weight_of_a_softmax_that_is_not_trained():
     assert layers.WeightedFusion().temperature is None
 
 
+@pytest.mark.parametrize("adaptive", ["map", "image"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_adaptive_weights_start_equal(adaptive, per_channel):
+    levels = [photograph(2, 7, 9, 3), photograph(2, 4, 5, 3), photograph(2, 2, 3, 3)]
+    layer = layers.WeightedFusion(adaptive=adaptive, per_channel=per_channel)
+    mean = np.mean(ops.align_levels(levels), axis=0)
+    np.testing.assert_allclose(layer(levels), mean, atol=1e-6)
+    shape = {"map": (2, 7, 9, 3), "image": (2, 3)}[adaptive] + (3,) * per_channel
+    np.testing.assert_allclose(layer.weigh(levels), np.full(shape, 1 / 3), atol=1e-6)
+    assert layer.get_config()["method"] == "softmax"
+
+
+def test_weights_of_an_image_do_not_depend_on_the_other_images():
+    levels = [photograph(3, 8, 8, 2), photograph(3, 4, 4, 2)]
+    layer = layers.WeightedFusion(adaptive="image", hard=True)
+    layer(levels)
+    layer.score_kernel.assign(10 * np.random.default_rng(2).normal(size=layer.score_kernel.shape))
+    for k in range(3):
+        alone = [level[k : k + 1] for level in levels]
+        np.testing.assert_array_equal(layer(alone)[0], layer(levels)[k])
+    assert layer([level[:0] for level in levels]).shape == (0, 8, 8, 2)
+
+
+def test_an_adaptive_map_learns_where_each_level_is_right():
+    # Level 0 is right where its second channel is 1, else level 1 is; no fixed weights can know that.
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 2, [8, 6, 6, 1]).astype("float32")
+    truth = rng.normal(size=right.shape).astype("float32")
+    noise = rng.normal(size=right.shape).astype("float32")
+    fine = np.concatenate([np.where(right == 1, truth, noise), right], -1)
+    other = np.concatenate([np.where(right == 0, truth, noise), right], -1)
+    losses = {}
+    for adaptive in (None, "map"):
+        layer = layers.WeightedFusion("softmax", adaptive=adaptive, scale_factor=None)
+        inputs = [keras.Input((6, 6, 2)), keras.Input((6, 6, 2))]
+        model = keras.Model(inputs, layer(inputs)[..., :1])
+        model.compile(keras.optimizers.Adam(0.3), "mse", run_eagerly=False)
+        losses[adaptive] = model.fit([fine, other], truth, epochs=40, verbose=0).history["loss"][-1]
+    assert losses["map"] < 0.05 * losses[None]
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_reaches_only_the_places_or_images_whose_weights_depend_on_it(hard, value):
+    levels = [photograph(2, 8, 8, 1), photograph(2, 4, 4, 1)]
+    levels[1][0, 0, 0] = value
+    of_places = layers.WeightedFusion(adaptive="map", hard=hard)(levels).numpy()
+    spread = ~np.isfinite(ops.resize_by(levels[1], 2.0, (8, 8)).numpy())
+    np.testing.assert_array_equal(np.isnan(of_places), spread)
+    of_images = layers.WeightedFusion(adaptive="image", hard=hard)(levels).numpy()
+    assert np.isnan(of_images[0]).all() and np.isfinite(of_images[1]).all()
+
+
+def test_adaptive_arguments_are_checked():
+    with pytest.raises(ValueError, match="`adaptive` must be one of 'map', 'image', None. Received: adaptive='pixel'"):
+        layers.WeightedFusion(adaptive="pixel")
+    with pytest.raises(ValueError, match="`method` must be 'softmax' or None with `adaptive`.*Received: method='sum'"):
+        layers.WeightedFusion("sum", adaptive="map")
+    layer = layers.WeightedFusion(adaptive="image")
+    layer([photograph(1, 4, 4, 2), photograph(1, 2, 2, 2)])
+    with pytest.raises(ValueError, match="`levels` must be given if the layer is `adaptive`"):
+        layer.weigh()
+
+
 def test_one_layer_for_all_levels_is_the_layer_itself():
     dense = keras.layers.Dense(2)
     shared = layers.PerLevel(dense)

@@ -19,6 +19,9 @@ LAYERS = {
     "UpsampleConcat": layers.UpsampleConcat,
     "WeightedFusion": layers.WeightedFusion,
     "LaplacianReconstruction": layers.LaplacianReconstruction,
+    "LearnableLaplacianReconstruction": lambda: layers.LearnableLaplacianReconstruction(
+        layers.LearnableLaplacianPyramid(4)
+    ),
     "GradientNormalization": layers.GradientNormalization,
     "PyramidDiversity": losses.PyramidDiversity,
 }

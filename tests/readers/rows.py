@@ -38,6 +38,11 @@ def _per_level(image: object, levels: list, query: object) -> object:
     return layers.PerLevel(keras.layers.Conv2D(2, 3, padding="same"), share_weights=True)(levels)
 
 
+def _learned_bands(image: object, levels: list, query: object) -> object:
+    pyramid = layers.LearnableLaplacianPyramid(LEVELS, scale_factor=1.8, kernel_size=6)
+    return layers.LearnableLaplacianReconstruction(pyramid)(pyramid(image))
+
+
 def _logits(image: object, levels: list, query: object) -> object:
     return layers.LogitFusion()([keras.layers.GlobalAveragePooling2D()(level) for level in levels])
 
@@ -87,6 +92,8 @@ ROWS: dict[str, Callable] = {
     "LaplacianReconstruction": _of_levels("LaplacianReconstruction"),
     "LearnableDownsample2D": _of_image("LearnableDownsample2D"),
     "LearnableDownsample2D, hard": _of_image("LearnableDownsample2D", hard=True),
+    "LearnableLaplacianPyramid": _of_image("LearnableLaplacianPyramid", LEVELS),
+    "LearnableLaplacianReconstruction": _learned_bands,
     "LearnablePyramid": _of_image("LearnablePyramid", LEVELS),
     "LearnableStrideConv2D": _of_image("LearnableStrideConv2D"),
     "LearnableStrideConv2D, hard": _of_image("LearnableStrideConv2D", hard=True),
@@ -106,6 +113,8 @@ ROWS: dict[str, Callable] = {
     "UpsampleConcat": _of_levels("UpsampleConcat"),
     "Warp2D": _warp,
     "WeightedFusion": _of_levels("WeightedFusion"),
+    "WeightedFusion, adaptive": _of_levels("WeightedFusion", adaptive="map", per_channel=True),
+    "WeightedFusion, adaptive, hard": _of_levels("WeightedFusion", adaptive="image", hard=True),
     "WeightedFusion, hard": _of_levels("WeightedFusion", "softmax", hard=True),
 }
 

@@ -22,7 +22,8 @@ def extended(x, rows, columns, border):
 
 
 def conv_down(x, kernel, strides, border):
-    return correlate(extended(x, *kernel.shape[:2], border), kernel)[:, ::strides, ::strides]
+    down, across = np.broadcast_to(strides, 2)
+    return correlate(extended(x, *kernel.shape[:2], border), kernel)[:, ::down, ::across]
 
 
 def depthwise_down(x, kernel, strides, border):

@@ -27,6 +27,8 @@ from tfpyramid.layers.pyramids import (
     GaussianPyramid,
     LaplacianPyramid,
     LaplacianReconstruction,
+    LearnableLaplacianPyramid,
+    LearnableLaplacianReconstruction,
     LearnablePyramid,
 )
 from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
@@ -46,6 +48,8 @@ __all__ = [
     "LaplacianPyramid",
     "LaplacianReconstruction",
     "LearnableDownsample2D",
+    "LearnableLaplacianPyramid",
+    "LearnableLaplacianReconstruction",
     "LearnablePyramid",
     "LearnableStrideConv2D",
     "LevelRouter",

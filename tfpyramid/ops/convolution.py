@@ -1,19 +1,22 @@
 """Strided convolutions with two-dimensional kernels, dense or depthwise, in the convention of `pyr_down`."""
 
 from collections.abc import Sequence
+from typing import Union
 
 import tensorflow as tf
 
-from tfpyramid import _checks
-from tfpyramid._sizes import level_size
+from tfpyramid import _checks, _size_checks
+from tfpyramid._sizes import level_size, per_axis
 from tfpyramid.ops import batches, borders, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimension, dimensions
 
+Strides = Union[int, tuple[int, int]]
+
 
 @operation
-def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border: str = "reflect") -> tf.Tensor:
+def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: Strides = 2, *, border: str = "reflect") -> tf.Tensor:
     """Return a strided convolution with a dense kernel, with borders and alignment as in `pyr_down`.
 
     Convention:
@@ -28,7 +31,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         kernel: [rows, columns, channels, filters], of the same dtype.
-        strides: from 1 to 1024.
+        strides: from 1 to 1024, for both axes or as (rows, columns).
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
 
     Returns:
@@ -38,7 +41,7 @@ def conv_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, border:
         ValueError: if an argument breaks a rule above.
     """
     images = _checks.images(images)
-    strides = _checks.strides(strides)
+    strides = _size_checks.strides(strides)
     kernel = check_kernel(images, kernel)
     x, padding = _extended(images, kernel, strides, border)
     return conv2d(x, kernel, strides, padding=padding)
@@ -100,24 +103,24 @@ def depthwise_down(images: tf.Tensor, kernel: tf.Tensor, strides: int = 2, *, bo
     return tf.cast(y, images.dtype)
 
 
-def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: int, border: str) -> tuple[tf.Tensor, str]:
+def _extended(images: tf.Tensor, kernel: tf.Tensor, strides: Strides, border: str) -> tuple[tf.Tensor, str]:
     """Return images extended by the samples that the kernel reads beyond them, and the padding for the convolution.
 
     If the convolution's own "SAME" padding puts zeros where "constant" does, the images are not copied.
     """
     borders.check(border)
-    axes = list(zip((1, 2), kernel.shape[:2]))
-    if border == "constant" and all(_same_fits(images.shape[axis], taps, strides) for axis, taps in axes):
+    axes = zip(images.shape[1:3], kernel.shape[:2], per_axis(strides))
+    if border == "constant" and all(_same_fits(*axis) for axis in axes):
         return images, "SAME"
     return extend(images, kernel.shape[:2], strides, border), "VALID"
 
 
-def extend(images: tf.Tensor, sizes: Sequence[int], strides: int, border: str) -> tf.Tensor:
+def extend(images: tf.Tensor, sizes: Sequence[int], strides: Strides, border: str) -> tf.Tensor:
     """Return images with exactly the samples, on each axis, that kernels of these sizes read from them."""
     channels = images.shape[3]
-    for axis, taps in zip((1, 2), sizes):
+    for axis, taps, stride in zip((1, 2), sizes, per_axis(strides)):
         size, before = dimension(images, axis), (taps - 1) // 2
-        length = (level_size(size, strides) - 1) * strides + taps
+        length = (level_size(size, stride) - 1) * stride + taps
         after = length - before - size
         images = borders.extend(images, axis, before, taps // 2 if tf.is_tensor(size) else max(after, 0), border)
         if tf.is_tensor(size) or after < 0:
@@ -126,19 +129,20 @@ def extend(images: tf.Tensor, sizes: Sequence[int], strides: int, border: str) -
     return images
 
 
-def _same_fits(size: int | None, taps: int, strides: int) -> bool:
+def _same_fits(size: int | None, taps: int, stride: int) -> bool:
     """Return whether "SAME", which pads half of the missing samples on either side, aligns taps as `conv_down` does."""
-    left_of_last_stride = range(1, strides + 1) if size is None else [(size - 1) % strides + 1]
+    left_of_last_stride = range(1, stride + 1) if size is None else [(size - 1) % stride + 1]
     return all(max(taps - rest, 0) // 2 == (taps - 1) // 2 for rest in left_of_last_stride)
 
 
-def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: int = 1, *, padding: str = "VALID") -> tf.Tensor:
+def conv2d(x: tf.Tensor, kernel: tf.Tensor, strides: Strides = 1, *, padding: str = "VALID") -> tf.Tensor:
     """Return `tf.nn.conv2d`; the batch may be empty. With "VALID", x must have no samples that are not read."""
     rows, columns, channels, filters = kernel.shape
-    if strides == 1 or padding == "SAME" or columns % strides:
-        return batches.call(tf.nn.conv2d, x, kernel, strides, padding)
+    down, across = per_axis(strides)
+    if across == 1 or padding == "SAME" or columns % across:
+        return batches.call(tf.nn.conv2d, x, kernel, [down, across], padding)
     # Neighbours in a row become channels. This copies nothing, and the gradient of x takes two thirds of the time.
     batch, height, width, _ = dimensions(x)
-    x = tf.reshape(x, [batch, height, width // strides, strides * channels])
-    kernel = tf.reshape(kernel, [rows, columns // strides, strides * channels, filters])
-    return batches.call(tf.nn.conv2d, x, kernel, [strides, 1], padding)
+    x = tf.reshape(x, [batch, height, width // across, across * channels])
+    kernel = tf.reshape(kernel, [rows, columns // across, across * channels, filters])
+    return batches.call(tf.nn.conv2d, x, kernel, [down, 1], padding)

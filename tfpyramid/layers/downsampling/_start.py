@@ -3,14 +3,23 @@
 import numpy as np
 
 from tfpyramid import _checks
+from tfpyramid._sizes import per_axis
 from tfpyramid.ops.kernels import prefilter_sigma
 from tfpyramid.ops.taps import binomial, gaussian
 
 
-def gaussian_plane(size: int, strides: int) -> np.ndarray:
-    """Return taps [size, size] with the sum 1: the binomial filter at (5, 2), otherwise a Gaussian for the stride."""
-    taps = binomial(5) if (size, strides) == (5, 2) else gaussian(prefilter_sigma(strides), size)
-    return np.outer(taps, taps)
+def gaussian_plane(size: int | tuple[int, int], strides: int | tuple[int, int]) -> np.ndarray:
+    """Return taps [rows, columns] with the sum 1, the product of those of each axis."""
+    rows, columns = map(classic_taps, per_axis(size), per_axis(strides))
+    return np.outer(rows, columns)
+
+
+def classic_taps(size: int, stride: float) -> np.ndarray:
+    """Return the taps of an axis: binomial at (5, 2), otherwise a Gaussian for the stride; no blur at a stride of 1."""
+    if (size, stride) == (5, 2):
+        return binomial(5)
+    # So narrow a Gaussian is the tap in the middle, or the two taps around it.
+    return gaussian(prefilter_sigma(stride) if stride > 1 else 1e-3, size)
 
 
 def logarithm(weights: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfpyramid import _checks
-from tfpyramid._sizes import level_sizes
+from tfpyramid import _checks, _size_checks
+from tfpyramid._sizes import level_size, per_axis
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, kernels
 
@@ -14,21 +14,26 @@ class StridedLayer(ImageLayer):
     """A layer with `strides` and `border`, which maps a side of n to ceil(n / strides)."""
 
     filters: int | None = None  # Channels of the output; None means those of the input.
-    kernel_size: int = 3  # Rows and columns of the window that an output reads.
+    kernel_size: int | tuple[int, int] = 3  # Rows and columns of the window that an output reads.
+    strides_may_differ = False  # On the two axes.
 
-    def __init__(self, strides: int = 2, *, border: str = "reflect", **kwargs: Any) -> None:
+    def __init__(self, strides: int | tuple[int, int] = 2, *, border: str = "reflect", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.strides = _checks.strides(strides, 2)
+        self.strides = (_size_checks if self.strides_may_differ else _checks).strides(strides, 2)
         self.border = borders.check(border)
 
     @property
-    def phase(self) -> float:
-        """Position of output sample 0 in the input, in samples: the middle of its window, 0 or 1/2."""
-        return kernels.symmetric_phase(self.kernel_size)
+    def phase(self) -> float | tuple[float, float]:
+        """Position of output sample 0 in the input, in samples: the middle of its window, 0 or 1/2.
+
+        It is a pair (rows, columns) if the two differ.
+        """
+        rows, columns = map(kernels.symmetric_phase, per_axis(self.kernel_size))
+        return rows if rows == columns else (rows, columns)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, height, width, channels = _checks.image_shape("images", input_shape)
-        return (batch, *level_sizes((height, width), self.strides), self.filters or channels)
+        return (batch, *map(level_size, (height, width), per_axis(self.strides)), self.filters or channels)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": self.strides, "border": self.border}

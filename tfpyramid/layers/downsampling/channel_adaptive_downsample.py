@@ -34,13 +34,14 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
     Convention:
         Output sample i sits at i * strides of the input, and a side of n becomes ceil(n / strides).
         Gates start open, at z = 2 for every image, because W2 starts at 0. w starts as a Gaussian of a standard
-        deviation of strides / 3, divided by the initial gate. Untrained, the layer is `pyr_down` with those three taps,
-        soft or hard. Filters start on channels as in `LearnableDownsample2D`. Gates are computed in at least float32,
-        whatever the dtype policy is.
+        deviation of strides / 3 (no blur for a stride of 1), divided by the initial gate. Untrained, the layer is
+        `pyr_down` with those three taps, soft or hard. Filters start on channels as in `LearnableDownsample2D`. Gates
+        are computed in at least float32, whatever the dtype policy is.
 
     Args:
         filters: channels of the output, from 1 to 65536. None means those of the input.
-        strides: ratio of the sides of input and output, from 2 to 1024.
+        strides: ratio of the sides of input and output, from 2 to 1024; or that of the heights and that of the widths,
+            one of which may be 1.
         reduction: number of channels for each hidden unit of the gates, from 1 to 65536. There is at least one unit.
         use_bias: add a learned bias to each filter; it starts at 0.
         temperature: initial value of the weight `temperature`, from 1e-30 to 1e30. Smaller values bring the gates
@@ -73,10 +74,12 @@ class ChannelAdaptiveDownsample2D(StridedLayer):
         Bengio, Leonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013, section 4.
     """
 
+    strides_may_differ = True
+
     def __init__(
         self,
         filters: int | None = None,
-        strides: int = 2,
+        strides: int | tuple[int, int] = 2,
         *,
         reduction: int = 4,
         use_bias: bool = False,

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _size_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_regularizer
 from tfpyramid.layers.downsampling._start import dense_start, gaussian_plane
@@ -31,13 +31,17 @@ class LearnableDownsample2D(StridedLayer):
         Output sample i sits at i * strides of the input, or half a sample later if `kernel_size` is even. A side of n
         becomes ceil(n / strides), as in `pyr_down`.
         Untrained, with 5 taps and strides of 2, it is OpenCV's `pyrDown`, soft and hard. With other numbers it is a
-        Gaussian of sigma strides / 3. Filter f starts on channel f modulo the channels. With fewer filters than
-        channels it starts on the mean of the channels that are equal to f modulo the filters.
+        Gaussian of sigma strides / 3. Each axis has its own filter; an axis with a stride of 1 starts without a blur.
+        Filter f starts on channel f modulo the channels. With fewer filters than channels it starts on the mean of the
+        channels that are equal to f modulo the filters.
+        `LearnablePyramid` accepts strides that differ on the two axes. No `scale_factor` describes such levels, so
+        align them with `UpsampleConcat(scale_factor=None)`.
 
     Args:
         filters: channels of the output, from 1 to 65536. None means those of the input.
-        kernel_size: rows and columns of the kernel, from 1 to 1024.
-        strides: ratio of the sides of input and output, from 2 to 1024.
+        kernel_size: rows and columns of the kernel, from 1 to 1024, as one number or two.
+        strides: ratio of the sides of input and output, from 2 to 1024; or that of the heights and that of the widths,
+            one of which may be 1.
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         use_bias: add a learned bias to each filter; it starts at 0.
         hard: quantise the kernel in the forward pass, with a straight-through gradient.
@@ -52,9 +56,10 @@ class LearnableDownsample2D(StridedLayer):
         [batch, ceil(height / strides), ceil(width / strides), filters].
 
     Attributes:
-        kernel: the learned kernel, [kernel_size, kernel_size, channels, filters], not quantised.
-        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even. This describes
-            the untrained layer; learned taps can move the image by a fraction of a sample.
+        kernel: the learned kernel, [rows, columns, channels, filters], not quantised.
+        phase: position of output sample 0 in the input, in samples: 0, or 1/2 if `kernel_size` is even; (rows, columns)
+            if the two differ. This describes the untrained layer; learned taps can move the image by a fraction of a
+            sample.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -64,17 +69,21 @@ class LearnableDownsample2D(StridedLayer):
         >>> level = LearnableDownsample2D()(images)
         >>> bool(tf.reduce_max(tf.abs(level - ops.pyr_down(images))) < 1e-6)
         True
+        >>> tuple(LearnableDownsample2D(kernel_size=(3, 5), strides=(2, 1))(images).shape)
+        (1, 17, 47, 3)
 
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section II.A (the initial kernel);
         Hubara et al., Quantized Neural Networks, 2018, section 3.1 (the surrogate gradient of `hard`).
     """
 
+    strides_may_differ = True
+
     def __init__(
         self,
         filters: int | None = None,
-        kernel_size: int = 5,
-        strides: int = 2,
+        kernel_size: int | tuple[int, int] = 5,
+        strides: int | tuple[int, int] = 2,
         *,
         border: str = "reflect",
         use_bias: bool = False,
@@ -85,7 +94,9 @@ class LearnableDownsample2D(StridedLayer):
     ) -> None:
         super().__init__(strides, border=border, **kwargs)
         self.filters = _checks.filters(filters)
-        self.kernel_size = _checks.kernel_size(kernel_size)
+        self.kernel_size = _size_checks.size_or_pair(
+            "kernel_size", kernel_size, 1, "the rows and columns of the kernel"
+        )
         self.use_bias = _checks.flag("use_bias", use_bias)
         self.hard = _checks.flag("hard", hard)
         self.kernel_bits = straight_through.check_bits("kernel_bits", kernel_bits)

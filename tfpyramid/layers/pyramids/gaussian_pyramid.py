@@ -7,12 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid._compat import register
-from tfpyramid.layers.pyramids._step import PyramidLayer
+from tfpyramid.layers.pyramids._step import FixedPyramidLayer
 from tfpyramid.ops import pyramid, resample
 
 
 @register
-class GaussianPyramid(PyramidLayer):
+class GaussianPyramid(FixedPyramidLayer):
     """Images at several resolutions, finest first: each level is the one before it, blurred and downsampled.
 
     With the defaults a level is equal to OpenCV's `pyrDown`. Use this layer if the filter is fixed, and

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfpyramid._compat import register
-from tfpyramid.layers.pyramids._step import PyramidLayer
+from tfpyramid.layers.pyramids._step import FixedPyramidLayer
 from tfpyramid.ops import pyramid
 
 
 @register
-class LaplacianPyramid(PyramidLayer):
+class LaplacianPyramid(FixedPyramidLayer):
     """The detail that each level of a Gaussian pyramid loses in the next one, finest first, and the coarsest level.
 
     `LaplacianReconstruction` adds the levels up to the images again. Use the pair to process an image band by band

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import tensorflow as tf
-
-from tfpyramid import _level_checks
 from tfpyramid._compat import register
-from tfpyramid.layers._base import TakesLevels
-from tfpyramid.layers.pyramids._step import StepLayer
-from tfpyramid.ops import pyramid
+from tfpyramid.layers.pyramids._step import FixedStepLayer, InverseLayer
 
 
 @register
-class LaplacianReconstruction(TakesLevels, StepLayer):
+class LaplacianReconstruction(InverseLayer, FixedStepLayer):
     """Images from their Laplacian pyramid: the exact inverse of `LaplacianPyramid`.
 
     Give it the arguments of the pyramid. It also accepts residuals that were changed on the way, for example by other
@@ -48,16 +41,3 @@ class LaplacianReconstruction(TakesLevels, StepLayer):
     References:
         Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983, section III.A.
     """
-
-    def build(self, input_shape: Any) -> None:
-        self.compute_output_shape(input_shape)
-        super().build(input_shape)
-
-    def call(self, levels: list[tf.Tensor]) -> tf.Tensor:
-        return pyramid.reconstruct(levels, **self.step)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        shapes = _level_checks.level_shapes(input_shape)
-        _level_checks.sizes_follow(shapes, self.scale_factor, exact=True)
-        _level_checks.same_channels(shapes)
-        return shapes[0]

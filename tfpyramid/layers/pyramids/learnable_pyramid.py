@@ -45,8 +45,9 @@ class LearnablePyramid(ImageLayer):
     Attributes:
         downsamplers: the layers that compute level 1, 2, ..., with the trained weights. It holds a single layer if the
             weights are shared.
-        phase: the phase of `downsample`, 0 for the default. It is also 0 for a layer without an attribute `phase`,
-            such as the layers of Keras; note that pooling of 2 by 2 has the phase 1/2.
+        phase: the phase of `downsample`, 0 for the default, and (rows, columns) for a layer with two that differ. It is
+            also 0 for a layer without an attribute `phase`, such as the layers of Keras; note that pooling of 2 by 2
+            has the phase 1/2.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -83,7 +84,7 @@ class LearnablePyramid(ImageLayer):
         return keras.saving.deserialize_keras_object(json.loads(self._downsample))
 
     @property
-    def phase(self) -> float:
+    def phase(self) -> float | tuple[float, float]:
         """Position of sample 0 of a level, in samples of the level before it: the phase of `downsample`, or 0."""
         return getattr(self.downsample, "phase", 0.0)
 
