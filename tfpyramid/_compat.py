@@ -159,3 +159,13 @@ def loss_metrics(names: Sequence[str]) -> list[keras.metrics.Mean]:
     Keras 3 reports the whole itself; Keras 2 does so only for a loss that was given to `compile`.
     """
     return [keras.metrics.Mean(name=name) for name in (*names, *(() if KERAS_3 else ("loss",)))]
+
+
+def compiled_arguments(model: keras.Model) -> list[str]:
+    """Return which of `loss` and `metrics` were given to `compile`."""
+    if KERAS_3:
+        given = {"loss": model._compile_loss, "metrics": model._compile_metrics}
+    else:
+        metrics = getattr(model, "compiled_metrics", None)
+        given = {"loss": getattr(model, "loss", None), "metrics": metrics and metrics._user_metrics}
+    return [name for name, value in given.items() if value]

@@ -222,6 +222,14 @@ def test_other_targets_are_errors(model, y, received):
         model.compute_loss(images, y, model(images))
 
 
+@pytest.mark.parametrize("name, value", [("loss", "mse"), ("metrics", ["accuracy"])])
+def test_compile_takes_neither_loss_nor_metrics(name, value):
+    detector = small()
+    detector.compile("adam", **{name: value})
+    with pytest.raises(ValueError, match=f"`{name}` must not be given to `compile`.* Received: compile with {name}"):
+        detector.fit(photograph(1, 9, 9, 3), targets(1), verbose=0)
+
+
 def test_a_class_that_the_model_lacks_is_an_error(model):
     images = photograph(1, 9, 9, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`classes` must be below 3, the number of classes"):

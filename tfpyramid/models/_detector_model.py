@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpyramid import _checks, losses
-from tfpyramid._compat import keras, loss_metrics, register
+from tfpyramid._compat import compiled_arguments, keras, loss_metrics, register
 from tfpyramid._plain import received
 from tfpyramid.layers._base import check_layer
 from tfpyramid.layers.protocols import saved_names
@@ -59,6 +59,7 @@ class PyramidDetector(TrainedModel):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
     ) -> tf.Tensor:
         """Return the sum of the three losses of FCOS, each divided by the number of points that predict a box."""
+        self._check_compiled()
         if "logits" not in y_pred:  # Evaluation; the graph then drops the detections unless a metric needs them.
             y_pred = self.network(x, training=False)
         levels = y_pred["logits"]
@@ -72,6 +73,20 @@ class PyramidDetector(TrainedModel):
         for metric, value in zip(self.loss_metrics, (*parts, total)):
             metric.update_state(value)
         return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Return the parts of the loss, which `compute_loss` has updated."""
+        self._check_compiled()
+        return self.get_metrics_result()
+
+    def _check_compiled(self) -> None:
+        given = compiled_arguments(self)
+        if given:
+            raise ValueError(
+                f"`{given[0]}` must not be given to `compile`, because a detector computes its own loss. For the "
+                "average precision, pass the outputs of `predict` to a library such as pycocotools. "
+                f"Received: compile with {', '.join(given)}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

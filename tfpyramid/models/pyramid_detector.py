@@ -146,8 +146,8 @@ def _small_backbone(x: Any, strides: Sequence[int], filters: int) -> list[Any]:
     levels = []
     steps = strides[-1].bit_length() - 1
     for k in range(1, steps + 1):
-        # Fewer channels at the two largest sizes.
-        channels = max(filters >> max(3 - k, 0), 1)
+        # Fewer channels at the two largest sizes, and more at small ones, where they cost little.
+        channels = max(filters >> max(3 - k, 0), 1) * (1 if k < 4 else 2)
         for stride in (2, 1):
             label = f"backbone_{2**k}_{'ab'[stride == 1]}"
             # With this padding sample i is in the middle of pixel 2 i for even and odd sides, unlike with "same".
