@@ -75,6 +75,7 @@ FUNCTIONS = {
     "laplacian_pyramid_loss": Case(losses.laplacian_pyramid_loss, [IMAGE, IMAGE]),
     "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
     "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
+    "GeneralizedIoU": Case(lambda t, p: losses.GeneralizedIoU(reduction="none")(t, p), [(3, 4), (3, 4)]),
     "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),
     "MultiScaleLoss": Case(lambda t, p: losses.MultiScaleLoss(reduction="none")(t, p), [IMAGE, HALF]),
@@ -119,6 +120,8 @@ SINGLE = """
 """.split()
 # What passes on any list of tensors, each by itself.
 PASSED_ON = ["GradientNormalization"]
+# What broadcasts its arguments.
+BROADCAST = ["generalized_iou"]
 
 CASES = {**FUNCTIONS, **LAYERS}
 RULE = r"must (have the same batch size|have the shape of|have the same shape|be \[batch, ).* Received: "
@@ -135,7 +138,7 @@ def of_tensors(name: str) -> Callable:
 
 def test_every_public_name_of_several_inputs_is_tried():
     public = {*ops.__all__, *layers.__all__, *losses.__all__, *metrics.__all__}
-    assert public == {*SINGLE, *PASSED_ON, *(name.split()[0] for name in CASES if "." not in name)}
+    assert public == {*SINGLE, *PASSED_ON, *BROADCAST, *(name.split()[0] for name in CASES if "." not in name)}
 
 
 def unequal(case: Case) -> list[list[int]]:

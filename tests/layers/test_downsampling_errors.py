@@ -18,7 +18,7 @@ FILTERED = ["AntiAliasedDownsample2D", "ChannelAdaptiveDownsample2D", "Learnable
             for name in STRIDED
         ),
         *(
-            (name, {"strides": 2.0}, "`strides` must be an integer of at least 2, .* Received: strides=2.0")
+            (name, {"strides": 2.0}, "`strides` must be an integer of at least [12], .* Received: strides=2.0")
             for name in STRIDED
         ),
         *((name, {"border": "zero"}, "`border` must be one of .* Received: border='zero'") for name in BORDERED),

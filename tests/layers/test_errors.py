@@ -64,6 +64,7 @@ def test_channels_first_names_the_transpose_to_use(name):
     first = {
         "AdaptiveDepthPyramid": [2],
         "FeaturePyramid": [4],
+        "LearnableLaplacianReconstruction": [layers.LearnableLaplacianPyramid(2)],
         "LearnablePyramid": [2],
         "PerLevel": [keras.layers.ReLU()],
         "PyramidBlock": [4],
@@ -219,7 +220,7 @@ def test_a_downsample_argument_must_be_a_layer():
 
 
 def test_fusion_arguments_are_checked_when_the_layer_is_made():
-    methods = "'fast_normalized', 'softplus_normalized', 'softmax', 'sum'"
+    methods = "'fast_normalized', 'softplus_normalized', 'softmax', 'sum', None"
     with pytest.raises(ValueError, match=f"`method` must be one of {methods}. Received: method='mean'"):
         layers.WeightedFusion("mean")
     with pytest.raises(ValueError, match="`epsilon` must be a finite number greater than 0. Received: epsilon=0"):

@@ -40,7 +40,8 @@ def test_a_model_learns_and_its_file_holds_the_loss(tmp_path):
     "call, rule",
     [
         (lambda: losses.GeneralizedIoU(name=""), "`name` must be a non-empty string. Received: name=''"),
-        (lambda: losses.GeneralizedIoU()(TRUE[..., :3], PREDICTED), "must have a last axis of 4"),
+        (lambda: losses.GeneralizedIoU()(TRUE[..., :3], PREDICTED), "`targets` must have the shape of `predictions`"),
+        (lambda: losses.GeneralizedIoU()(TRUE[..., :3], PREDICTED[..., :3]), "must have a last axis of 4"),
     ],
 )
 def test_bad_arguments_are_errors(call, rule):

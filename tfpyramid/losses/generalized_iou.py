@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._compat import keras, register
-from tfpyramid.ops import boxes
+from tfpyramid.ops import boxes, similarity
 
 
 @register
@@ -28,7 +28,9 @@ class GeneralizedIoU(keras.losses.Loss):
         **kwargs: arguments of `keras.losses.Loss`, such as `reduction`.
 
     Raises:
-        ValueError: if an argument or the input breaks a rule above.
+        ValueError: if an argument or the input breaks a rule above, or if targets and predictions have different
+            shapes.
+        tf.errors.InvalidArgumentError: if sizes that are unknown until the graph runs differ.
 
     Example:
         >>> loss = losses.GeneralizedIoU()
@@ -43,6 +45,5 @@ class GeneralizedIoU(keras.losses.Loss):
         super().__init__(name=None if name is None else _checks.text("name", name), **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        y_pred = boxes.check_boxes("y_pred", y_pred)
-        y_true = boxes.check_boxes("y_true", tf.cast(y_true, y_pred.dtype))
-        return 1 - boxes.generalized_iou(y_true, y_pred)
+        targets, predictions = similarity.same_shape(*similarity.comparable(y_true, y_pred))
+        return 1 - boxes.giou(targets, boxes.check_boxes("predictions", predictions))

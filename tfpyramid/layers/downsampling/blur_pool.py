@@ -6,8 +6,9 @@ from typing import Any, Union
 
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _size_checks
 from tfpyramid._compat import register
+from tfpyramid._sizes import per_axis
 from tfpyramid.layers._base import ImageLayer
 from tfpyramid.ops import borders, pooling
 
@@ -87,10 +88,12 @@ class BlurPool2D(ImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kernel_size = _size("kernel_size", kernel_size, "the number of binomial taps on each axis")
-        self.pool_size = _size("pool_size", pool_size, "the rows and columns of the window")
+        self.kernel_size = _size_checks.size_or_pair(
+            "kernel_size", kernel_size, 1, "the number of binomial taps on each axis"
+        )
+        self.pool_size = _size_checks.size_or_pair("pool_size", pool_size, 1, "the rows and columns of the window")
         ratio = "the ratio of the sides of input and output"
-        self.strides = self.pool_size if strides is None else _size("strides", strides, ratio)
+        self.strides = self.pool_size if strides is None else _size_checks.size_or_pair("strides", strides, 1, ratio)
         if padding is not None:
             lower = padding.lower() if isinstance(padding, str) else padding
             padding = _checks.one_of("padding", lower, ("same", "valid", None))
@@ -101,37 +104,29 @@ class BlurPool2D(ImageLayer):
     @property
     def phase(self) -> float | tuple[float, float]:
         """Position of output sample 0 in the input, in samples, for sides that `strides` divides."""
-        sizes = zip(_pair(self.kernel_size), _pair(self.strides), _pair(self.pool_size))
+        sizes = zip(per_axis(self.kernel_size), per_axis(self.strides), per_axis(self.pool_size))
         rows, columns = (pooling.phase(*each, self.padding, self.pooling) for each in sizes)
         return rows if rows == columns else (rows, columns)
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         images = _checks.images(images)
         self.compute_output_shape(images.shape)
-        sizes = map(_pair, (self.kernel_size, self.strides, self.pool_size))
+        sizes = map(per_axis, (self.kernel_size, self.strides, self.pool_size))
         return pooling.blur_pool(images, *sizes, self.padding, self.pooling, self.border)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, *sides, channels = _checks.image_shape("images", input_shape)
-        windows = _pair(self.pool_size)
+        windows = per_axis(self.pool_size)
         if self.padding == "valid" and any(side and side < size for side, size in zip(sides, windows)):
             raise ValueError(
                 "`images` must have sides of at least `pool_size` if `padding` is 'valid'. "
                 f"Received: images of shape {tuple(input_shape)}, pool_size={self.pool_size}"
             )
-        height, width = (pooling.output_side(*each, self.padding) for each in zip(sides, windows, _pair(self.strides)))
+        height, width = (
+            pooling.output_side(*each, self.padding) for each in zip(sides, windows, per_axis(self.strides))
+        )
         return (batch, height, width, channels)
 
     def get_config(self) -> dict[str, Any]:
         names = ("kernel_size", "strides", "pool_size", "padding", "pooling", "border")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def _size(name: str, value: Any, meaning: str) -> Pair:
-    """Return a checked size: one number if it is the same for rows and columns."""
-    rows, columns = _checks.pair(name, value, 1, f"{meaning}, or (rows, columns)", maximum=_checks.LARGEST)
-    return rows if rows == columns else (rows, columns)
-
-
-def _pair(value: Pair) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
