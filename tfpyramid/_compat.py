@@ -84,6 +84,48 @@ def producer(tensor: Any) -> keras.layers.Layer:
     return history.operation if KERAS_3 else history.layer
 
 
+def node_of(tensor: Any) -> Any:
+    """Return the call of a layer that computes a symbolic tensor, a node of the graph of a functional model."""
+    return producer(tensor)._inbound_nodes[tensor._keras_history.node_index]
+
+
+def node_name(node: Any) -> str:
+    """Return the name of the layer of a node."""
+    return (node.operation if KERAS_3 else node.layer).name
+
+
+def node_inputs(node: Any) -> list:
+    """Return the symbolic tensors that a node reads, anywhere among its arguments."""
+    return list(node.input_tensors if KERAS_3 else node.keras_inputs) if not node.is_input else []
+
+
+def node_outputs(node: Any) -> list:
+    """Return the symbolic tensors that a node computes."""
+    return tf.nest.flatten(node.outputs)
+
+
+def node_shapes(node: Any, shapes: Mapping[int, tuple]) -> list[tuple[int | None, ...]]:
+    """Return the shapes of the outputs of a node for other shapes of its inputs, given by the `id` of an input."""
+    if KERAS_3:
+        tensors = {id(x): keras.KerasTensor(shapes[id(x)], x.dtype) for x in node.input_tensors}
+        args, kwargs = node.arguments.fill_in(tensors)
+        return [shape_tuple(y.shape) for y in tf.nest.flatten(node.operation.compute_output_spec(*args, **kwargs))]
+
+    @tf.function(autograph=False)
+    def called(tensors: dict[str, tf.Tensor]) -> Any:
+        # Keras 2 takes one tensor from the list for each place among the arguments.
+        args, kwargs = node.map_arguments({key: [x] * len(node.keras_inputs) for key, x in tensors.items()})
+        return node.layer(*args, **kwargs)
+
+    first = node.call_args[0] if node.call_args else None
+    has_formula = type(node.layer).compute_output_shape is not keras.layers.Layer.compute_output_shape
+    if has_formula and [id(x) for x in tf.nest.flatten(first)] == [id(x) for x in node.keras_inputs]:
+        found = node.layer.compute_output_shape(tf.nest.map_structure(lambda x: tf.TensorShape(shapes[id(x)]), first))
+        return [shape_tuple(shape) for shape in tf.nest.flatten(tf.nest.map_structure(tf.TensorShape, found))]
+    specs = {str(id(x)): tf.TensorSpec(shapes[id(x)], x.dtype) for x in node.keras_inputs}
+    return [shape_tuple(y.shape) for y in tf.nest.flatten(called.get_concrete_function(specs).structured_outputs)]
+
+
 def first_call_shapes(model: keras.Model) -> Any:
     """Return the shape, or structure of shapes, of the argument with which a subclassed model was first called.
 

@@ -103,7 +103,8 @@ def sizes_follow(
 ) -> None:
     """Raise `ValueError` unless each known side is ceil(n / factor), for the side n of the level before it.
 
-    Unless `exact`, floor(n / factor) is accepted too. If the factor is None, no side may be larger than the one before.
+    Unless `exact`, sides down to `smallest_next` are accepted too. If the factor is None, no side may be larger than
+    the one before.
     `advice` tells the user what to do with levels of other sizes.
     """
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
@@ -123,10 +124,12 @@ def level_rule(factor: float | None, exact: bool = False) -> str:
     if factor is None:
         return "`levels` must be finest first. No side may be larger than that of the level before it."
     rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
-    return f"`levels` must be finest first. Each side must be {rounded}, for the side n of the level before it."
+    less = f", or up to {_sizes.UNPADDED} less," if not exact and _sizes.ratio(factor)[1] == 1 else ","
+    return f"`levels` must be finest first. Each side must be {rounded}{less} for the side n of the level before it."
 
 
 def _follows(n: int, m: int, factor: float | None, exact: bool) -> bool:
     if factor is None:
         return m <= n
-    return m == _sizes.level_size(n, factor) or (not exact and m == _sizes.rounded_down(n, factor))
+    most = _sizes.level_size(n, factor)
+    return (most if exact else _sizes.smallest_next(n, factor)) <= m <= most

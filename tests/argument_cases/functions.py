@@ -35,6 +35,12 @@ def _classifier() -> keras.Model:
 
 
 @functools.cache
+def _backbone() -> keras.Model:
+    stack = [keras.layers.Conv2D(2, 3, strides=2, padding="same") for _ in range(2)]
+    return keras.Sequential([keras.Input((None, None, 3)), *stack], name="backbone")
+
+
+@functools.cache
 def _text_model() -> keras.Model:
     tokens = keras.Input((None,), dtype="int64", name="question")
     return keras.Model({"question": tokens}, keras.layers.CategoryEncoding(9, output_mode="multi_hot")(tokens))
@@ -151,6 +157,7 @@ ROWS = [
         use=lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
     ),
     Row(metrics.shifted_pair, lambda: {"images": IMAGES, "max_shift": 2, "seed": 3}),
+    Row(models.feature_levels, lambda: {"model": _backbone(), "strides": (2, 4), "name": "levels"}, use=_shapes),
     Row(
         models.pyramid_classifier,
         lambda: {

@@ -140,6 +140,33 @@ def test_samples_do_not_move_when_a_side_is_rounded_down(n):
         np.testing.assert_array_equal(found, np.arange(n) * half // n)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("target_level", [0, 1])
+def test_levels_without_padding_keep_their_positions(interpolation, target_level):
+    # The sides of InceptionV3 at 100 by 149 pixels.
+    levels = levels_of((47, 72), (21, 33), (10, 16), (4, 7), (1, 3))
+    options = {"interpolation": interpolation, "phase": 1.0}
+    expected = references.align([np.float64(x) for x in levels], target_level, **options)
+    spec = tf.TensorSpec([None, None, None, 3])
+    graph = tf.function(
+        lambda *x: ops.align_levels(x, target_level, **options), input_signature=[spec] * 5, autograph=False
+    )
+    for found in (ops.align_levels(levels, target_level, **options), graph(*levels)):
+        for y, e in zip(found, expected, strict=True):
+            np.testing.assert_allclose(y, e, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor, least", [(2.0, 7), (3.0, 3), (1.5, 13)])
+def test_levels_lack_at_most_three_samples(factor, least):
+    layer = layers.UpsampleConcat(scale_factor=factor)
+    spec = tf.TensorSpec([None, None, None, 3])
+    graph = tf.function(layer, input_signature=[[spec, spec]], autograph=False)
+    for call in (layer, graph):
+        assert call([tf.constant(x) for x in levels_of((20, 20), (least, least))]).shape == (1, 20, 20, 6)
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="`levels` must be finest first"):
+            call([tf.constant(x) for x in levels_of((20, 20), (least, least - 1))])
+
+
 def test_a_backbone_of_keras_takes_images_of_any_size():
     image = keras.Input((None, None, 3))
     backbone = keras.applications.MobileNetV2(input_tensor=image, include_top=False, weights=None, alpha=0.35)
@@ -263,7 +290,8 @@ def test_levels_that_do_not_follow_the_factor_are_refused_eagerly_and_symbolical
 @pytest.mark.parametrize("layer", [layers.FeaturePyramid(4), layers.UpsampleConcat(), layers.WeightedFusion()])
 def test_errors_about_sizes_name_the_option_that_accepts_them(layer):
     with pytest.raises(
-        ValueError, match=r"For levels of other sizes, pass scale_factor=None. Received: sides .*\(8, 8\)"
+        ValueError,
+        match=r"If sizes follow no factor, pass scale_factor=None: the centres .* Received: sides .*\(8, 8\)",
     ):
         layer(levels_of((12, 12), (8, 8)))
     with pytest.raises(ValueError, match=r"levels\[1\] breaks this rule. Received: sides"):  # Of a wrong order no word.

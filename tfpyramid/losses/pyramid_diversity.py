@@ -95,8 +95,8 @@ class PyramidDiversity(TakesLevels, ImageLayer):
 
     Input shape:
         A list of at least two tensors [batch, height, width, channels] of one batch size and equal channels, finest
-        first. Each side is n / scale_factor of the side n of the level before it, rounded up or down. Sides may be
-        unknown.
+        first. Each side is n / scale_factor of the side n of the level before it, rounded up or down, or up to three
+        less if the factor is an integer. Sides may be unknown.
 
     Output shape:
         The same as the input shape.

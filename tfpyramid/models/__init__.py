@@ -1,9 +1,17 @@
 """Functions that build whole models; each returns an ordinary `keras.Model`."""
 
+from tfpyramid.models.feature_levels import feature_levels
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_detector import pyramid_detector
 from tfpyramid.models.pyramid_segmenter import pyramid_segmenter
 from tfpyramid.models.pyramid_vlm import pyramid_vlm
 from tfpyramid.models.with_text_input import with_text_input
 
-__all__ = ["pyramid_classifier", "pyramid_detector", "pyramid_segmenter", "pyramid_vlm", "with_text_input"]
+__all__ = [
+    "feature_levels",
+    "pyramid_classifier",
+    "pyramid_detector",
+    "pyramid_segmenter",
+    "pyramid_vlm",
+    "with_text_input",
+]

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._sizes import level_size, power, rounded_down
+from tfpyramid._sizes import level_size, power, smallest_next
 from tfpyramid.ops import batches, kernels, portable, resample, straight_through
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import sides
 
-_STRETCH = " For levels of other sizes, pass scale_factor=None."
+_STRETCH = (
+    " If sizes follow no factor, pass scale_factor=None: the centres of the levels are then aligned, instead of sample "
+    "i and i * scale_factor + phase."
+)
 
 METHODS = ("fast_normalized", "softplus_normalized", "softmax", "sum")
 
@@ -32,8 +35,9 @@ def align_levels(
         i of level k sits at `i s^k + d (s^k - 1) / (s - 1)` of level 0. Coarser levels are magnified by `resize_by`.
         Finer levels are reduced by `pyr_down`, with its default kernel moved to the phase d. A point of the image keeps
         its position: levels of a linear ramp return the ramp, except near the borders, on odd sides too. A side of n
-        may become n / scale_factor rounded up (as in `pyr_down`) or down (as in a backbone without padding). Rounding
-        moves no sample: beyond its last sample a level is constant.
+        may become n / scale_factor rounded up (as in `pyr_down`) or down (as in a backbone without padding), or up to
+        three less if the factor is an integer (as after convolutions without padding). Neither moves a sample: beyond
+        its last sample a level is constant.
 
         Pass the phase of the layer or kernel that made the levels: `GaussianPyramid.phase`, `LearnablePyramid.phase` or
         `ops.phase(kernel, scale_factor)`. It is 0 for the defaults, and 1/2 for kernels of even size. Use
@@ -102,8 +106,7 @@ def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> N
     if scale_factor is None:
         follow = coarser <= finer
     else:
-        up, down = level_size(finer, scale_factor), rounded_down(finer, scale_factor)
-        follow = (coarser == up) | (coarser == down)
+        follow = (coarser <= level_size(finer, scale_factor)) & (coarser >= smallest_next(finer, scale_factor))
     tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + " Received: sides", sizes])
 
 

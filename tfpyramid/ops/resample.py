@@ -216,7 +216,7 @@ def resize_by(
 
 
 def cropped(images: tf.Tensor, size: Sequence[int | tf.Tensor]) -> tf.Tensor:
-    """Return images without their last row or column where a side is one larger than in `size`: it was rounded up."""
+    """Return images without their last rows and columns where a side is larger than in `size`."""
     height, width = size
     return images if tuple(images.shape[1:3]) == (height, width) else images[:, :height, :width]
 

@@ -32,7 +32,8 @@ class FeaturePyramid(TakesLevels, ImageLayer):
     Convention:
         The levels, and the outputs, are finest first. A coarser level is upsampled to the actual size of the finer one,
         so sides need not be divisible by anything. A level's sides are those of the level before it divided by the
-        factor, rounded up or down. Beyond its last sample a level is constant.
+        factor, rounded up or down; or up to three less if the factor is an integer, as after convolutions without
+        padding. Beyond its last sample a level is constant.
         Sample i of a level sits at i * scale_factor + phase of the level before it, however its sides are rounded.
         "nearest" takes the nearer of two samples, and the first of two equally near ones. At factor 2 and the phases 0
         and 1/2, output samples 2i and 2i + 1 are both input sample i, the published repetition.
@@ -46,7 +47,8 @@ class FeaturePyramid(TakesLevels, ImageLayer):
         filters: channels of every output, from 1 to 65536.
         extra_levels: number of coarser levels to add by decimating the coarsest output, from 0 to 64.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024. None is for levels
-            without a common factor: they are resized as by `tf.image.resize`, and extra levels are halved.
+            without a common factor: they are resized as by `tf.image.resize`, which aligns their centres, and extra
+            levels are halved.
         interpolation: "nearest", as published, or "bilinear".
         phase: position of sample 0 of a level, in samples of the level before it; 0 if `scale_factor` is None.
         batch_norm: add a batch normalisation after each convolution. Its momentum is 0.9, because with Keras's 0.99 the

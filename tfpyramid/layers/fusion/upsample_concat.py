@@ -25,15 +25,15 @@ class UpsampleConcat(AlignedLayer):
         made the levels, `UpsampleConcat(phase=pyramid.phase)`, every point of the image keeps its position, on odd
         sides too. The phase is 0 for the defaults of the pyramids, and 1/2 for kernels of even size, such as "box" and
         those of `BlurPool2D`. Levels of `BilinearDownsample2D` need `scale_factor=None` instead.
-        A level's sides are those of the level before it divided by the factor, rounded up or down. Beyond its last
-        sample a level is constant. Levels finer than the target are reduced by `pyr_down`. See
-        `tfpyramid.ops.align_levels`.
+        A level's sides are those of the level before it divided by the factor, rounded up or down; or up to three less
+        if the factor is an integer, as after convolutions without padding. Samples do not move: beyond its last sample
+        a level is constant. Levels finer than the target are reduced by `pyr_down`. See `tfpyramid.ops.align_levels`.
 
     Args:
         target_level: index of the level that sets the size of the result. 0 is the finest; negative indices count from
             the coarsest.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024. None is for levels
-            without a common factor, which are resized as by `tf.image.resize`.
+            without a common factor, which are resized as by `tf.image.resize`: that aligns the centres of the levels.
         interpolation: "bilinear" or "nearest".
         phase: position of sample 0 of a level, in samples of the level before it; 0 if `scale_factor` is None.
         **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
