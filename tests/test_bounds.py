@@ -133,13 +133,17 @@ CALLS = {
         lambda n: layers.FeaturePyramid(n),
         lambda n: models.pyramid_vlm(30, 13, filters=n),
         lambda n: models.pyramid_segmenter(3, filters=n),
+        lambda n: models.pyramid_super_resolution(filters=n),
     ],
     "filters[0]": [lambda n: models.pyramid_classifier(10, filters=(n,))],
     "units": [lambda n: layers.QueryLevelSelector(2, n), lambda n: models.pyramid_vlm(30, 13, units=n)],
     "vocabulary_size": [lambda n: models.pyramid_vlm(n, 13)],
     "num_answers": [lambda n: models.pyramid_vlm(30, n)],
     "num_classes": [lambda n: models.pyramid_classifier(n), lambda n: models.pyramid_segmenter(n)],
-    "num_convolutions": [lambda n: models.pyramid_segmenter(3, num_convolutions=n)],
+    "num_convolutions": [
+        lambda n: models.pyramid_segmenter(3, num_convolutions=n),
+        lambda n: models.pyramid_super_resolution(num_convolutions=n),
+    ],
 }
 
 

@@ -72,6 +72,7 @@ PUBLIC = {
         "pyramid_classifier",
         "pyramid_detector",
         "pyramid_segmenter",
+        "pyramid_super_resolution",
         "pyramid_vlm",
         "with_text_input",
     },

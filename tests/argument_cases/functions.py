@@ -227,6 +227,18 @@ ROWS = [
         use=_shapes,
     ),
     Row(
+        models.pyramid_super_resolution,
+        lambda: {
+            "scale": 2,
+            "input_shape": (5, 5, 2),
+            "filters": 2,
+            "num_convolutions": 1,
+            "share_weights": False,
+            "name": "super_resolution",
+        },
+        use=_shapes,
+    ),
+    Row(
         models.pyramid_vlm,
         lambda: {
             "vocabulary_size": 3,

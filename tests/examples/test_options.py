@@ -9,7 +9,15 @@ from tests.examples.script import ROOT
 
 sys.path += [str(ROOT / "examples"), str(ROOT / "examples" / "serving")]  # As for a script that is run by its path.
 
-NAMES = ["quickstart", "scale_robustness", "visual_questions", "predict_images", "distributed", "ask"]
+NAMES = [
+    "quickstart",
+    "scale_robustness",
+    "super_resolution",
+    "visual_questions",
+    "predict_images",
+    "distributed",
+    "ask",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,12 +15,18 @@ def network():
     return keras.Sequential([*stack, keras.layers.Dense(3)])
 
 
+def magnifier(shape):
+    model = models.pyramid_super_resolution(2, filters=2, input_shape=shape)
+    return keras.Model(model.input, model.output["x2"])
+
+
 MODELS = {
     "classifier": lambda shape: models.pyramid_classifier(3, filters=(2, 3), input_shape=shape),
     "classifier of a network": lambda shape: models.pyramid_classifier(
         network=network(), input_shape=shape, num_levels=2, upsampled_levels=1
     ),
     "segmenter": lambda shape: models.pyramid_segmenter(3, num_levels=2, filters=2, input_shape=shape),
+    "super-resolution": magnifier,
 }
 
 
@@ -39,7 +45,8 @@ def test_only_the_model_handles_an_empty_batch():
 def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):
     sides = SIDES if training else (None, None)
     model = MODELS[name]((*sides, 3))
-    expected = (0, *SIDES, 3) if name == "segmenter" else (0, 3)
+    images = {"segmenter": (0, *SIDES, 3), "super-resolution": (0, *(2 * side for side in SIDES), 3)}
+    expected = images.get(name, (0, 3))
 
     def run(images):
         with tf.GradientTape() as tape:

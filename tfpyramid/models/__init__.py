@@ -4,6 +4,7 @@ from tfpyramid.models.feature_levels import feature_levels
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_detector import pyramid_detector
 from tfpyramid.models.pyramid_segmenter import pyramid_segmenter
+from tfpyramid.models.pyramid_super_resolution import pyramid_super_resolution
 from tfpyramid.models.pyramid_vlm import pyramid_vlm
 from tfpyramid.models.with_text_input import with_text_input
 
@@ -12,6 +13,7 @@ __all__ = [
     "pyramid_classifier",
     "pyramid_detector",
     "pyramid_segmenter",
+    "pyramid_super_resolution",
     "pyramid_vlm",
     "with_text_input",
 ]
