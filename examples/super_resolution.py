@@ -147,7 +147,7 @@ def fit(model: keras.Model, photos: np.ndarray, scale: int, steps: int, settings
     images = tf.data.Dataset.from_tensor_slices((smaller(photos, scale), photos)).shuffle(1000).repeat()
     batches = images.batch(settings["batch"]).map(lambda small, photo: (small, dict.fromkeys(model.output, photo)))
     progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1))
-    model.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[progress])
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[progress])
 
 
 def without_pyramid(scale: int) -> keras.Model:
@@ -268,7 +268,7 @@ def shown(
 
 
 def print_table(table: dict[str, dict[str, dict[str, Any]]], runs: list[dict[str, Any]]) -> None:
-    line = "{:<22}" + "{:>16}" * 4
+    line = "{:<22}" + "{:>18}" * 4
     print(line.format("", "2x PSNR, dB", "2x SSIM", "4x PSNR, dB", "4x SSIM"))
     for name, scales in table.items():
         cells = []

@@ -54,6 +54,13 @@ def visual_questions() -> Any:
     return models.pyramid_vlm(12, 5, num_levels=3, filters=2, units=6)
 
 
+def magnifier() -> Any:
+    """Return a network with one output for each level of a Laplacian pyramid."""
+    from tfpyramid import models
+
+    return models.pyramid_super_resolution(4, filters=2, num_convolutions=1)
+
+
 def every_layer() -> Any:
     """Return a model with an output for each layer, and one more where the layer has a straight-through form."""
     from tfpyramid import layers, losses
@@ -101,7 +108,9 @@ def every_layer() -> Any:
     return keras.Model(image, outputs, name="every_layer")
 
 
-BUILDERS: dict[str, Callable] = {build.__name__: build for build in (every_layer, segmenter, visual_questions)}
+BUILDERS: dict[str, Callable] = {
+    build.__name__: build for build in (every_layer, magnifier, segmenter, visual_questions)
+}
 
 
 def inputs_of(name: str, rng: np.random.Generator) -> Arrays:

@@ -30,6 +30,14 @@ def questions():
     return models.pyramid_vlm(9, 4, filters=4, units=8), [{"image": image, "question": question}, small]
 
 
+def magnifier():
+    rng = np.random.default_rng(0)
+    made = models.pyramid_super_resolution(4, filters=4, num_convolutions=1)
+    made.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in made.get_weights()])
+    image = rng.random((2, 9, 14, 3), np.float32)
+    return made, [{"image": image}, {"image": image[:1, :1, :5]}]
+
+
 def write(made, batch, folder):
     names = list(batch)
     specs = [tf.TensorSpec([None] * array.ndim, array.dtype, name) for name, array in batch.items()]
@@ -42,7 +50,7 @@ def write(made, batch, folder):
     write_saved_model(made, {"serve": (call, specs)}, folder)
 
 
-@pytest.mark.parametrize("make", [quickstart, questions])
+@pytest.mark.parametrize("make", [quickstart, questions, magnifier])
 def test_the_client_returns_the_outputs_of_keras(make, tmp_path):
     made, batches = make()
     write(made, batches[0], tmp_path / "model")
