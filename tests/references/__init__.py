@@ -1,5 +1,6 @@
 """Everything the layers compute, repeated in NumPy and SciPy in float64, from the equations alone."""
 
+from tests.references.blending import blend, exposure_fusion, focus_stack
 from tests.references.convolutions import (
     batch_norm,
     conv_down,
@@ -44,6 +45,7 @@ __all__ = [
     "batch_norm",
     "bilinear_down",
     "bilinear_sample",
+    "blend",
     "coarse_sample",
     "complex_step",
     "conv_down",
@@ -52,7 +54,9 @@ __all__ = [
     "cost_volume",
     "depthwise_down",
     "down_line",
+    "exposure_fusion",
     "feature_pyramid",
+    "focus_stack",
     "fraction",
     "fusion_weights",
     "gaussian_pyramid",
