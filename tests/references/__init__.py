@@ -1,5 +1,6 @@
 """Everything the layers compute, repeated in NumPy and SciPy in float64, from the equations alone."""
 
+from tests.references.blending import blend, exposure_fusion, focus_stack
 from tests.references.boxes import fcos_targets, generalized_iou
 from tests.references.convolutions import (
     batch_norm,
@@ -49,6 +50,7 @@ __all__ = [
     "bilinear_down",
     "bilinear_sample",
     "blurred_samples",
+    "blend",
     "coarse_sample",
     "complex_step",
     "conv_down",
@@ -58,7 +60,9 @@ __all__ = [
     "depthwise_down",
     "down_line",
     "fcos_targets",
+    "exposure_fusion",
     "feature_pyramid",
+    "focus_stack",
     "fraction",
     "fusion_weights",
     "gaussian_pyramid",
