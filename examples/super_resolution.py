@@ -15,7 +15,7 @@ of the luma, from 0 to 1, without a border of as many pixels as the scale. Three
 patches. The example prints means and standard deviations over the seeds, and draws `super_resolution.png`;
 `metrics.json` has every number.
 
-The settings were chosen with `--split validation`, on two photographs that are then not used for training. With equal
+The settings were chosen on two other photographs, which `--split validation` keeps from training. With equal
 weights and time, the pyramid is as good as the network without it at 4x and slightly worse at 2x; it is one network for
 both scales. The example takes about five minutes on two cores.
 """
