@@ -42,7 +42,7 @@ with running.imports("answer_in_words"):
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 WORDS = 6  # The longest sentences have six words.
-SETTINGS = {"passes": 24, "images": 32, "questions": 4, "rate": 2e-3}
+SETTINGS = {"passes": 10, "images": 32, "questions": 4, "rate": 2e-3}
 QUICK = {"passes": 1, "images": 8, "questions": 4, "rate": 2e-3}
 
 
