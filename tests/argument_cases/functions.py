@@ -58,6 +58,12 @@ def _questions() -> keras.Model:
 
 
 @functools.cache
+def _answers() -> keras.Model:
+    features, question = keras.Input((2,)), keras.Input((2,))
+    return keras.Model([features, question], keras.layers.Dense(2)(keras.layers.Add()([features, question])))
+
+
+@functools.cache
 def trained() -> keras.Model:
     model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.ReLU(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -250,7 +256,10 @@ ROWS = [
             "cost_weight": 0.5,
             "filters": 2,
             "units": 2,
+            "image_encoder": keras.layers.GlobalAveragePooling2D(name="mean"),
             "question_encoder": _questions(),
+            "decoder": _answers(),
+            "summaries": keras.layers.GlobalMaxPooling2D(name="summary"),
             "seed": 3,
             "name": "vlm",
         },

@@ -17,7 +17,7 @@ def adaptive_weights(
     levels: Sequence[tf.Tensor],
     kernel: tf.Tensor,
     bias: tf.Tensor,
-    adaptive: str,
+    adaptive: str | None,
     *,
     hard: bool = False,
     temperature: float | tf.Tensor = 1.0,

@@ -14,7 +14,7 @@ class StridedLayer(ImageLayer):
     """A layer with `strides` and `border`, which maps a side of n to ceil(n / strides)."""
 
     filters: int | None = None  # Channels of the output; None means those of the input.
-    kernel_size: int | tuple[int, int] = 3  # Rows and columns of the window that an output reads.
+    kernel_size: Any = 3  # Rows and columns of the window that an output reads, one number or two.
     strides_may_differ = False  # On the two axes.
 
     def __init__(self, strides: int | tuple[int, int] = 2, *, border: str = "reflect", **kwargs: Any) -> None:
@@ -23,7 +23,7 @@ class StridedLayer(ImageLayer):
         self.border = borders.check(border)
 
     @property
-    def phase(self) -> float | tuple[float, float]:
+    def phase(self) -> Any:
         """Position of output sample 0 in the input, in samples: the middle of its window, 0 or 1/2.
 
         It is a pair (rows, columns) if the two differ.

@@ -108,7 +108,7 @@ class AdaptiveDepthPyramid(ImageLayer):
         return self.pyramid.downsample
 
     @property
-    def phase(self) -> float | tuple[float, float]:
+    def phase(self) -> Any:
         """Position of sample 0 of a level, in samples of the level before it: the phase of the pyramid."""
         return self.pyramid.phase
 

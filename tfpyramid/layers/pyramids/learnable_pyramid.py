@@ -84,7 +84,7 @@ class LearnablePyramid(ImageLayer):
         return keras.saving.deserialize_keras_object(json.loads(self._downsample))
 
     @property
-    def phase(self) -> float | tuple[float, float]:
+    def phase(self) -> Any:
         """Position of sample 0 of a level, in samples of the level before it: the phase of `downsample`, or 0."""
         return getattr(self.downsample, "phase", 0.0)
 
