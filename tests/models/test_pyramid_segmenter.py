@@ -103,7 +103,7 @@ def test_a_frozen_backbone_is_not_trained():
     "arguments, rule",
     [
         ({"backbone": "resnet"}, "`backbone` must be a functional or sequential keras.Model. Received: backbone='res"),
-        ({"strides": (4, 16)}, r"`strides` must each be `scale_factor` = 2 times the one before. Received: strides=\("),
+        ({"strides": (4, 16)}, r"`strides` must each be `scale_factor` = 2 times the one before. Received: strides="),
         (
             {"strides": (8, 32)},
             r"the backbone 'mine', which has maps of the strides \[2, 4, 8, 16\], and none of \[32\]",

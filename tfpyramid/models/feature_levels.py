@@ -66,7 +66,7 @@ def levels_of(
     model: keras.Model, strides: Sequence[int], *, name: str | None = None, argument: str = "model"
 ) -> keras.Model:
     """Return `feature_levels`; `argument` is the name of `model` in errors."""
-    found = _check_strides(strides)
+    found = check_strides(strides)
     image = _check_image(model, argument)
     name = f"{model.name}_levels" if name is None else _checks.text("name", name)
     given = getattr(model, "pyramid_outputs", None)
@@ -77,7 +77,8 @@ def levels_of(
     return keras.Model(inputs, _outputs(model, {stride: maps[stride] for stride in found}), name=name)
 
 
-def _check_strides(strides: Any) -> list[int]:
+def check_strides(strides: Any) -> list[int]:
+    """Return strides as increasing ints."""
     values = _checks.plain(strides)
     if not isinstance(values, (list, tuple)) or not values:
         rule = "`strides` must be a list of integers, at least one."

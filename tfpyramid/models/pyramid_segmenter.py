@@ -13,7 +13,7 @@ from tfpyramid.layers._base import check_activation
 from tfpyramid.models._at_image_size import AtImageSize
 from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
 from tfpyramid.models._pyramid_model import PyramidModel
-from tfpyramid.models.feature_levels import levels_of
+from tfpyramid.models.feature_levels import check_strides, levels_of
 
 
 def pyramid_segmenter(
@@ -104,6 +104,7 @@ def pyramid_segmenter(
     scale_factor = None if scale_factor is None else _checks.scale_factor(scale_factor)
     shape: Any = (None, None, 3) if input_shape is None else input_shape
     if backbone is not None:
+        strides = check_strides(strides)
         backbone = _check_backbone(backbone, strides, downsample, scale_factor)
         shape = _backbone_shape(backbone, input_shape)
     images = keras.Input(_checks.input_shape(shape), name="image")
@@ -124,7 +125,7 @@ def pyramid_segmenter(
     x = keras.layers.ReLU(name="head_relu")(x)
     x = keras.layers.Conv2D(num_classes, 1, name="logits")(x)
     if backbone is not None:
-        x = _at_image_size(int(strides[0]), scale_factor, _checks.phase(levels_at["phase"]))([x, images])
+        x = _at_image_size(strides[0], scale_factor, _checks.phase(levels_at["phase"]))([x, images])
     (x,) = AsManyAsImages(name="as_many_as_images")([x, images])
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return PyramidModel(images, mask, name=name)
