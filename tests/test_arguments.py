@@ -32,7 +32,7 @@ SLOW = ("pyramid_detector", "pyramid_segmenter", "pyramid_vlm")
 
 
 @pytest.fixture(
-    params=[pytest.param(row, marks=pytest.mark.slow if row.name in SLOW else ()) for row in ROWS],
+    params=[pytest.param(row, marks=pytest.mark.slow if row.function.__name__ in SLOW else ()) for row in ROWS],
     ids=lambda row: row.name,
 )
 def row(request, monkeypatch, tmp_path):

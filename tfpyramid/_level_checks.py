@@ -99,37 +99,47 @@ def same_channels(shapes: Sequence[Sequence[int | None]], name: str = "levels", 
 
 
 def sizes_follow(
-    shapes: Sequence[Sequence[int | None]], factor: float | None, *, exact: bool = False, advice: str = ""
+    shapes: Sequence[Sequence[int | None]],
+    factor: float | None,
+    *,
+    exact: bool = False,
+    unpadded: bool = True,
+    advice: str = "",
 ) -> None:
     """Raise `ValueError` unless each known side is ceil(n / factor), for the side n of the level before it.
 
-    Unless `exact`, sides down to `smallest_next` are accepted too. If the factor is None, no side may be larger than
-    the one before.
+    Unless `exact`, floor(n / factor) is accepted too, and with `unpadded` any side down to `smallest_next`. If the
+    factor is None, no side may be larger than the one before.
     `advice` tells the user what to do with levels of other sizes.
     """
     for k, (finer, coarser) in enumerate(zip(shapes[:-1], shapes[1:])):
         for n, m in zip(finer[1:3], coarser[1:3]):
-            if n is None or m is None or _follows(n, m, factor, exact):
+            if n is None or m is None or _follows(n, m, factor, exact, unpadded):
                 continue
             sides = [tuple(shape[1:3]) for shape in shapes]
             raise ValueError(
-                f"{level_rule(factor, exact)} levels[{k + 1}] breaks this rule."
+                f"{level_rule(factor, exact, unpadded)} levels[{k + 1}] breaks this rule."
                 f"{advice if m <= n and factor is not None else ''} "
                 f"Received: sides {sides}, scale_factor={factor if factor is None else f'{factor:g}'}"
             )
 
 
-def level_rule(factor: float | None, exact: bool = False) -> str:
+def level_rule(factor: float | None, exact: bool = False, unpadded: bool = True) -> str:
     """Return the rule of `sizes_follow`, as the text of an error."""
     if factor is None:
         return "`levels` must be finest first. No side may be larger than that of the level before it."
     rounded = "ceil(n / scale_factor)" if exact else "n / scale_factor, rounded up or down"
-    less = f", or up to {_sizes.UNPADDED} less," if not exact and _sizes.ratio(factor)[1] == 1 else ","
+    less = (
+        f", or up to {_sizes.UNPADDED} less (1, or at most a fifth),"
+        if unpadded and not exact and _sizes.ratio(factor)[1] == 1
+        else ","
+    )
     return f"`levels` must be finest first. Each side must be {rounded}{less} for the side n of the level before it."
 
 
-def _follows(n: int, m: int, factor: float | None, exact: bool) -> bool:
+def _follows(n: int, m: int, factor: float | None, exact: bool, unpadded: bool) -> bool:
     if factor is None:
         return m <= n
     most = _sizes.level_size(n, factor)
-    return (most if exact else _sizes.smallest_next(n, factor)) <= m <= most
+    least = _sizes.smallest_next(n, factor) if unpadded else _sizes.rounded_down(n, factor)
+    return (most if exact else least) <= m <= most

@@ -22,7 +22,8 @@ Number = TypeVar("Number", int, float)
 _LARGEST = 2**15
 
 # How many samples a level may lack because kernels had no padding. A 3 by 3 convolution leaves out two, and pooling of
-# 3 by 3 with stride 2 leaves out one of an even side.
+# 3 by 3 with stride 2 leaves out one of an even side. More than a fifth would hide a wrong factor, but maps of a few
+# samples may lack one.
 UNPADDED = 3
 
 
@@ -107,7 +108,9 @@ def smallest_next(size: int | tf.Tensor, factor: float) -> int | tf.Tensor:
     down = rounded_down(size, factor)
     if ratio(factor)[1] != 1:
         return down
-    return tf.maximum(down - UNPADDED, 1) if tf.is_tensor(size) else max(down - UNPADDED, 1)
+    if tf.is_tensor(size):
+        return tf.maximum(down - tf.clip_by_value(down // 5, 1, UNPADDED), 1)
+    return max(down - min(max(down // 5, 1), UNPADDED), 1)
 
 
 def finer_size(size: Size, factor: float) -> Size:

@@ -156,9 +156,11 @@ def test_levels_without_padding_keep_their_positions(interpolation, target_level
             np.testing.assert_allclose(y, e, atol=1e-5)
 
 
-@pytest.mark.parametrize("factor, least", [(2.0, 7), (3.0, 3), (1.5, 13)])
-def test_levels_lack_at_most_three_samples(factor, least):
+@pytest.mark.parametrize("factor, least", [(2.0, 8), (3.0, 5), (1.5, 13)])
+def test_levels_lack_at_most_three_samples_or_a_fifth(factor, least):
     layer = layers.UpsampleConcat(scale_factor=factor)
+    if factor == 2:
+        assert layer(levels_of((72, 40), (33, 17))).shape == (1, 72, 40, 6)
     spec = tf.TensorSpec([None, None, None, 3])
     graph = tf.function(layer, input_signature=[[spec, spec]], autograph=False)
     for call in (layer, graph):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.layers.selectors import LOGITS, QUERY, selector
 from tfpyramid import layers
-from tfpyramid._compat import keras
+from tfpyramid._compat import keras, raw
 
 
 def convolutional_router(pyramid=None, **arguments):
@@ -159,3 +159,54 @@ def zeros(*sides):
 def test_inputs_of_the_router_are_checked_when_it_is_built(router, inputs, message):
     with pytest.raises(ValueError, match=message):
         router(inputs)
+
+
+def map_router(factors=(1, 2, 4), **arguments):
+    """Return a router of encoders that return maps, each magnified by its factor."""
+    stacks = [
+        [keras.layers.Conv2D(2, 3, padding="same"), keras.layers.UpSampling2D(factor, name=f"up_{k}")]
+        for k, factor in enumerate(factors)
+    ]
+    encoders = [keras.Sequential(stack, name=f"maps_{k}") for k, stack in enumerate(stacks)]
+    return layers.LevelRouter(encoders, layers.GaussianPyramid(3), **arguments)
+
+
+@pytest.mark.parametrize("choice", [[0, 2, 1, 2, 0, 0], [1, 1, 1, 1, 1, 1], [2, 0, 2, 2, 2, 2]])
+def test_encoders_may_return_maps_of_unknown_size(choice):
+    router = map_router()
+    images, weights = IMAGES[:, :12], tf.one_hot(choice, 3)
+    signature = [[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 3])]]
+    graph = tf.function(router, input_signature=signature, autograph=False)
+    found = graph([images, weights])
+    maps = router.encode_all(images)
+    np.testing.assert_allclose(found, tf.stack([maps[k][b] for b, k in enumerate(choice)]), atol=1e-6)
+    np.testing.assert_allclose(router([images, weights]), found, atol=1e-6)
+    assert graph([images[:0], weights[:0]]).shape[0] == 0
+    whole = layers.LevelRouter(router.encoders, router.pyramid, partition=False)
+    every = tf.function(whole, input_signature=signature, autograph=False)
+    np.testing.assert_allclose(every([images, weights]), found, atol=1e-6)
+
+
+def test_a_model_of_maps_of_unknown_size_learns_through_the_router():
+    image, weights = keras.Input((None, None, 3)), keras.Input((3,))
+    model = keras.Model([image, weights], map_router()([image, weights]))
+    assert model.output_shape == (None, None, None, 2)
+    with tf.GradientTape() as tape:
+        objective = tf.reduce_sum(model([IMAGES[:, :12], tf.one_hot([0, 2, 0, 2, 2, 2], 3)]) ** 2)
+    gradients = tape.gradient(objective, [raw(w) for w in model.trainable_weights])
+    assert [bool(np.any(g)) for g in gradients[::2]] == [True, False, True]
+
+
+def test_maps_of_different_sizes_are_an_error():
+    weights = tf.one_hot([0, 2, 1, 2, 0, 0], 3)
+    with pytest.raises(
+        ValueError, match="`encoders` must all return the same shape with known sizes, .* Received: out"
+    ):
+        map_router((1, 2, 2))([IMAGES[:, :12], weights])
+    signature = [[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 3])]]
+    graph = tf.function(map_router((1, 2, 2)), input_signature=signature, autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`encoders` must all return maps of one size"):
+        graph([IMAGES[:, :12], weights])
+    vectors = [keras.Sequential([keras.layers.Flatten()], name=f"flat_{k}") for k in range(3)]
+    with pytest.raises(ValueError, match="`encoders` must all return the same shape with known sizes"):
+        layers.LevelRouter(vectors, layers.GaussianPyramid(3))([keras.Input((None, None, 3)), keras.Input((3,))])

@@ -169,6 +169,28 @@ def test_arguments_are_checked(arguments, rule):
         models.pyramid_classifier(**{"num_classes": 3, **arguments})
 
 
+def test_a_network_of_feature_maps_gets_a_head():
+    stack = [keras.layers.Conv2D(4, 3, strides=2, padding="same"), keras.layers.BatchNormalization()]
+    features = keras.Sequential([keras.Input((None, None, 3)), *stack])
+    model = models.pyramid_classifier(5, network=features, num_levels=3, upsampled_levels=1)
+    assert model(photographs(2, 20, 17, 3)).shape == (2, 5)
+    network = model.get_layer("network")
+    assert network(photographs(1, 9, 9, 3)).shape == (1, 5)
+    assert len(model.trainable_weights) == len(network.trainable_weights) == 6
+
+
+@pytest.mark.slow
+def test_a_backbone_of_keras_can_be_the_network():
+    arguments = {"include_top": False, "weights": None, "alpha": 0.35}
+    features = keras.applications.MobileNetV2(input_shape=(None, None, 3), **arguments)
+    model = models.pyramid_classifier(5, network=features, num_levels=2, upsampled_levels=0, scale_factor=2.0)
+    assert model(photographs(1, 97, 64, 3)).shape == (1, 5)
+    with pytest.raises(
+        ValueError, match=r"keras.applications with include_top=False and input_shape=\(None, None, 3\)"
+    ):
+        models.pyramid_classifier(5, network=keras.applications.MobileNetV2(input_shape=(96, 96, 3), **arguments))
+
+
 def test_a_network_of_one_size_is_refused():
     with pytest.raises(ValueError, match=r"`network` must accept images of any size.* Received: .*\(None, 8, 8, 2\)"):
         models.pyramid_classifier(network=small_network(sides=(8, 8)))

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfpyramid import layers, models
 from tfpyramid._compat import KERAS_3, keras
 from tfpyramid.models._pyramid_model import PyramidModel
+from tfpyramid.models.pyramid_segmenter import _at_image_size
 
 
 def photograph(*shape):
@@ -53,6 +54,75 @@ def test_every_level_is_heard_at_every_pixel():
     assert heard[0].any() and heard[-1].any() and heard[:, 0].any() and heard[:, -1].any()
 
 
+def backbone(sides=(None, None)):
+    stack = [keras.layers.Conv2D(3, 3, strides=2, padding="same", activation="relu") for _ in range(4)]
+    return keras.Sequential([keras.Input((*sides, 2)), *stack], name="mine")
+
+
+@pytest.mark.parametrize("sides", [(33, 47), (64, 64), (1, 9)])
+@pytest.mark.parametrize("strides", [(4, 8, 16), (2, 4), (8,)])
+def test_a_backbone_makes_the_levels(sides, strides):
+    network = backbone()
+    model = models.pyramid_segmenter(3, backbone=network, strides=strides, filters=4)
+    assert model.input_shape == (None, None, None, 2)
+    mask = model(photograph(2, *sides, 2)).numpy()
+    assert mask.shape == (2, *sides, 3)
+    np.testing.assert_allclose(mask.sum(-1), np.ones([2, *sides]), atol=1e-5)
+    assert model(tf.zeros([0, *sides, 2])).shape == (0, *sides, 3)
+    used = [w for w in network.weights if any(w is v for v in model.get_layer("backbone").weights)]
+    assert len(used) == 2 * strides[-1].bit_length() - 2
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0])
+def test_logits_of_a_backbone_keep_their_positions(phase):
+    """Each map holds the column of its samples: the logits then hold the columns of the pixels."""
+
+    def half(name):
+        # Reads pixel 2 i + phase.
+        taps = np.eye(1, 2, int(phase))[0].reshape(1, 2, 1, 1)
+        layer = keras.layers.Conv2D(1, (1, 2), strides=2, use_bias=False, name=name)
+        layer.build((None, None, None, 1))
+        layer.set_weights([taps])
+        return layer
+
+    network = keras.Sequential([keras.Input((None, None, 1)), half("first"), half("second")])
+    columns = np.broadcast_to(np.arange(32.0, dtype=np.float32), [1, 32, 32])[..., None]
+    (level,) = tf.nest.flatten(models.feature_levels(network, (4,))(columns))
+    found = _at_image_size(4, 2.0, phase)([level, columns])
+    np.testing.assert_allclose(found[:, :, 3:29], columns[:, :, 3:29], atol=1e-5)
+
+
+def test_a_frozen_backbone_is_not_trained():
+    network = backbone()
+    network.trainable = False
+    model = models.pyramid_segmenter(3, backbone=network, strides=(4, 8), filters=4, input_shape=(16, 20, 2))
+    assert not model.get_layer("backbone").trainable_weights and model.trainable_weights
+
+
+@pytest.mark.parametrize(
+    "arguments, rule",
+    [
+        ({"backbone": "resnet"}, "`backbone` must be a functional or sequential keras.Model. Received: backbone='res"),
+        ({"strides": (4, 16)}, r"`strides` must each be `scale_factor` = 2 times the one before. Received: strides="),
+        (
+            {"strides": (8, 32)},
+            r"the backbone 'mine', which has maps of the strides \[2, 4, 8, 16\], and none of \[32\]",
+        ),
+        ({"downsample": layers.BlurPool2D()}, "`downsample` must be None with a `backbone`.* Received: downsample="),
+        ({"input_shape": (16, 16, 3)}, "`input_shape` must be that of the images of the `backbone`, .* Received: inp"),
+        ({"input_shape": (8,)}, "`input_shape` must be .height, width, channels.*. Received: input_shape="),
+        (
+            {"backbone": backbone((32, 32)), "input_shape": (None, None, 2)},
+            "For images of any size, build the backbone",
+        ),
+        ({"backbone": backbone((8, 8)), "strides": (8, 16)}, "`backbone` must take images of at least 16 by 16"),
+    ],
+)
+def test_arguments_with_a_backbone_are_checked(arguments, rule):
+    with pytest.raises(ValueError, match=rule):
+        models.pyramid_segmenter(2, **{"backbone": backbone(), "strides": (4, 8), **arguments})
+
+
 @pytest.mark.slow
 def test_a_few_steps_find_the_bright_squares():
     rng = np.random.default_rng(0)
@@ -69,9 +139,10 @@ def test_a_few_steps_find_the_bright_squares():
 
 
 @pytest.mark.slow
-def test_it_is_saved_and_exported(tmp_path):
-    model = small()
-    images = [photograph(2, 9, 6, 3), photograph(1, 16, 16, 3)]
+@pytest.mark.parametrize("channels", [3, 2], ids=["small", "backbone"])
+def test_it_is_saved_and_exported(tmp_path, channels):
+    model = small() if channels == 3 else small(backbone=backbone(), strides=(4, 8))
+    images = [photograph(2, 9, 6, channels), photograph(1, 16, 16, channels)]
     expected = [model(x) for x in images]
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

@@ -50,7 +50,7 @@ def pyramid_diversity_loss(levels: Sequence[tf.Tensor], *, scale_factor: float =
     """
     scale_factor = _checks.scale_factor(scale_factor)
     kernel = kernels.at_phase(None, scale_factor, _checks.phase(phase))
-    levels = fusion.following(levels, scale_factor, advice="")
+    levels = fusion.following(levels, scale_factor, advice="", unpadded=False)
     _check_pairs([level.shape for level in levels])
     cosines = []
     for finer, coarser in zip(levels[:-1], levels[1:]):
@@ -95,8 +95,8 @@ class PyramidDiversity(TakesLevels, ImageLayer):
 
     Input shape:
         A list of at least two tensors [batch, height, width, channels] of one batch size and equal channels, finest
-        first. Each side is n / scale_factor of the side n of the level before it, rounded up or down, or up to three
-        less if the factor is an integer. Sides may be unknown.
+        first. Each side is n / scale_factor of the side n of the level before it, rounded up or down. Sides may be
+        unknown.
 
     Output shape:
         The same as the input shape.
@@ -131,7 +131,7 @@ class PyramidDiversity(TakesLevels, ImageLayer):
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes = _level_checks.level_shapes(input_shape)
-        fusion.check_follow(shapes, self.scale_factor, advice="")
+        fusion.check_follow(shapes, self.scale_factor, advice="", unpadded=False)
         _check_pairs(shapes)
         return list(shapes)
 

@@ -59,18 +59,26 @@ def feature_levels(
         >>> [tuple(level.shape) for level in FeaturePyramid(64)(levels(tf.ones([1, 97, 131, 3])))]
         [(1, 12, 16, 64), (1, 6, 8, 64), (1, 3, 4, 64)]
     """
-    strides = _check_strides(strides)
-    image = _check_image(model)
+    return levels_of(model, strides, name=name)
+
+
+def levels_of(
+    model: keras.Model, strides: Sequence[int], *, name: str | None = None, argument: str = "model"
+) -> keras.Model:
+    """Return `feature_levels`; `argument` is the name of `model` in errors."""
+    found = check_strides(strides)
+    image = _check_image(model, argument)
     name = f"{model.name}_levels" if name is None else _checks.text("name", name)
     given = getattr(model, "pyramid_outputs", None)
     maps, problem = (_named_levels(given), "") if given else feature_maps(image, model.outputs)
-    _check_found(model, strides, maps, problem)
-    _check_size(model, strides, shape_tuple(image.shape))
+    _check_found(model, found, maps, problem, argument)
+    _check_size(model, found, shape_tuple(image.shape), argument)
     inputs = image if isinstance(model, keras.Sequential) else model.input
-    return keras.Model(inputs, _outputs(model, {stride: maps[stride] for stride in strides}), name=name)
+    return keras.Model(inputs, _outputs(model, {stride: maps[stride] for stride in found}), name=name)
 
 
-def _check_strides(strides: Any) -> list[int]:
+def check_strides(strides: Any) -> list[int]:
+    """Return strides as increasing ints."""
     values = _checks.plain(strides)
     if not isinstance(values, (list, tuple)) or not values:
         rule = "`strides` must be a list of integers, at least one."
@@ -84,24 +92,24 @@ def _check_strides(strides: Any) -> list[int]:
     return found
 
 
-def _check_image(model: Any) -> Any:
+def _check_image(model: Any, argument: str) -> Any:
     """Return the symbolic image of a model with a graph."""
     if not isinstance(model, keras.Model):
-        rule = "`model` must be a functional or sequential keras.Model."
-        raise ValueError(f"{rule} {_checks.received('model', model)}")
+        rule = f"`{argument}` must be a functional or sequential keras.Model."
+        raise ValueError(f"{rule} {_checks.received(argument, model)}")
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         what = "a Sequential that is not built" if isinstance(model, keras.Sequential) else "a subclassed model"
         raise ValueError(
-            "`model` must be a functional or sequential keras.Model with a graph of layers, because the levels are "
-            "found in the graph. Start a Sequential with keras.Input; for a subclassed model, return the levels from "
-            f"its `call`. Received: model {model.name!r}, {what} of type {type(model).__name__}"
+            f"`{argument}` must be a functional or sequential keras.Model with a graph of layers, because the levels "
+            "are found in the graph. Start a Sequential with keras.Input; for a subclassed model, return the levels "
+            f"from its `call`. Received: {argument} {model.name!r}, {what} of type {type(model).__name__}"
         )
     shapes = [shape_tuple(x.shape) for x in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] is None:
         raise ValueError(
-            "`model` must have one input, images [batch, height, width, channels] with a known number of channels. "
-            f"Received: model {model.name!r} with inputs of shapes {shapes}"
+            f"`{argument}` must have one input, images [batch, height, width, channels] with a known number of "
+            f"channels. Received: {argument} {model.name!r} with inputs of shapes {shapes}"
         )
     return inputs[0]
 
@@ -111,7 +119,7 @@ def _named_levels(levels: Mapping[str, Any]) -> dict[Any, Any]:
     return {2 ** int(key[1:]): level for key, level in levels.items() if re.fullmatch(r"P\d+", str(key))}
 
 
-def _check_found(model: keras.Model, strides: list[int], maps: Mapping[Any, Any], problem: str) -> None:
+def _check_found(model: keras.Model, strides: list[int], maps: Mapping[Any, Any], problem: str, argument: str) -> None:
     missing = [stride for stride in strides if stride not in maps]
     if not missing:
         return
@@ -119,18 +127,18 @@ def _check_found(model: keras.Model, strides: list[int], maps: Mapping[Any, Any]
     hints = f" A model inside it counts as one layer: pass {nested[0]!r} itself." if nested else ""
     hints += f" Its {problem}. Build it for images of known sides if it requires them." if problem else ""
     raise ValueError(
-        f"`strides` must be strides of the feature maps of the model {model.name!r}, which has maps of the strides "
-        f"{list(maps)}, and none of {missing}.{hints} Received: strides={strides}"
+        f"`strides` must be strides of the feature maps of the {argument} {model.name!r}, which has maps of the "
+        f"strides {list(maps)}, and none of {missing}.{hints} Received: strides={strides}"
     )
 
 
-def _check_size(model: keras.Model, strides: list[int], shape: tuple[int | None, ...]) -> None:
+def _check_size(model: keras.Model, strides: list[int], shape: tuple[int | None, ...], argument: str) -> None:
     sides = shape[1:3]
     if any(side is not None and side < strides[-1] for side in sides):
         raise ValueError(
-            f"`model` must take images of at least {strides[-1]} by {strides[-1]} pixels, the coarsest of `strides`. "
-            "Build it with a larger `input_shape`, or with (None, None, channels) for images of any size. "
-            f"Received: model {model.name!r} with images of {sides[0]} by {sides[1]}"
+            f"`{argument}` must take images of at least {strides[-1]} by {strides[-1]} pixels, the coarsest of "
+            "`strides`. Build it with a larger `input_shape`, or with (None, None, channels) for images of any size. "
+            f"Received: {argument} {model.name!r} with images of {sides[0]} by {sides[1]}"
         )
 
 

@@ -45,6 +45,8 @@ def pyramid_classifier(
         num_classes: number of logits. None means as many as `network` returns.
         network: a model or layer from images of any size to logits [batch, num_classes]. Global *max* pooling suits it:
             the fraction of the image that an object covers differs between levels, and so does a mean over positions.
+            If it returns feature maps, such as a model of `keras.applications` with `include_top=False`, then global
+            max pooling and a `Dense` layer of `num_classes` logits are added; `get_layer("network")` is the whole.
             None builds the network that `filters` describes.
         filters: channels of the convolutions in the network that is built if `network` is None: 3 by 3 convolutions,
             each with batch normalization and ReLU, max pooling by 2 between them, global max pooling and
@@ -100,7 +102,11 @@ def pyramid_classifier(
     image = keras.Input(shape, name="image")
     if not network.built:  # A Sequential would otherwise fix its input size to that of the first level.
         network.build((None, None, None, shape[2]))
-    logits = [network(level) for level in pyramid(AtLeastOneSample(name="at_least_one")(image))]
+    levels = pyramid(AtLeastOneSample(name="at_least_one")(image))
+    logits = [network(level) for level in levels]
+    if num_classes is not None and len(logits[0].shape) == 4:
+        network = _with_head(network, num_classes, shape[2])
+        logits = [network(level) for level in levels]
     _check_logits(network, shape_tuple(logits[0].shape), num_classes)
     logits = AsManyAsImages(name="as_many_as_images")([*logits, image])
     return PyramidModel(image, fuse(logits), name=name)
@@ -126,12 +132,20 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
     return keras.Model(image, logits, name="network")
 
 
+def _with_head(features: keras.layers.Layer, num_classes: int, channels: int) -> keras.Model:
+    """Return a network from images to logits, from one that returns feature maps."""
+    image = keras.Input((None, None, channels), name="image")
+    pooled = keras.layers.GlobalMaxPooling2D()(features(image))
+    return keras.Model(image, keras.layers.Dense(num_classes)(pooled), name="network")
+
+
 def _check_any_size(network: keras.layers.Layer) -> None:
     shape = getattr(network, "input_shape", None)
     if isinstance(shape, tuple) and len(shape) == 4 and (shape[1], shape[2]) != (None, None):
         raise ValueError(
             "`network` must accept images of any size, because levels differ in size. Build it with "
-            f"keras.Input((None, None, {shape[3]})). Received: network with input_shape={shape}"
+            f"keras.Input((None, None, {shape[3]})), or a model of keras.applications with include_top=False and "
+            f"input_shape=(None, None, {shape[3]}). Received: network with input_shape={shape}"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._sizes import level_size, power, smallest_next
+from tfpyramid._sizes import level_size, power, rounded_down, smallest_next
 from tfpyramid.ops import batches, kernels, portable, resample, straight_through
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
@@ -36,8 +36,8 @@ def align_levels(
         Finer levels are reduced by `pyr_down`, with its default kernel moved to the phase d. A point of the image keeps
         its position: levels of a linear ramp return the ramp, except near the borders, on odd sides too. A side of n
         may become n / scale_factor rounded up (as in `pyr_down`) or down (as in a backbone without padding), or up to
-        three less if the factor is an integer (as after convolutions without padding). Neither moves a sample: beyond
-        its last sample a level is constant.
+        three less if the factor is an integer, as after convolutions without padding: one less, or at most a fifth.
+        Neither moves a sample: beyond its last sample a level is constant.
 
         Pass the phase of the layer or kernel that made the levels: `GaussianPyramid.phase`, `LearnablePyramid.phase` or
         `ops.phase(kernel, scale_factor)`. It is 0 for the defaults, and 1/2 for kernels of even size. Use
@@ -82,21 +82,28 @@ def align_levels(
     return aligned
 
 
-def following(levels: Sequence[tf.Tensor], scale_factor: float | None, advice: str = _STRETCH) -> list[tf.Tensor]:
-    """Return levels, checked to follow a factor and have one batch size; the graph checks sizes that are unknown."""
+def following(
+    levels: Sequence[tf.Tensor], scale_factor: float | None, advice: str = _STRETCH, *, unpadded: bool = True
+) -> list[tf.Tensor]:
+    """Return levels, checked to follow a factor and have one batch size; the graph checks sizes that are unknown.
+
+    `unpadded` levels may lack samples, as in `align_levels`.
+    """
     levels = _level_checks.levels(levels, None)
     levels = batches.check(batches.named("levels", levels))
-    check_follow([level.shape for level in levels], scale_factor, advice)
-    _assert_follow(levels, scale_factor)
+    check_follow([level.shape for level in levels], scale_factor, advice, unpadded=unpadded)
+    _assert_follow(levels, scale_factor, unpadded)
     return levels
 
 
-def check_follow(shapes: Sequence[Sequence[int | None]], scale_factor: float | None, advice: str = _STRETCH) -> None:
+def check_follow(
+    shapes: Sequence[Sequence[int | None]], scale_factor: float | None, advice: str = _STRETCH, *, unpadded: bool = True
+) -> None:
     """Raise `ValueError` unless levels of these shapes follow the factor; `advice` completes the error."""
-    _level_checks.sizes_follow(shapes, scale_factor, advice=advice)
+    _level_checks.sizes_follow(shapes, scale_factor, unpadded=unpadded, advice=advice)
 
 
-def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> None:
+def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None, unpadded: bool = True) -> None:
     """Add the check of `check_follow` to the graph if some sides are unknown until it runs."""
     known = all(None not in level.shape[1:3].as_list() for level in levels)
     if known or len(levels) == 1 or portable.is_portable():  # Other runtimes have no assertions.
@@ -106,8 +113,10 @@ def _assert_follow(levels: Sequence[tf.Tensor], scale_factor: float | None) -> N
     if scale_factor is None:
         follow = coarser <= finer
     else:
-        follow = (coarser <= level_size(finer, scale_factor)) & (coarser >= smallest_next(finer, scale_factor))
-    tf.debugging.Assert(tf.reduce_all(follow), [_level_checks.level_rule(scale_factor) + " Received: sides", sizes])
+        least = (smallest_next if unpadded else rounded_down)(finer, scale_factor)
+        follow = (coarser <= level_size(finer, scale_factor)) & (coarser >= least)
+    rule = _level_checks.level_rule(scale_factor, unpadded=unpadded)
+    tf.debugging.Assert(tf.reduce_all(follow), [rule + " Received: sides", sizes])
 
 
 def check_target_level(target_level: object, num_levels: int) -> int:

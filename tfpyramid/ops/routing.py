@@ -230,9 +230,29 @@ def _gather(samples: tf.Tensor, indices: tf.Tensor) -> tuple:
     return taken, grad
 
 
+def _one_shape(parts: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Return parts [n, ...] and the shape of their samples, which all must have. Parts without samples are reshaped."""
+    if all(part.shape[1:].is_fully_defined() for part in parts):
+        return parts, tf.shape(parts[0])[1:]
+    shapes = [tf.shape(part) for part in parts]
+    sample = tf.reduce_max(tf.stack(shapes)[:, 1:], axis=0)  # The sizes that are unknown in an empty part are 1.
+    if not portable.is_portable():
+        same = [(shape[0] == 0) | tf.reduce_all(shape[1:] == sample) for shape in shapes]
+        rule = "`encoders` must all return maps of one size. Received: the largest sides, then those of each encoder,"
+        assertion = tf.debugging.Assert(tf.reduce_all(tf.stack(same)), [rule, sample, tf.stack(shapes)[:, 1:]])
+        with tf.control_dependencies([assertion] if assertion is not None else []):
+            sample = tf.identity(sample)
+    reshaped = [tf.reshape(part, tf.concat([shape[:1], sample], 0)) for part, shape in zip(parts, shapes)]
+    for before, after in zip(parts, reshaped):
+        after.set_shape(before.shape)
+    return reshaped, sample
+
+
 def _merge(indices: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
     """Return the features of all samples in their original order; NaN for samples with a NaN weight."""
     nan_rows = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
-    shape = tf.concat([tf.shape(nan_rows), tf.shape(parts[0])[1:]], axis=0)
+    parts, sample = _one_shape(parts)
+    shape = tf.concat([tf.shape(nan_rows), sample], axis=0)
     features = tf.add_n([tf.scatter_nd(index[:, None], part, shape) for index, part in zip(indices, parts)])
+    features.set_shape([weights.shape[0], *parts[0].shape[1:]])
     return features + tf.reshape(tf.cast(nan_rows, features.dtype), [-1] + [1] * (features.shape.rank - 1))

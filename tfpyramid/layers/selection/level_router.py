@@ -39,8 +39,9 @@ class LevelRouter(TakesLevels):
         differ, it is the widest: float32 for float16 and float32, or for float16 and bfloat16.
 
     Args:
-        encoders: one layer per level, finest first, all with one output shape. Its sizes must be known, except the
-            batch. A `keras.Sequential` that is not built yet is built for images of any size, unless its weights depend
+        encoders: one layer per level, finest first, all with one output shape: vectors, or maps [batch, height, width,
+            channels] of one size. Sizes must be known, except the batch and the height and width of maps. A
+            `keras.Sequential` that is not built yet is built for images of any size, unless its weights depend
             on the sides.
         pyramid: layer that computes each level from the one before it, as many levels as there are encoders: a
             `LearnablePyramid` or `GaussianPyramid`. The router then takes images. None means that it takes the levels.
@@ -162,12 +163,7 @@ class LevelRouter(TakesLevels):
             )
         self._check_batches(input_shape)
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
-        if len({shape[1:] for shape in features}) > 1 or None in features[0][1:]:
-            raise ValueError(
-                "`encoders` must all return the same shape with known sizes, except the batch: end each encoder with a "
-                f"global pooling layer, for example. Received: output shapes {features}"
-            )
-        return levels, features[0]
+        return levels, _one_shape(features)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -177,6 +173,21 @@ class LevelRouter(TakesLevels):
             "pyramid": None if self.pyramid is None else serialize(self.pyramid),
             "partition": self.partition,
         }
+
+
+def _one_shape(features: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+    """Return the shape of the features of all encoders. The sides of maps may be unknown until the graph runs."""
+    known = [{shape[axis] for shape in features} - {None} for axis in range(len(features[0]))]
+    unknown = [axis for axis, sizes in enumerate(known) if axis and not sizes]
+    is_map = len(features[0]) == 4 and not {3}.intersection(unknown)
+    same_rank = len({len(shape) for shape in features}) == 1
+    if not same_rank or any(len(sizes) > 1 for sizes in known[1:]) or (unknown and not is_map):
+        raise ValueError(
+            "`encoders` must all return the same shape with known sizes, except the batch and the sides of maps: end "
+            "each encoder with a global pooling layer, or with an upsampling to the size of the finest level. "
+            f"Received: output shapes {features}"
+        )
+    return (features[0][0], *(next(iter(sizes), None) for sizes in known[1:]))
 
 
 def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
