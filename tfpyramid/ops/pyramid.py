@@ -1,5 +1,6 @@
 """Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -66,10 +67,11 @@ def gaussian_pyramid(
     borders.check(border)
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
     count = level_count(images.shape, num_levels, scale_factor, finer)
-    return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer)
+    needed = resample.needs_samples(images, kernel)
+    return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer, needed=needed)
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def _gaussian(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int, finer: int = 0
 ) -> list[tf.Tensor]:
@@ -120,10 +122,11 @@ def laplacian_pyramid(
     kernel = kernels.hashable(kernel)
     borders.check(border)
     count = level_count(images.shape, num_levels, scale_factor)
-    return batches.call(_laplacian, images, kernel, scale_factor, border, count)
+    needed = resample.needs_samples(images, kernel)
+    return batches.call(_laplacian, images, kernel, scale_factor, border, count, needed=needed)
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def _laplacian(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int
 ) -> list[tf.Tensor]:
@@ -182,11 +185,13 @@ def reconstruct(
         f"{_level_checks.level_rule(scale_factor, exact=True)} Received: the sides needed, then those of `levels[1:]`,"
     )
     levels = batches.assert_equal(rule, levels, needed, [n for coarser in size[1:] for n in coarser])
+    if not any(resample.needs_samples(level, kernel) for level in levels):
+        return _reconstruct(levels, kernel, scale_factor, border)
     padded = [batches.at_least_one(level) for level in levels]
     return batches.as_many_as(_reconstruct(padded, kernel, scale_factor, border), levels[0])
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def _reconstruct(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
     """Return the images of a Laplacian pyramid."""
     x = levels[-1]
