@@ -38,7 +38,7 @@ def convolve(x: tf.Tensor, axis: int | None, taps: Taps, step: int) -> tf.Tensor
 
     With the axis None, it is the same for both axes, as one convolution.
     """
-    if in_slices():
+    if axis is not None and in_slices():
         phases, count = _phases(x, axis, step), (dimension(x, axis) - taps.shape[0]) // step + 1
         return sum(
             tap * slicing.samples(phases[k % step], axis, k // step, count) for k, tap in enumerate(tf.unstack(taps))

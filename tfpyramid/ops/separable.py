@@ -149,10 +149,10 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str)
         extended, shape = borders.extension(shape, axis, before, after, border, spacing=step, length=size)
         maps.append(extended)
     spread = []
-    for axis in (None,) if axes.at_once(x, taps) else (2, 1):
-        for each in (1, 2) if axis is None else (axis,):
-            shape = [*shape[:each], (shape[each] - 1) * step + taps.shape[0], *shape[each + 1 :]]
-        spread.append(axes.convolution(shape, axis, taps, step)[0].reversed())
+    for along in [(1, 2)] if axes.at_once(x, taps) else [(2,), (1,)]:
+        for axis in along:
+            shape = [*shape[:axis], (shape[axis] - 1) * step + taps.shape[0], *shape[axis + 1 :]]
+        spread.append(axes.convolution(shape, along[0] if len(along) == 1 else None, taps, step)[0].reversed())
     ends = [[start, n - start - size] for n, size in zip(shape[1:3], sizes)]
     cut = Linear(
         lambda y: tf.slice(y, [0, start, start, 0], tf.stack([-1, height, width, -1])),
@@ -161,9 +161,7 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str)
     if not tf.is_tensor(taps):
         return chain(*maps, *spread, cut)(x)
     x = chain(*maps)(x)
-    for each in (*spread, cut):  # The gradient of learned taps is TensorFlow's.
-        x = each.apply(x)
-    return x
+    return chain(*spread, cut).apply(x)  # The gradient of learned taps is TensorFlow's.
 
 
 def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:
