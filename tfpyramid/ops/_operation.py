@@ -18,7 +18,7 @@ _is_deterministic = getattr(tf.config.experimental.enable_op_determinism, "__glo
     "is_op_determinism_enabled", lambda: False
 )
 
-# Whether an operation runs eagerly that this one is a part of, which counts its calls alone.
+# Whether this operation is a part of one that counts its calls eagerly, or that is traced as a function of its own.
 _inside = contextvars.ContextVar("_inside", default=False)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ def operation(function: Function) -> Function:
     return tf.autograph.experimental.do_not_convert(function)
 
 
-def shared(function: Function) -> Function:
+def shared(function: Function, *, in_graphs: bool = True) -> Function:
     """Return the function, run as a traced function of its own where that saves time.
 
     After a few eager calls on tensors of the same sizes, a call takes the time of one operation. In a graph, all calls
@@ -43,6 +43,7 @@ def shared(function: Function) -> Function:
     Args:
         function: takes images [batch, height, width, channels], or several, first. Its other arguments are tensors, or
             constants that can be hashed: numbers, names and tuples.
+        in_graphs: whether calls in a graph share a function. Those that consist of such calls need not.
     """
 
     @functools.wraps(function)
@@ -50,16 +51,13 @@ def shared(function: Function) -> Function:
         inputs = (tuple(images) if isinstance(images, list) else images, *arguments)
         flat = tf.nest.flatten(inputs)
         eager = tf.executing_eagerly()
-        if portable.in_slices() or (_inside.get() if eager else not any(map(_has_unknown_size, flat))):
+        is_part = _inside.get() or not (eager or (in_graphs and any(map(_has_unknown_size, flat))))
+        if is_part or portable.in_slices():
             return function(images, *arguments)
         traced = _traced(function, tf.nest.map_structure(_specification, inputs))
         # A trace may round differently. With deterministic operations, all calls must give the same bits.
         if eager and not _is_deterministic() and next(traced.calls) < _CALLS_BEFORE_TRACE:
-            token = _inside.set(True)
-            try:
-                return function(images, *arguments)
-            finally:
-                _inside.reset(token)
+            return _as_one(function, images, *arguments)
         return traced.graph(*filter(tf.is_tensor, flat))
 
     return run  # type: ignore[return-value]
@@ -92,4 +90,13 @@ def _traced(function: Callable, inputs: tuple) -> _Traced:
 def _call(function: Callable, inputs: tuple, *tensors: tf.Tensor) -> Any:
     rest = iter(tensors)
     flat = [next(rest) if isinstance(each, tf.TensorSpec) else each for each in tf.nest.flatten(inputs)]
-    return function(*tf.nest.pack_sequence_as(inputs, flat))
+    return _as_one(function, *tf.nest.pack_sequence_as(inputs, flat))
+
+
+def _as_one(function: Callable, *arguments: Any) -> Any:
+    """Return the result of a function, the parts of which run as they are."""
+    token = _inside.set(True)
+    try:
+        return function(*arguments)
+    finally:
+        _inside.reset(token)

@@ -90,7 +90,7 @@ def assert_equal(rule: str, tensors: Sequence[tf.Tensor], *sizes: Sequence[int |
         return [tf.identity(x) for x in tensors]
 
 
-def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords: Any) -> Any:
+def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, needed: bool = True, **keywords: Any) -> Any:
     """Return `function(x, ...)` for a function of batches, which may be empty: gradients of weights are then 0.
 
     On a CPU, TensorFlow's convolutions return the wrong shape for an empty batch, and uninitialised memory as the
@@ -100,9 +100,10 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, **keywords
         function: takes a tensor [batch, ...] first; returns a tensor or a structure of tensors.
         x: tensor [batch, ...].
         *arguments: passed to `function` after `x`.
+        needed: False if the function has no weights and returns the right shape for an empty batch.
         **keywords: passed to `function`.
     """
-    if _never_empty.get():
+    if _never_empty.get() or not needed:
         return function(x, *arguments, **keywords)
     count = dimension(x, 0)
     padded = at_least_one(x, count)

@@ -12,15 +12,17 @@ repeatedly, and every rule accepts an axis of one sample.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import portable, slicing
-from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
-from tfpyramid.ops.shapes import dimension
+from tfpyramid.ops._operation import shared
+from tfpyramid.ops.coordinates import Positions, array_module, to_float
+from tfpyramid.ops.linear import Linear
+from tfpyramid.ops.shapes import dimension, dimensions
 
 # A gather of pixels with fewer channels is slower than slices.
 _FEW = 8
@@ -117,7 +119,7 @@ def extend(
     if border == "constant":
         return tf.pad(x, [[before, after] if k == axis else [0, 0] for k in range(x.shape.rank)])
     if not portable.in_slices():
-        return _extend_in_place(x, axis, before, after, border, spacing, length)
+        return _extended(x, axis, before, after, border, spacing, length)
     size = dimension(x, axis)
 
     def strip(outside: Positions) -> tf.Tensor:
@@ -135,54 +137,75 @@ def extend(
     return tf.concat(parts, axis)
 
 
-def _extend_in_place(
+@shared
+def _extended(
     x: tf.Tensor, axis: int, before: int, after: int, border: str, spacing: float, length: int | tf.Tensor | None
 ) -> tf.Tensor:
-    """Return `extend`, whose gradient adds that of the additional samples in place."""
-    known = x.shape[axis]
-    is_after = np.repeat(np.arange(2, dtype=np.int32), [before, after])
-    outside = np.concatenate([np.arange(-before, 0), np.arange(after)]).astype(np.int32)
+    return extension(dimensions(x), axis, before, after, border, spacing=spacing, length=length)[0](x)
 
-    def reads(size: int | tf.Tensor) -> tuple[Positions, Positions | None]:
-        """Return the indices that the additional samples read, and their weights; between two samples, two of each."""
-        if spacing == 1:
-            return fold(size * is_after + outside, size, border), None
-        if isinstance(spacing, int):  # Integers take fewer operations.
-            positions = fold(size * (spacing * is_after) + spacing * outside, length, border)
-            m = array_module(positions)
-            low, rest = positions // spacing, positions % spacing
-            high = m.minimum(low + m.minimum(rest, 1), size - 1)
-            fraction = to_float(rest) / spacing if tf.is_tensor(rest) or rest.any() else None
-        else:
-            positions = to_float(size * is_after + outside) * spacing
-            positions = fold(positions, to_float(length), border) / spacing
-            low, high, fraction = slicing.neighbours(positions, size)
-        if fraction is None:
-            return low, None
-        join = np.concatenate if isinstance(low, np.ndarray) else functools.partial(tf.concat, axis=0)
-        return join([low, high]), join([1 - fraction, fraction])
 
-    @tf.custom_gradient
-    def run(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def grad(dy: tf.Tensor) -> tf.Tensor:
-            size = known or dimension(dy, axis) - before - after
-            index, weights = reads(size)
-            is_short = known and known < _LONG * (before + after)
-            if is_short and weights is None and slicing.are_apart(index, before):
-                return slicing.fold_ends(dy, axis, index, before, known)
-            front, inner, back = tf.split(dy, [before, size, after], axis)
-            ends = tf.concat([front, back] if weights is None else 2 * [front, back], axis)
-            return slicing.add_at(inner, axis, index, slicing.weighted(ends, axis, weights), before)
+def extension(
+    shape: Sequence[int | tf.Tensor],
+    axis: int,
+    before: int,
+    after: int,
+    border: str,
+    *,
+    spacing: float = 1.0,
+    length: int | tf.Tensor | None = None,
+) -> tuple[Linear, list[int | tf.Tensor]]:
+    """Return `extend` of tensors of a shape as a map, and the shape of its result. Other runtimes cannot run it.
 
-        size = dimension(x, axis)
-        if spacing == 1 and (axis == 1 or (x.shape[3] or _FEW) >= _FEW):
-            index = fold(indices(size + before + after) - before, size, border)
-            return tf.gather(x, tf.cast(index, tf.int32), axis=axis), grad
-        index, weights = reads(size)
+    The transpose adds the additional samples in place.
+    """
+    size = shape[axis]
+    extended = [*shape[:axis], size + (before + after), *shape[axis + 1 :]]
+    if border == "constant":
+        margins = [[before, after] if k == axis else [0, 0] for k in range(len(shape))]
+        return Linear(lambda x: tf.pad(x, margins), lambda y: slicing.samples(y, axis, before, size)), extended
+    index, weights = _beyond(size, before, after, border, spacing, length)
+    is_short = isinstance(size, int) and size < _LONG * (before + after) and weights is None
+    in_rows = axis == 1 or not isinstance(shape[-1], int) or shape[-1] >= _FEW
+
+    def apply(x: tf.Tensor) -> tf.Tensor:
+        if spacing == 1 and in_rows and isinstance(size, int):
+            everything = fold(np.arange(-before, size + after), size, border)
+            return tf.gather(x, everything.astype(np.int32), axis=axis)
         ends = slicing.weighted(slicing.read(x, axis, index), axis, weights)
         if weights is not None:
             ends = tf.add_n(tf.split(ends, 2, axis))
         front, back = tf.split(ends, [before, after], axis)
-        return tf.concat([front, x, back], axis), grad
+        return tf.concat([front, x, back], axis)
 
-    return run(x)
+    def transpose(y: tf.Tensor) -> tf.Tensor:
+        if is_short and slicing.are_apart(index, before):
+            return slicing.fold_ends(y, axis, index, before, size)
+        front, inner, back = tf.split(y, [before, size, after], axis)
+        ends = tf.concat([front, back] if weights is None else 2 * [front, back], axis)
+        return slicing.add_at(inner, shape, axis, index, slicing.weighted(ends, axis, weights), before)
+
+    return Linear(apply, transpose), extended
+
+
+def _beyond(
+    size: int | tf.Tensor, before: int, after: int, border: str, spacing: float, length: int | tf.Tensor | None
+) -> tuple[Positions, Positions | None]:
+    """Return the indices that the additional samples read, and their weights; between two samples, two of each."""
+    is_after = np.repeat(np.arange(2, dtype=np.int32), [before, after])
+    outside = np.concatenate([np.arange(-before, 0), np.arange(after)]).astype(np.int32)
+    if spacing == 1:
+        return fold(size * is_after + outside, size, border), None
+    if isinstance(spacing, int):  # Integers take fewer operations.
+        positions = fold(size * (spacing * is_after) + spacing * outside, length, border)
+        m = array_module(positions)
+        low, rest = positions // spacing, positions % spacing
+        high = m.minimum(low + m.minimum(rest, 1), size - 1)
+        fraction = to_float(rest) / spacing if tf.is_tensor(rest) or rest.any() else None
+    else:
+        positions = to_float(size * is_after + outside) * spacing
+        positions = fold(positions, to_float(length), border) / spacing
+        low, high, fraction = slicing.neighbours(positions, size)
+    if fraction is None:
+        return low, None
+    join = np.concatenate if isinstance(low, np.ndarray) else functools.partial(tf.concat, axis=0)
+    return join([low, high]), join([1 - fraction, fraction])

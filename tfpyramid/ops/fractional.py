@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid._sizes import divide, level_size, ratio
-from tfpyramid.ops import axes, borders, custom_gradients, portable, slicing
+from tfpyramid.ops import axes, borders, portable, slicing
 from tfpyramid.ops.coordinates import Positions, array_module, indices, to_float
 from tfpyramid.ops.shapes import dimension
 
@@ -109,10 +109,8 @@ def _interpolate(
 
         return tuple(sums), grad
 
-    if tf.is_tensor(count) or x.shape[axis] is None:
-        sums = custom_gradients.call(run, x, *[count] * tf.is_tensor(count))
-    else:
-        sums = run(x)
+    # An argument, because the gradient's gradient cannot reach the graph that computes the count.
+    sums = run(x, *[count] * tf.is_tensor(count))
     for each in sums:  # A broadcast product has lost the sizes that are known.
         each.set_shape([*x.shape[:axis], None, *x.shape[axis + 1 :]])
     return list(sums)

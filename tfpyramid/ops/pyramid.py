@@ -1,5 +1,6 @@
 """Gaussian and Laplacian pyramids as lists of tensors, finest first, and the exact inverse."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -71,6 +72,12 @@ def gaussian_pyramid(
 
 @shared
 def gaussian_levels(
+    needed = resample.needs_samples(images, kernel)
+    return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer, needed=needed)
+
+
+@functools.partial(shared, in_graphs=False)
+def _gaussian(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int, finer: int = 0
 ) -> list[tf.Tensor]:
     """Return `finer` magnified copies of the images and `count` levels, the first of which are the images."""
@@ -125,6 +132,12 @@ def laplacian_pyramid(
 
 @shared
 def laplacian_levels(
+    needed = resample.needs_samples(images, kernel)
+    return batches.call(_laplacian, images, kernel, scale_factor, border, count, needed=needed)
+
+
+@functools.partial(shared, in_graphs=False)
+def _laplacian(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int
 ) -> list[tf.Tensor]:
     """Return the residuals of `count` levels, and the low-pass."""
@@ -182,12 +195,16 @@ def reconstruct(
         f"{_level_checks.level_rule(scale_factor, exact=True)} Received: the sides needed, then those of `levels[1:]`,"
     )
     levels = batches.assert_equal(rule, levels, needed, [n for coarser in size[1:] for n in coarser])
+    if not any(resample.needs_samples(level, kernel) for level in levels):
+        return _reconstruct(levels, kernel, scale_factor, border)
     padded = [batches.at_least_one(level) for level in levels]
     return batches.as_many_as(from_levels(padded, kernel, scale_factor, border), levels[0])
 
 
 @shared
 def from_levels(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
+@functools.partial(shared, in_graphs=False)
+def _reconstruct(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
     """Return the images of a Laplacian pyramid."""
     x = levels[-1]
     for residual in reversed(levels[:-1]):

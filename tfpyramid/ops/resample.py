@@ -71,12 +71,14 @@ def pyr_down(
     scale_factor = _checks.scale_factor(scale_factor)
     borders.check(border)
     images = _checks.images(images)
-    return batches.call(next_level, images, kernels.hashable(kernel), scale_factor, border)
+    kernel = kernels.hashable(kernel)
+    needed = needs_samples(images, kernel)
+    return batches.call(next_level, images, kernel, scale_factor, border, needed=needed)
 
 
 @shared
 def next_level(images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
-    """Return `pyr_down` of a batch that is not empty, without checking the arguments."""
+    """Return `pyr_down` without checking the arguments; the batch is empty only if `needs_samples` is False."""
     work = working_dtype(images.dtype)
     x = down(tf.cast(images, work), kernels.taps_of(kernel, scale_factor, work), scale_factor, border)
     x.set_shape([images.shape[0], *level_sizes(images.shape[1:3], scale_factor), images.shape[3]])
@@ -127,7 +129,9 @@ def pyr_up(
     images = _checks.images(images)
     output_size = size_pair(output_size)
     images = _check_fit(images, output_size, scale_factor)
-    return batches.call(magnified, images, output_size, kernels.hashable(kernel), scale_factor, border)
+    kernel = kernels.hashable(kernel)
+    needed = needs_samples(images, kernel)
+    return batches.call(magnified, images, output_size, kernel, scale_factor, border, needed=needed)
 
 
 @shared
@@ -138,12 +142,20 @@ def magnified(
     scale_factor: float,
     border: str,
 ) -> tf.Tensor:
-    """Return `pyr_up` of a batch that is not empty, without checking the arguments."""
+    """Return `pyr_up` without checking the arguments; the batch is empty only if `needs_samples` is False."""
     work = working_dtype(images.dtype)
     taps = kernels.taps_of(kernel, scale_factor, work)
     x = up(tf.cast(images, work), output_size, taps, scale_factor, border)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in output_size), images.shape[3]])
     return tf.cast(x, images.dtype)
+
+
+def needs_samples(images: tf.Tensor, kernel: kernels.Kernel) -> bool:
+    """Return whether a step may be wrong for an empty batch: the gradient of learned taps, or a shape.
+
+    TensorFlow removes the reshape of `axes.convolution` that corrects the shape, if it knows the sides.
+    """
+    return tf.is_tensor(kernel) or None not in images.shape[1:3]
 
 
 @operation

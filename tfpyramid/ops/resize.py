@@ -89,7 +89,7 @@ def _whole_hats(x: tf.Tensor, axis: int, step: int, first: int, weights: np.ndar
     inside = (reads >= 0) & (reads < len(weights) * step)
     shape = [-1 if k == axis else 1 for k in range(4)]
     gains = tf.constant(np.reshape(1 / np.sum(weights * inside, axis=1), shape), x.dtype)
-    return axes.convolve(x, axis, tf.constant(taps, x.dtype), step) * gains
+    return axes.convolve(x, axis, taps.astype(x.dtype.as_numpy_dtype), step) * gains
 
 
 def area_resize(images: tf.Tensor, output_size: tuple[int, int]) -> tf.Tensor:

@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfpyramid._sizes import level_size, ratio
 from tfpyramid.ops import axes, borders, portable, slicing
 from tfpyramid.ops.fractional import down_axis, reach, up_axis
+from tfpyramid.ops.linear import Linear, chain
 
 Sizes = Sequence[Union[int, tf.Tensor]]
 
@@ -68,10 +69,17 @@ def _extend_and_decimate(x: tf.Tensor, taps: axes.Taps, step: int, border: str) 
     before, after = reach(taps)
     # The last output sits at size - 1 or before, so `after` more samples are enough. Some sizes need fewer.
     if axes.at_once(x, taps):
-        return axes.convolve_both(borders.extend_both(x, before, after, border), taps, step)
+        return axes.convolve(borders.extend_both(x, before, after, border), None, taps, step)
+    if portable.in_slices() or tf.is_tensor(taps):
+        for axis in (1, 2):
+            x = axes.convolve(borders.extend(x, axis, before, after, border), axis, taps, step)
+        return x
+    shape, maps = axes.sizes(x), []
     for axis in (1, 2):
-        x = axes.convolve(borders.extend(x, axis, before, after, border), axis, taps, step)
-    return x
+        extended, shape = borders.extension(shape, axis, before, after, border)
+        convolved, shape = axes.convolution(shape, axis, taps, step)
+        maps += [extended, convolved]
+    return chain(*maps)(x)
 
 
 def _decimate_in_place(x: tf.Tensor, taps: axes.Taps, step: int, border: str) -> tf.Tensor:
@@ -129,11 +137,31 @@ def _insert(x: tf.Tensor, sizes: Sizes, taps: axes.Taps, step: int, border: str)
     taps, centre = _magnifying_taps(taps, step)
     # Output j reads the inputs i with j - step * i between -centre and the taps after it.
     before, after = (taps.shape[0] - 1 - centre) // step, (centre - 1) // step + 1
-    for axis, size in zip((1, 2), sizes):
-        x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
-    x = axes.spread_both(x, taps, step)
     start, (height, width) = before * step + centre, sizes
-    return x[:, start : start + height, start : start + width]
+    if portable.in_slices():
+        for axis, size in zip((1, 2), sizes):
+            x = borders.extend(x, axis, before, after, border, spacing=step, length=size)
+        for axis in (2, 1):  # Spreading rows is fastest if they already have their final length.
+            x = axes.spread(x, axis, taps, step)
+        return x[:, start : start + height, start : start + width]
+    maps, shape = [], axes.sizes(x)
+    for axis, size in zip((1, 2), sizes):
+        extended, shape = borders.extension(shape, axis, before, after, border, spacing=step, length=size)
+        maps.append(extended)
+    spread = []
+    for along in [(1, 2)] if axes.at_once(x, taps) else [(2,), (1,)]:
+        for axis in along:
+            shape = [*shape[:axis], (shape[axis] - 1) * step + taps.shape[0], *shape[axis + 1 :]]
+        spread.append(axes.convolution(shape, along[0] if len(along) == 1 else None, taps, step)[0].reversed())
+    ends = [[start, n - start - size] for n, size in zip(shape[1:3], sizes)]
+    cut = Linear(
+        lambda y: tf.slice(y, [0, start, start, 0], tf.stack([-1, height, width, -1])),
+        lambda z: tf.pad(z, [[0, 0], *ends, [0, 0]]),
+    )
+    if not tf.is_tensor(taps):
+        return chain(*maps, *spread, cut)(x)
+    x = chain(*maps)(x)
+    return chain(*spread, cut).apply(x)  # The gradient of learned taps is TensorFlow's.
 
 
 def _magnifying_taps(taps: axes.Taps, step: int) -> tuple[axes.Taps, int]:

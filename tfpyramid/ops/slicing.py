@@ -51,19 +51,21 @@ def add(x: tf.Tensor, axis: int, parts: Sequence[tuple[int | tf.Tensor, tf.Tenso
     return reshape(matrix, shape)
 
 
-def add_at(x: tf.Tensor, axis: int, index: Positions, y: tf.Tensor, first: int) -> tf.Tensor:
+def add_at(
+    x: tf.Tensor, shape: Sequence[int | tf.Tensor], axis: int, index: Positions, y: tf.Tensor, first: int
+) -> tf.Tensor:
     """Return x with the samples of y on an axis added at `index`, which is a run of `first` indices and another run."""
     if are_runs(index, first):
         parts = tf.split(y, [first, y.shape[axis] - first], axis)
         runs = [(run, part) for run, part in zip(np.split(index, [first]), parts) if run.size]
         return add(x, axis, [_summed(run, axis, part) for run, part in runs])
-    shape = dimensions(x)
     sample = math.prod(shape[axis + 1 :])
     work = working_dtype(x.dtype)  # GPUs have no float16 kernel.
-    lines = tf.reshape(tf.cast(x, work), [-1, shape[axis], sample])
-    places = tf.stack(tf.meshgrid(tf.range(tf.shape(lines)[0]), tf.cast(index, tf.int32), indexing="ij"), -1)
-    lines = tf.tensor_scatter_nd_add(lines, places, tf.reshape(tf.cast(y, work), [-1, index.shape[0], sample]))
-    return tf.cast(reshape(lines, shape), x.dtype)
+    lines = tf.reshape(tf.cast(x, work), [-1, sample])
+    starts = tf.range(0, tf.shape(lines)[0], shape[axis])
+    places = tf.reshape(starts[:, None] + tf.cast(index, tf.int32), [-1, 1])
+    lines = tf.tensor_scatter_nd_add(lines, places, tf.reshape(tf.cast(y, work), [-1, sample]))
+    return tf.cast(tf.reshape(lines, shape), x.dtype)
 
 
 def fold_ends(y: tf.Tensor, axis: int, index: np.ndarray, first: int, size: int) -> tf.Tensor:
