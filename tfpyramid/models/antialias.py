@@ -119,4 +119,6 @@ def _chosen(model: keras.Model, layers: Any) -> list[keras.layers.Layer]:
 
 
 def _fits(layer: keras.layers.Layer, name_or_class: Any) -> bool:
-    return isinstance(layer, name_or_class) if isinstance(name_or_class, type) else layer.name == name_or_class
+    if isinstance(name_or_class, type):
+        return isinstance(layer, name_or_class)
+    return isinstance(name_or_class, str) and layer.name == name_or_class
