@@ -68,6 +68,7 @@ PUBLIC = {
     },
     "tfpyramid.metrics": {"MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
     "tfpyramid.models": {
+        "antialias",
         "feature_levels",
         "pyramid_classifier",
         "pyramid_detector",

@@ -11,7 +11,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -211,3 +211,30 @@ def compiled_arguments(model: keras.Model) -> list[str]:
         metrics = getattr(model, "compiled_metrics", None)
         given = {"loss": getattr(model, "loss", None), "metrics": metrics and metrics._user_metrics}
     return [name for name, value in given.items() if value]
+
+
+class Call(NamedTuple):
+    """A call of a layer in the graph of a model: its arguments, and all symbolic tensors among them and its results."""
+
+    layer: Any
+    args: Sequence
+    kwargs: Mapping[str, Any]
+    inputs: list
+    outputs: list
+
+
+def graph_calls(model: keras.Model) -> list[Call]:
+    """Return the calls in the graph of a functional or sequential model, each after those whose results it takes.
+
+    A model inside it is one layer. The list is empty for a model without a graph.
+    """
+    graph = getattr(model, "_functional", None) or model  # Keras 3 keeps the graph of a Sequential there.
+    depths = getattr(graph, "_nodes_by_depth", {})
+    calls = []
+    for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
+        if KERAS_3:
+            parts = node.operation, node.arguments.args, node.arguments.kwargs, node.input_tensors
+        else:
+            parts = node.layer, node.call_args, node.call_kwargs, node.keras_inputs
+        calls.append(Call(*parts, tf.nest.flatten(node.outputs)))
+    return calls

@@ -47,6 +47,12 @@ def _text_model() -> keras.Model:
 
 
 @functools.cache
+def _strided() -> keras.Model:
+    images = keras.Input((5, 5, 2))
+    return keras.Model(images, keras.layers.Conv2D(1, 1, 2, name="down")(images), name="strided")
+
+
+@functools.cache
 def _vectorization() -> keras.layers.TextVectorization:
     return keras.layers.TextVectorization(vocabulary=["what", "where"])
 
@@ -194,6 +200,11 @@ ROWS = [
         },
         use=_shapes,
         label="own network",
+    ),
+    Row(
+        models.antialias,
+        lambda: {"model": _strided(), "layers": ["down"], "kernel_size": 3, "border": "edge"},
+        use=_shapes,
     ),
     Row(
         models.pyramid_detector,

@@ -1,5 +1,6 @@
 """Functions that build whole models; each returns an ordinary `keras.Model`."""
 
+from tfpyramid.models.antialias import antialias
 from tfpyramid.models.feature_levels import feature_levels
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_detector import pyramid_detector
@@ -9,6 +10,7 @@ from tfpyramid.models.pyramid_vlm import pyramid_vlm
 from tfpyramid.models.with_text_input import with_text_input
 
 __all__ = [
+    "antialias",
     "feature_levels",
     "pyramid_classifier",
     "pyramid_detector",
