@@ -59,6 +59,9 @@ CALLS = {
     "num_levels": [
         lambda n: ops.gaussian_pyramid(IMAGE, n),
         lambda n: ops.laplacian_pyramid(IMAGE, n),
+        lambda n: ops.blend(IMAGE, IMAGE, IMAGE, num_levels=n),
+        lambda n: ops.exposure_fusion(MAPS, n),
+        lambda n: ops.focus_stack(MAPS, n),
         lambda n: ops.pixel_costs(n),
         lambda n: layers.GaussianPyramid(n),
         lambda n: layers.LearnablePyramid(n),

@@ -20,6 +20,10 @@ ROWS = [
     Row(ops.bilinear_down, lambda: {"images": IMAGES, "scale_factor": 1.5, "antialias": True}),
     Row(ops.bilinear_sample, lambda: {"images": IMAGES, "points": np.float32([[[0.5, 1.5]]]), "border": "edge"}),
     Row(ops.binomial, lambda: {"size": 5}),
+    Row(
+        ops.blend,
+        lambda: {"a": IMAGES, "b": IMAGES[:, ::-1], "mask": IMAGES[..., :1], "num_levels": 2, **STEP},
+    ),
     Row(ops.box, lambda: {"size": 3}),
     Row(ops.conv_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (2, 1), "border": "edge"}),
     Row(
@@ -28,6 +32,18 @@ ROWS = [
     ),
     Row(ops.cumulative_gates, lambda: {"logits": LOGITS[0], "temperature": 0.5, "hard": False}),
     Row(ops.depthwise_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": 2, "border": "edge"}),
+    Row(
+        ops.exposure_fusion,
+        lambda: {
+            "images": [IMAGES, IMAGES + 0.125],
+            "num_levels": 2,
+            "contrast": 0.5,
+            "saturation": 2.0,
+            "well_exposedness": 1.5,
+            **STEP,
+        },
+    ),
+    Row(ops.focus_stack, lambda: {"images": [IMAGES, IMAGES[:, ::-1]], "num_levels": 2, **STEP}),
     Row(
         ops.fuse_logits,
         lambda: {"logits": [LOGITS, LOGITS + 1], "method": "attention", "query": np.float32([1, 0, 2])},

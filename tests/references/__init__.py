@@ -1,5 +1,6 @@
 """Everything the layers compute, repeated in NumPy and SciPy in float64, from the equations alone."""
 
+from tests.references.blending import blend, exposure_fusion, focus_stack
 from tests.references.boxes import fcos_targets, generalized_iou
 from tests.references.convolutions import (
     batch_norm,
@@ -48,6 +49,7 @@ __all__ = [
     "batch_norm",
     "bilinear_down",
     "bilinear_sample",
+    "blend",
     "blurred_samples",
     "coarse_sample",
     "complex_step",
@@ -57,8 +59,10 @@ __all__ = [
     "cost_volume",
     "depthwise_down",
     "down_line",
+    "exposure_fusion",
     "fcos_targets",
     "feature_pyramid",
+    "focus_stack",
     "fraction",
     "fusion_weights",
     "gaussian_pyramid",

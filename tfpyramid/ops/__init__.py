@@ -1,5 +1,6 @@
 """Pure functions on tensors: no Keras, no state."""
 
+from tfpyramid.ops.blending import blend, exposure_fusion, focus_stack
 from tfpyramid.ops.boxes import generalized_iou
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
@@ -26,11 +27,14 @@ __all__ = [
     "bilinear_down",
     "bilinear_sample",
     "binomial",
+    "blend",
     "box",
     "conv_down",
     "cost_volume",
     "cumulative_gates",
     "depthwise_down",
+    "exposure_fusion",
+    "focus_stack",
     "fuse_logits",
     "fusion_weights",
     "gaussian",
