@@ -12,6 +12,8 @@ sys.path += [str(ROOT / "examples"), str(ROOT / "examples" / "serving")]  # As f
 NAMES = [
     "quickstart",
     "scale_robustness",
+    "segmentation",
+    "blending",
     "super_resolution",
     "visual_questions",
     "predict_images",
