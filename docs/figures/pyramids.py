@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import numpy as np
 import tensorflow as tf
 from style import Panel, photograph, restored, save, strip, train
 
@@ -73,6 +77,15 @@ def adaptive_depth() -> None:
     save(strip("AdaptiveDepthPyramid: level k times gate k, for z = (2, 0.4, -1)", *panels), "adaptive_depth_pyramid")
 
 
+def composites() -> None:
+    """Draw what the example draws, small enough for a page."""
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "examples"))
+    import blending
+
+    for name, across in (("blend", 760), ("exposure_fusion", 480), ("focus_stack", 560)):
+        save(blending.draw(blending.USES[name](np.random.default_rng(0)), across), name)
+
+
 def draw() -> None:
-    for figure in (gaussian, laplacian, learnable, adaptive_depth):
+    for figure in (gaussian, laplacian, learnable, adaptive_depth, composites):
         figure()

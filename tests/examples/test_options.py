@@ -13,6 +13,8 @@ NAMES = [
     "quickstart",
     "scale_robustness",
     "detection",
+    "segmentation",
+    "blending",
     "super_resolution",
     "visual_questions",
     "predict_images",
