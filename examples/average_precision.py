@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -51,14 +52,15 @@ def average_precision(
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][..., -1]  # [thresholds, recalls, classes, bands]; -1 without objects.
-    precision = np.where(precision < 0, np.nan, precision)
     return {
-        band: {
-            "AP50": round(100 * float(np.nanmean(precision[0, ..., k])), 2),
-            "AP": round(100 * float(np.nanmean(precision[..., k])), 2),
-        }
-        for k, band in enumerate(BANDS)
+        band: {"AP50": mean_of(precision[0, ..., k]), "AP": mean_of(precision[..., k])} for k, band in enumerate(BANDS)
     }
+
+
+def mean_of(precision: np.ndarray) -> float:
+    """Return the mean in percent without the classes that have no objects, or NaN if none has."""
+    known = precision[precision >= 0]
+    return round(100 * float(known.mean()), 2) if known.size else math.nan
 
 
 def corner_and_size(boxes: np.ndarray) -> np.ndarray:

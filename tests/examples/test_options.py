@@ -12,6 +12,7 @@ sys.path += [str(ROOT / "examples"), str(ROOT / "examples" / "serving")]  # As f
 NAMES = [
     "quickstart",
     "scale_robustness",
+    "detection",
     "super_resolution",
     "visual_questions",
     "predict_images",
