@@ -12,10 +12,10 @@ from matplotlib.patches import Rectangle
 
 INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
 COLORS = ("#2563eb", "#9ca3af", "#1f2430")  # Of the models, in the chart.
-WIDTH, HEIGHT = 1200, 930  # The page, in pixels.
+WIDTH, HEIGHT = 1200, 1130  # The page, in pixels.
 LEFT, TOP, CELL, GAP = 150, 120, 192, 12  # The images.
-COLUMNS, SHOWN = 5, 0.3  # Detections with lower scores are not drawn.
-CHART = 580  # The top of the chart.
+COLUMNS, SHOWN = 5, 0.4  # Detections with lower scores are not drawn.
+CHART = 785  # The top of the chart.
 
 
 def draw(
@@ -28,7 +28,7 @@ def draw(
 
     Args:
         scenes: the test images with their objects.
-        found: for each model with a row of images, its detections.
+        found: the detections of each model.
         names: of the classes.
         bands: the result of `summary`.
     """
@@ -90,7 +90,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> None:
     """Draw AP50 in bars for each model and band, with the standard deviation of the seeds."""
-    write(figure, 40, CHART - 14, "AP50 in percent by the size of the garment (side of a square of its area)", size=13)
+    write(figure, 40, CHART, "AP50 in percent by the size of the garment, the side of a square of its area", size=13)
     axes = figure.add_axes((LEFT / WIDTH, 60 / HEIGHT, (WIDTH - LEFT - 60) / WIDTH, 1 - (CHART + 70) / HEIGHT))
     names = list(next(iter(bands.values())))
     width = 0.8 / len(bands)
@@ -108,7 +108,7 @@ def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> N
     axes.tick_params(labelsize=12, labelcolor=INK, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(PALE)
-    axes.legend(loc="upper left", fontsize=12, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(bands), fontsize=12, frameon=False)
 
 
 def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:

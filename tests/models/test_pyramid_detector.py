@@ -137,6 +137,53 @@ def test_an_empty_batch_has_a_loss_of_zero(model):
     np.testing.assert_array_equal(loss, 0)
 
 
+def tiny_backbone(sides=(None, None)):
+    """Return a network that rounds sides down, with maps of strides 2, 4 and 8."""
+    image = x = keras.Input((*sides, 3))
+    for k in range(3):
+        x = keras.layers.Conv2D(3 + k, 2, strides=2, activation="relu", name=f"stride_{2 ** (k + 1)}_conv")(x)
+    return keras.Model(image, x)
+
+
+def test_a_backbone_makes_the_levels():
+    backbone = tiny_backbone()
+    model, images = small(backbone=backbone), photograph(2, 33, 47, 3)
+    assert [tuple(y.shape) for y in model(images, training=True)["logits"]] == [
+        (2, 8, 11, 3),
+        (2, 4, 5, 3),
+        (2, 2, 3, 3),
+    ]
+    assert {id(w) for w in backbone.weights} < {id(w) for w in model.weights}
+    backbone.trainable = False
+    model.compile(keras.optimizers.SGD(0.1))
+    before = [np.array(w) for w in backbone.weights]
+    model.fit(images, targets(2), verbose=0)
+    for old, new in zip(before, backbone.weights):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_images_have_the_size_that_the_backbone_takes():
+    assert small(backbone=tiny_backbone((32, 24))).input_shape == (None, 32, 24, 3)
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_is_trained_saved_and_exported(tmp_path):
+    backbone = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(None, None, 3), alpha=0.35, name="mobile"
+    )
+    model = small(backbone=backbone, strides=(8, 16, 32), extra_levels=2)
+    images = photograph(2, 97, 131, 3)
+    model.compile(keras.optimizers.Adam(1e-3))
+    assert np.isfinite(model.fit(images, targets(2), epochs=2, verbose=0).history["loss"]).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    path = export_saved_model(model, tmp_path / "export")
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    for key, value in model(images).items():
+        np.testing.assert_allclose(again(images)[key], value, atol=1e-4)
+        np.testing.assert_allclose(served(image=tf.constant(images))[key], value, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_it_is_saved_and_exported(tmp_path):
     images, y = bright_squares(8)
@@ -199,12 +246,20 @@ def test_predictions_are_float32_under_mixed_precision():
         ({"iou_threshold": -0.1}, "`iou_threshold` must be a finite number of at least 0"),
         ({"max_detections": 0}, "`max_detections` must be an integer of at least 1"),
         ({"max_candidates": 0}, "`max_candidates` must be an integer of at least 1"),
+        ({"backbone": "resnet"}, "`backbone` must be a functional keras.Model, or None"),
         ({"input_shape": (32, 32)}, "`input_shape` must be .height, width, channels."),
     ],
 )
 def test_bad_arguments_are_errors(arguments, rule):
     with pytest.raises(ValueError, match=f"{rule}.* Received: {next(iter(arguments))}="):
         models.pyramid_detector(**{"num_classes": 2, **arguments})
+
+
+def test_a_backbone_without_a_stride_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"`strides` must be strides of the feature maps .* Received: strides=\[8, 16\]"
+    ):
+        small(backbone=tiny_backbone(), strides=(8, 16))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,14 @@ def magnifier():
     return made, [{"image": image}, {"image": image[:1, :1, :5]}]
 
 
+def detector():
+    image = np.random.default_rng(0).random((2, 33, 47, 3), np.float32)
+    made = models.pyramid_detector(
+        3, strides=(4, 8), extra_levels=1, filters=8, num_convolutions=1, max_detections=9, score_threshold=0.01
+    )
+    return made, [{"image": image}, {"image": image[:1, :24, :30]}, {"image": image[:0]}]
+
+
 def write(made, batch, folder):
     names = list(batch)
     specs = [tf.TensorSpec([None] * array.ndim, array.dtype, name) for name, array in batch.items()]
@@ -50,7 +58,7 @@ def write(made, batch, folder):
     write_saved_model(made, {"serve": (call, specs)}, folder)
 
 
-@pytest.mark.parametrize("make", [quickstart, questions, magnifier])
+@pytest.mark.parametrize("make", [quickstart, questions, magnifier, detector])
 def test_the_client_returns_the_outputs_of_keras(make, tmp_path):
     made, batches = make()
     write(made, batches[0], tmp_path / "model")
