@@ -136,6 +136,7 @@ CALLS = {
         lambda n: layers.FeaturePyramid(n),
         lambda n: models.pyramid_vlm(30, 13, filters=n),
         lambda n: models.pyramid_segmenter(3, filters=n),
+        lambda n: models.pyramid_detector(3, filters=n),
         lambda n: models.pyramid_super_resolution(filters=n),
     ],
     "filters[0]": [lambda n: models.pyramid_classifier(10, filters=(n,))],
@@ -145,6 +146,7 @@ CALLS = {
     "num_classes": [lambda n: models.pyramid_classifier(n), lambda n: models.pyramid_segmenter(n)],
     "num_convolutions": [
         lambda n: models.pyramid_segmenter(3, num_convolutions=n),
+        lambda n: models.pyramid_detector(3, num_convolutions=n),
         lambda n: models.pyramid_super_resolution(num_convolutions=n),
     ],
 }
