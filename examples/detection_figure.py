@@ -90,11 +90,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> None:
     """Draw AP50 in bars for each model and band, with the standard deviation of the seeds."""
-<<<<<<< HEAD
-    write(figure, 40, CHART, "AP50 in percent by the size of the garment, the side of a square of its area", size=13)
-=======
     write(figure, 40, CHART - 22, "AP50 in percent, by the size of the garment", size=13)
->>>>>>> p-detect
     axes = figure.add_axes((LEFT / WIDTH, 60 / HEIGHT, (WIDTH - LEFT - 60) / WIDTH, 1 - (CHART + 70) / HEIGHT))
     names = list(next(iter(bands.values())))
     width = 0.8 / len(bands)

@@ -13,11 +13,8 @@ NAMES = [
     "quickstart",
     "scale_robustness",
     "detection",
-<<<<<<< HEAD
     "segmentation",
     "blending",
-=======
->>>>>>> p-detect
     "super_resolution",
     "visual_questions",
     "predict_images",

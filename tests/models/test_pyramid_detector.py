@@ -168,13 +168,7 @@ def test_the_images_have_the_size_that_the_backbone_takes():
 
 @pytest.mark.slow
 def test_a_network_of_keras_is_trained_saved_and_exported(tmp_path):
-<<<<<<< HEAD
-    backbone = keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=(None, None, 3), alpha=0.35, name="mobile"
-    )
-=======
     backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3), alpha=0.35)
->>>>>>> p-detect
     model = small(backbone=backbone, strides=(8, 16, 32), extra_levels=2)
     images = photograph(2, 97, 131, 3)
     model.compile(keras.optimizers.Adam(1e-3))

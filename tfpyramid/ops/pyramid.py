@@ -67,17 +67,12 @@ def gaussian_pyramid(
     borders.check(border)
     finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
     count = level_count(images.shape, num_levels, scale_factor, finer)
-    return batches.call(gaussian_levels, images, kernel, scale_factor, border, count - finer, finer)
-
-
-@shared
-def gaussian_levels(
     needed = resample.needs_samples(images, kernel)
-    return batches.call(_gaussian, images, kernel, scale_factor, border, count - finer, finer, needed=needed)
+    return batches.call(gaussian_levels, images, kernel, scale_factor, border, count - finer, finer, needed=needed)
 
 
 @functools.partial(shared, in_graphs=False)
-def _gaussian(
+def gaussian_levels(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int, finer: int = 0
 ) -> list[tf.Tensor]:
     """Return `finer` magnified copies of the images and `count` levels, the first of which are the images."""
@@ -127,17 +122,12 @@ def laplacian_pyramid(
     kernel = kernels.hashable(kernel)
     borders.check(border)
     count = level_count(images.shape, num_levels, scale_factor)
-    return batches.call(laplacian_levels, images, kernel, scale_factor, border, count)
-
-
-@shared
-def laplacian_levels(
     needed = resample.needs_samples(images, kernel)
-    return batches.call(_laplacian, images, kernel, scale_factor, border, count, needed=needed)
+    return batches.call(laplacian_levels, images, kernel, scale_factor, border, count, needed=needed)
 
 
 @functools.partial(shared, in_graphs=False)
-def _laplacian(
+def laplacian_levels(
     images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, border: str, count: int
 ) -> list[tf.Tensor]:
     """Return the residuals of `count` levels, and the low-pass."""
@@ -196,15 +186,13 @@ def reconstruct(
     )
     levels = batches.assert_equal(rule, levels, needed, [n for coarser in size[1:] for n in coarser])
     if not any(resample.needs_samples(level, kernel) for level in levels):
-        return _reconstruct(levels, kernel, scale_factor, border)
+        return from_levels(levels, kernel, scale_factor, border)
     padded = [batches.at_least_one(level) for level in levels]
     return batches.as_many_as(from_levels(padded, kernel, scale_factor, border), levels[0])
 
 
-@shared
-def from_levels(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
 @functools.partial(shared, in_graphs=False)
-def _reconstruct(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
+def from_levels(levels: Sequence[tf.Tensor], kernel: kernels.Kernel, scale_factor: float, border: str) -> tf.Tensor:
     """Return the images of a Laplacian pyramid."""
     x = levels[-1]
     for residual in reversed(levels[:-1]):
