@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import layers, models
-from tfpyramid._compat import keras, producer
+from tfpyramid._compat import keras, producer, raw
 
 
 def photograph(*shape):
@@ -28,7 +28,8 @@ def residual(sides=(None, None)):
     x = keras.layers.ZeroPadding2D(3)(x)
     x = conv(4, 2, "stem", "valid", 7)(x)
     for k, filters in enumerate((4, 6, 8)):
-        shortcut = conv(filters, 2, f"shortcut_{k}", size=1)(x)
+        # TensorFlow 2.21 writes outside of its memory in the gradient of a 1 by 1 convolution with stride 2 on a CPU.
+        shortcut = conv(filters, 2, f"shortcut_{k}")(x)
         y = conv(filters, 1, f"before_{k}")(x)  # Of the finer stride, in a branch.
         y = keras.layers.ZeroPadding2D(1)(y)
         y = keras.layers.BatchNormalization(name=f"norm_{k}")(conv(filters, 2, f"down_{k}", "valid")(y))
@@ -167,6 +168,41 @@ def test_levels_keep_their_dtype_under_mixed_precision():
 def test_backbones_of_keras_have_levels(family, maps):
     model = getattr(keras.applications, family)(include_top=False, weights=None, input_shape=(None, None, 3))
     assert chosen(model, (4, 8, 16, 32)) == maps
+
+
+def train_a_step(model, strides, sides):
+    """Fit a feature pyramid and a map of all levels; return the sides of the levels."""
+    levels = models.feature_levels(model, strides)
+    features = layers.FeaturePyramid(2)(levels.outputs)
+    whole = keras.Model(levels.input, [layers.UpsampleConcat()(features), *features])
+    with tf.GradientTape() as tape:
+        joined, *outputs = whole(photograph(2, *sides, 3), training=True)
+        loss = tf.reduce_mean(tf.square(joined - 1))
+    gradients = tape.gradient(loss, [raw(w) for w in whole.trainable_weights])
+    assert all(np.all(np.isfinite(g)) for g in gradients if g is not None)
+    assert all(np.any(g) for g in gradients[-4 * len(strides) :])  # The weights of the feature pyramid.
+    assert joined.shape[1:3] == outputs[0].shape[1:3]
+    return [tuple(y.shape[1:3]) for y in outputs]
+
+
+@pytest.mark.parametrize("sides", [(100, 100), (97, 131)])
+def test_levels_go_through_a_feature_pyramid(sides):
+    expected = [tuple(-(-n // stride) for n in sides) for stride in (2, 4, 8)]
+    assert train_a_step(residual(), (2, 4, 8), sides) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "family, expected",
+    [
+        ("MobileNet", [(24, 33), (12, 16), (6, 8), (3, 4)]),
+        ("MobileNetV3Small", [(24, 33), (12, 16), (6, 8), (3, 4)]),
+        ("InceptionV3", [(20, 29), (9, 14), (4, 6), (1, 2)]),
+    ],
+)
+def test_backbones_of_keras_go_through_a_feature_pyramid(family, expected):
+    model = getattr(keras.applications, family)(include_top=False, weights=None, input_shape=(None, None, 3))
+    assert train_a_step(model, (4, 8, 16, 32), (97, 131)) == expected
 
 
 # Bad input.
