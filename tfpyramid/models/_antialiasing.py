@@ -121,9 +121,9 @@ class _Copy:
 
     def _pool(self, layer: keras.layers.Layer, pooling: str, pool_size: Any, **arguments: Any) -> BlurPool2D:
         window = pool_size if pooling == "average" and isinstance(layer, _POOLS) else 1
-        taps = [self._taps(*each) for each in zip(layer.strides, _checks.pair("pool_size", window, 1))]
+        rows, columns = (self._taps(*each) for each in zip(layer.strides, _checks.pair("pool_size", window, 1)))
         arguments = {**arguments, "border": self.settings.border, "dtype": layer.dtype_policy}
-        return BlurPool2D(taps, layer.strides, pool_size=pool_size, pooling=pooling, **arguments)
+        return BlurPool2D((rows, columns), layer.strides, pool_size=pool_size, pooling=pooling, **arguments)
 
     def _taps(self, step: int, window: int) -> int:
         """Return the number of taps of a blur in the place of the average of a window, or after a layer of stride 1.

@@ -10,7 +10,7 @@ With stride 1 it is (p - 1) // 2. So the window of output i is window s i + (p -
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Any, Union
 
 import tensorflow as tf
 
@@ -45,13 +45,13 @@ def _blur_pool(
     x = tf.cast(x, working_dtype(x.dtype))
     taps = [binomial(size).astype(x.dtype.as_numpy_dtype) for size in kernel_size]
     first = [offset(*each, padding) for each in zip(sides(x), pool_size, strides)]
-    counts = [output_side(*each, padding) for each in zip(sides(x), pool_size, strides)]
+    counts: list[Any] = [output_side(*each, padding) for each in zip(sides(x), pool_size, strides)]
     is_whole = padding != "valid" or pool_size == (1, 1)
     if is_whole and len({*strides}) == len({*kernel_size}) == 1 and all(isinstance(k, int) and k == 0 for k in first):
         x = separable.down(x, taps[0], strides[0], border)
     else:
-        for axis, *arguments in zip((1, 2), taps, strides, first, counts):
-            x = _decimate(x, axis, *arguments, border)
+        for axis, weights, step, start, count in zip((1, 2), taps, strides, first, counts):
+            x = _decimate(x, axis, weights, step, start, count, border)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in counts), images.shape[3]])
     return tf.cast(x, images.dtype)
 

@@ -111,8 +111,8 @@ class BlurPool2D(ImageLayer):
     def call(self, images: tf.Tensor) -> tf.Tensor:
         images = _checks.images(images)
         self.compute_output_shape(images.shape)
-        sizes = map(per_axis, (self.kernel_size, self.strides, self.pool_size))
-        return pooling.blur_pool(images, *sizes, self.padding, self.pooling, self.border)
+        taps, strides, windows = map(per_axis, (self.kernel_size, self.strides, self.pool_size))
+        return pooling.blur_pool(images, taps, strides, windows, self.padding, self.pooling, self.border)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, *sides, channels = _checks.image_shape("images", input_shape)
