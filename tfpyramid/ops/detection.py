@@ -53,7 +53,8 @@ def points_of(levels: Sequence[tf.Tensor], strides: Sequence[int], reach: float 
     A level predicts boxes with all sides at most `reach` strides away from the point, except those that the level
     before it predicts; the last level predicts all larger ones.
     """
-    places, *numbers = [], [], [], []
+    places: list[tf.Tensor] = []
+    numbers: tuple[list[tf.Tensor], ...] = ([], [], [])
     for k, (level, stride) in enumerate(zip(levels, strides, strict=True)):
         height, width = sides(level)
         y, x = tf.meshgrid(_positions(height, stride), _positions(width, stride), indexing="ij")
