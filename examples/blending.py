@@ -77,7 +77,7 @@ def blended(rng: np.random.Generator, share: float = 1.0) -> Result:
     numbers = {}
     for levels in (1, 4, 8):
         y = ops.blend(stars[None], rocket[None], mask[None], num_levels=levels)[0].numpy()
-        panels.append((y, f"num_levels={levels}" + (": the mask alone" if levels == 1 else "")))
+        panels.append((y, f"num_levels={levels}"))
         numbers[f"step at the seam, {levels} levels"] = step_at(y, mask)
     return Result("ops.blend(a, b, mask)", panels, 3, numbers)
 

@@ -26,7 +26,7 @@ def draw(images: dict[str, dict[str, np.ndarray]], gains: dict[str, dict[str, li
     rows = dict(list(images.items())[:ROWS])
     height = TOP + len(rows) * (CELL + GAP) + PLOT + 140
     figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100)
-    write(figure, MARGIN, 52, "Super-resolution, 4 × 4", size=21, weight="bold")
+    write(figure, MARGIN, 52, "Super-resolution, 4 ×", size=21, weight="bold")
     note = f"photographs that no network was trained on; {CROP} × {CROP} pixels of each"
     write(figure, MARGIN, 82, note, size=12, color=PALE)
     for row, (name, each) in enumerate(rows.items()):
