@@ -13,7 +13,7 @@ from tests.layer_cases import LayerCase
 from tfpyramid._compat import KERAS_3
 
 _LOOPS = ("While", "StatelessWhile")
-_BRANCHES = ("If", "StatelessIf")
+_BRANCHES = ("Case", "StatelessCase")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Body:
         results: dtype of each result of the function, and the edge that is returned.
         in_loop: whether it runs inside a loop.
         is_condition: whether it is the condition of a loop, whose result the host reads.
-        on_cpu: whether it runs only on a CPU: it is the first branch of a `tf.cond` that depends on the device.
+        on_cpu: whether it runs only on a CPU: it is the first branch of a `tf.switch_case` that depends on the device.
     """
 
     nodes: dict[str, node_def_pb2.NodeDef]
@@ -89,8 +89,8 @@ def _body(function: function_pb2.FunctionDef, **use: bool) -> Body:
 def _called(node: node_def_pb2.NodeDef, body: Body) -> Iterator[tuple[str, dict[str, bool]]]:
     """Yield the name of each function that an operation calls, and how the function is used."""
     for key, value in node.attr.items():
-        for function in [value.func] if value.HasField("func") else value.list.func:
-            first = key == "then_branch" and node.op in _BRANCHES and _depends_on_device(node.input[0], body)
+        for k, function in enumerate([value.func] if value.HasField("func") else value.list.func):
+            first = k == 0 and node.op in _BRANCHES and _depends_on_device(node.input[0], body)
             yield (
                 function.name,
                 {

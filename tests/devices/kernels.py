@@ -21,7 +21,7 @@ from tests.devices.graphs import Body
 
 # TensorFlow keeps these in the memory of the host, and int32 at the borders of functions.
 _ON_HOST = (types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
-_BRANCHES = ("Case", "If", "StatelessIf")
+_BRANCHES = ("Case", "If", "StatelessCase", "StatelessIf")
 # These hand tensors on to functions. A placeholder is the argument of a function.
 _BORDERS = (*_BRANCHES, "PartitionedCall", "Placeholder", "StatefulPartitionedCall", "StatelessWhile", "While")
 

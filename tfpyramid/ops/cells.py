@@ -9,106 +9,123 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfpyramid.ops import borders, corners, devices, portable
-from tfpyramid.ops.corners import Pair
+from tfpyramid.ops import borders, devices, portable
+from tfpyramid.ops.corners import weighted
+from tfpyramid.ops.shapes import dimension, sides
 
 
 def frame(images: tf.Tensor, border: str) -> tf.Tensor:
-    """Return images of known sides, extended by a neighbour of each pixel where a cell may begin, to an even width."""
-    width = images.shape[2]
+    """Return images, extended by a neighbour of each pixel where a cell may begin, to an even width."""
+    width = dimension(images, 2)
     if border == "constant":
-        return tf.pad(images, [[0, 0], [1, 2], [1, 3 - width % 2], [0, 0]])
-    # Only "wrap" gives pixels beyond the last one a weight other than 0.
-    rule = "wrap" if border == "wrap" else "edge"
-    return borders.extend(borders.extend(images, 1, 0, 1, rule), 2, 0, 2 - width % 2, rule)
+        framed = tf.pad(images, [[0, 0], [1, 2], [1, 3 - width % 2], [0, 0]])
+    else:
+        # Only "wrap" gives pixels beyond the last one a weight other than 0.
+        rule = "wrap" if border == "wrap" else "edge"
+        framed = borders.extend(images, 1, 0, 1, rule)
+        if isinstance(width, int):
+            return borders.extend(framed, 2, 0, 2 - width % 2, rule)
+        framed = tf.pad(borders.extend(framed, 2, 0, 1, rule), [[0, 0], [0, 0], [0, 1 - width % 2], [0, 0]])
+    framed.set_shape([images.shape[0], None, None, images.shape[3]])
+    return framed
 
 
 class Cells:
-    """The pixels (i, j), (i, j + 1), (i + 1, j) and (i + 1, j + 1), as in `corners.Corners`.
+    """Samples at points, and their gradients, as in `corners.Corners`.
 
     Args:
-        images: [batch, height, width, channels] from `frame`; fewer than 2^31 pixels.
-        rows: i, int32 [batch, ...]. Indices beyond an image are clipped to it.
-        columns: j, likewise.
+        images: [batch, height, width, channels] from `frame`, in the working dtype; fewer than 2^31 pixels.
+        lows: the row i and the column j of the first pixel, [batch, ...] each, whole floating numbers; at least -1, and
+            at most the height and width that the images had before.
+        fractions: the distances of each point from that pixel, likewise, in the working dtype.
         border: the border rule.
     """
 
-    channel_axis = 0
-
-    def __init__(self, images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> None:
-        _, height, width, self._channels = images.shape
-        self._shape, self._points = tf.shape(images), tf.shape(rows)
-        moved = width + 1 if border == "constant" else 0
-        first = tf.clip_by_value(rows * width + columns + moved, 0, (height - 1) * width - 2)
+    def __init__(
+        self, images: tf.Tensor, lows: Sequence[tf.Tensor], fractions: Sequence[tf.Tensor], border: str
+    ) -> None:
+        self._shape, self._points = tf.shape(images), tf.shape(lows[0])
+        self._channels = images.shape[3]
+        # GPUs have no arithmetic of int32.
+        pixels = images.shape[:3].num_elements()
+        exact = tf.float32 if pixels is not None and pixels + 2 <= 2**24 else tf.float64
+        rows, columns = (tf.cast(low, exact) for low in lows)
+        height, width = (tf.cast(n, exact) for n in sides(images))
+        first = rows * width + columns
+        if border == "constant":
+            first += width + 1
         if images.shape[0] != 1:
-            samples = tf.range(self._shape[0]) * (height * width)
+            samples = tf.range(tf.cast(self._shape[0], exact)) * (height * width)
             first += tf.reshape(samples, [-1] + [1] * (rows.shape.rank - 1))
+        first = tf.where(first >= 0, first, tf.zeros([], exact))  # It is NaN for a point that is.
         self._first = tf.reshape(first, [-1])
-        self.values = _read(images, self._first)
+        self._values = _read(images, self._first)
+        self._parts = [[1 - fraction, fraction] for fraction in (tf.reshape(each, [-1]) for each in fractions)]
+        self._weights = [row * column for row in self._parts[0] for column in self._parts[1]]
 
-    def parts(self, fraction: tf.Tensor, axis: int) -> list[tf.Tensor]:
-        """Return the weights of both neighbours on an axis."""
-        fraction = tf.reshape(fraction, [-1])
-        return [1 - fraction, fraction]
+    def read(self) -> tf.Tensor:
+        """Return the samples, [batch, ..., channels]."""
+        y = tf.transpose(weighted(self._values, self._weights))
+        return tf.reshape(y, tf.concat([self._points, [self._channels]], 0))
 
-    def expand(self, weights: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Return weights that multiply the values: as they are."""
-        return weights
+    def gradients(self, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the gradients of the images, and of the rows and the columns of the points, in any shape."""
+        upstream = tf.transpose(tf.reshape(upstream, [-1, self._channels]))
+        a, b, c, d = _dots(self._values, upstream)
+        down, right = self._parts
+        slopes = weighted([c - a, d - b], right), weighted([b - a, d - c], down)
+        return _spread(upstream, *self._weights, self._first, self._shape), *slopes
 
-    def derivative(self, low: Pair, high: Pair, across: Pair, axis: int) -> tf.Tensor:
-        """Return the derivative along an axis, from `dots` of its neighbours and the weights on the other axis."""
-        return corners.difference(low, high, across)
 
-    def lay_out(self, y: tf.Tensor) -> tf.Tensor:
-        """Return [batch, ..., channels] in the order of the values."""
-        return tf.transpose(tf.reshape(y, [-1, self._channels]))
-
-    def restore(self, y: tf.Tensor) -> tf.Tensor:
-        """Return [batch, ..., channels] from the order of the values."""
-        return tf.reshape(tf.transpose(y), tf.concat([self._points, [self._channels]], 0))
-
-    def spread(self, upstream: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return images, with the weighted upstream gradient of each point added to its four pixels."""
-        return _spread(upstream, *weights, self._first, self._shape)
+def _dots(values: Sequence[tf.Tensor], upstream: tf.Tensor) -> list[tf.Tensor]:
+    """Return the sum over the channels of each value times the upstream gradient: the gradient of its weight."""
+    return [tf.reduce_sum(portable.multiply_no_nan(value, upstream), 0) for value in values]
 
 
 def _read(images: tf.Tensor, first: tf.Tensor) -> list[tf.Tensor]:
-    """Return the values of the four pixels of each cell, given the index of its first pixel."""
-    channels, width = images.shape[3], tf.shape(images)[2]
+    """Return the values of the four pixels of each cell, given the index of its first pixel, a whole number."""
+    channels, shape = images.shape[3], tf.shape(images)
     pixels = tf.reshape(images, [-1, channels])
     # Two copies, an odd number of pixels apart: in one of them, any two neighbours are a row of `pairs`. The width is
     # even, and so is the number of pixels.
     filler = tf.zeros([1, channels], pixels.dtype)
-    later = tf.shape(pixels)[0] + 1
     pairs = tf.reshape(tf.concat([pixels, filler, pixels, filler], 0), [-1, 2 * channels])
-    index = tf.bitwise.right_shift(first + tf.bitwise.bitwise_and(first, 1) * later, 1)
+    half = first / 2
+    pair = tf.floor(half)
+    index = pair + (half - pair) * tf.cast(tf.reduce_prod(shape[:3]) + 2, first.dtype)
     values = []
-    for row in (index, index + width // 2):
-        values += tf.unstack(tf.reshape(tf.transpose(tf.gather(pairs, row)), [2, channels, -1]))
+    for row in (index, index + tf.cast(shape[2] // 2, first.dtype)):
+        values += tf.unstack(tf.reshape(tf.transpose(tf.gather(pairs, tf.cast(row, tf.int32))), [2, channels, -1]))
     return values
 
 
 @tf.custom_gradient
 def _spread(upstream: tf.Tensor, *arguments: tf.Tensor) -> tuple:
-    """Return `Cells.spread`, the transpose of `_read` with weights. Gradients of all orders are defined."""
+    """Return the transpose of `_read` with weights. Gradients of all orders are defined."""
     *weights, first, shape = arguments
-    index = tf.concat([first, first + 1, first + shape[2], first + (shape[2] + 1)], 0)
     joined = tf.stack(weights)
     parts = [tf.reshape(portable.multiply_no_nan(channel, joined), [-1]) for channel in tf.unstack(upstream)]
     size = tf.reduce_prod(shape[:3])
 
+    def index(first: tf.Tensor) -> tf.Tensor:
+        below = first + tf.cast(shape[2], first.dtype)
+        return tf.concat([first, first + 1, below, below + 1], 0)
+
     def histograms() -> tf.Tensor:
-        return tf.stack([tf.raw_ops.Bincount(arr=index, size=size, weights=part) for part in parts], 1)
+        places = index(tf.cast(first, tf.int32))
+        return tf.stack([tf.raw_ops.Bincount(arr=places, size=size, weights=part) for part in parts], 1)
 
     def segments() -> tf.Tensor:
-        return tf.stack([tf.math.unsorted_segment_sum(part, index, size) for part in parts], 1)
+        places = tf.cast(index(first), tf.int32)
+        return tf.stack([tf.math.unsorted_segment_sum(part, places, size) for part in parts], 1)
 
     # A histogram is faster on large images, but only the CPU supports one with weights.
     sums = devices.choose(histograms, segments)
 
     def grad(images: tf.Tensor) -> tuple:
         values = _read(images, first)
-        dots = corners.dots(values, upstream, 0)
-        return corners.weighted(values, weights), *(tf.reshape(dot, [-1]) for dot in dots), None, None
+        return weighted(values, weights), *_dots(values, upstream), None, None
 
-    return tf.reshape(sums, shape), grad
+    images = tf.reshape(sums, shape)
+    images.set_shape([None, None, None, len(parts)])
+    return images, grad

@@ -1,80 +1,63 @@
-"""Reads of the four pixels around each point, one by one: for many channels, or few points."""
+"""Reads of the four pixels around each point as rows of channels: for many channels, few points or unknown sizes."""
 
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from tfpyramid.ops import portable
-from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops import devices, portable, sparse
 from tfpyramid.ops.shapes import dimensions
 
-Pair = Sequence[tf.Tensor]
+# With more pixels for each point, a copy of the images takes longer than the reads.
+_SPARSE = 8
 
 
 class Corners:
-    """The pixels (i, j), (i, j + 1), (i + 1, j) and (i + 1, j + 1) of images, in their working dtype.
+    """Samples at points, and their gradients.
 
     Args:
         images: [batch, height, width, channels].
-        rows: i, int32 [batch, ...]. Indices beyond an image are moved inside by the border rule, which is "edge" unless
-            it is "wrap"; with "constant" their weight is 0.
-        columns: j, likewise.
+        lows: the row i and the column j of the first of the pixels (i, j), (i, j + 1), (i + 1, j) and (i + 1, j + 1),
+            [batch, ...] each, whole floating numbers. Pixels beyond an image are moved inside by the border rule, which
+            is "edge" unless it is "wrap"; with "constant" their weight is 0.
+        fractions: the distances of each point from that pixel, likewise, in the working dtype.
         border: the border rule.
     """
 
-    channel_axis = -1
-
-    def __init__(self, images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> None:
-        self._shape, self._work = tf.shape(images), working_dtype(images.dtype)
-        _, height, width, channels = dimensions(images)
-        sides = [_neighbours(low, n, border) for low, n in ((rows, height), (columns, width))]
-        self._index = [flat(images, row, column) for row in sides[0] for column in sides[1]]
-        # 1 or 0 for both neighbours on each axis: whether they lie inside the image.
-        self._inside: list[Pair] | None = None
+    def __init__(
+        self, images: tf.Tensor, lows: Sequence[tf.Tensor], fractions: Sequence[tf.Tensor], border: str
+    ) -> None:
+        self._images = images
+        self._y_shape = tf.concat([tf.shape(lows[0]), [images.shape[3]]], 0)
+        pairs = [[tf.cast(low + step, tf.int64) for step in (0, 1)] for low in lows]
+        folded = [[_fold(k, n, border) for k in pair] for pair, n in zip(pairs, dimensions(images)[1:3])]
+        self._sums = _Sums(_each(functools.partial(flat, images), *folded), images)
+        self._parts = [[1 - fraction, fraction] for fraction in fractions]
+        self._inside = None
         if border == "constant":
-            self._inside = [
-                [
-                    tf.expand_dims(tf.cast(tf.equal(low + step, index), self._work), -1)
-                    for step, index in enumerate(pair)
-                ]
-                for low, pair in zip((rows, columns), sides)
+            inside = [
+                [tf.cast(tf.equal(k, inner), fractions[0].dtype) for k, inner in zip(*each)]
+                for each in zip(pairs, folded)
             ]
-        pixels = tf.reshape(images, [-1, channels])
-        self.values = [tf.cast(tf.gather(pixels, index), self._work) for index in self._index]
+            self._parts = [list(map(operator.mul, *each)) for each in zip(self._parts, inside)]
+            self._inside = _each(operator.mul, *inside)
+        self._weights = _each(operator.mul, *self._parts)
 
-    def parts(self, fraction: tf.Tensor, axis: int) -> list[tf.Tensor]:
-        """Return the weights of both neighbours on an axis."""
-        fraction = tf.expand_dims(fraction, -1)  # TFLite cannot convert `[..., None]`.
-        parts = [1 - fraction, fraction]
-        return [part * each for part, each in zip(parts, self._inside[axis])] if self._inside else parts
+    def read(self) -> tf.Tensor:
+        """Return the samples, [batch, ..., channels]."""
+        return tf.reshape(self._sums.read(self._images, self._weights), self._y_shape)
 
-    def expand(self, weights: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Return weights in the shape of the values: a product of equal shapes is faster than one that broadcasts."""
-        return [tf.broadcast_to(weight, tf.shape(value)) for weight, value in zip(weights, self.values)]
-
-    def derivative(self, low: Pair, high: Pair, across: Pair, axis: int) -> tf.Tensor:
-        """Return the derivative along an axis, from `dots` of its neighbours and the weights on the other axis."""
-        if self._inside:
-            low, high = (
-                [portable.multiply_no_nan(x, inside) for x in pair]
-                for pair, inside in zip((low, high), self._inside[axis])
-            )
-        return difference(low, high, across)
-
-    def lay_out(self, y: tf.Tensor) -> tf.Tensor:
-        """Return [batch, ..., channels] in the order of the values: as it is."""
-        return y
-
-    restore = lay_out
-
-    def spread(self, upstream: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return images, with the weighted upstream gradient of each point added to its four pixels."""
-        count = tf.reduce_prod(self._shape[:3])
-        parts = [
-            tf.math.unsorted_segment_sum(portable.multiply_no_nan(upstream, weight), index, count)
-            for weight, index in zip(weights, self._index)
-        ]
-        return tf.reshape(tf.add_n(parts), self._shape)
+    def gradients(self, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the gradients of the images, and of the rows and the columns of the points, in any shape."""
+        upstream = tf.reshape(upstream, [-1, self._images.shape[3]])
+        dots = self._sums.dots(self._images, upstream)
+        if self._inside is not None:
+            dots = portable.multiply_no_nan(dots, self._inside)
+        a, b, c, d = tf.unstack(dots)
+        down, right = ([tf.reshape(part, [-1]) for part in parts] for parts in self._parts)
+        slopes = weighted([c - a, d - b], right), weighted([b - a, d - c], down)
+        return self._sums.spread(self._weights, upstream), *slopes
 
 
 def weighted(values: Sequence[tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -82,30 +65,104 @@ def weighted(values: Sequence[tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Te
     return tf.add_n([portable.multiply_no_nan(value, weight) for value, weight in zip(values, weights)])
 
 
-def dots(values: Sequence[tf.Tensor], upstream: tf.Tensor, axis: int) -> list[tf.Tensor]:
-    """Return the sum over the channels of each value times the upstream gradient: the gradient of its weight."""
-    return [tf.reduce_sum(portable.multiply_no_nan(value, upstream), axis, keepdims=True) for value in values]
-
-
-def difference(low: Pair, high: Pair, across: Pair) -> tf.Tensor:
-    """Return the weighted sum of the differences of two pairs."""
-    return weighted([second - first for first, second in zip(low, high)], across)
-
-
 def flat(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Return the indices of pixels [batch, ...] in images reshaped to [pixels, channels]."""
+    """Return the indices of pixels, int64 [batch, ...], in images reshaped to [pixels, channels]."""
     batch, height, width, _ = dimensions(images)
     # A batch may have more pixels than int32 can hold.
     width = tf.cast(width, tf.int64)
-    index = tf.cast(rows, tf.int64) * width + tf.cast(columns, tf.int64)
+    index = rows * width + columns
     if isinstance(batch, int) and batch == 1:
         return index
     samples = tf.range(tf.cast(batch, tf.int64)) * (tf.cast(height, tf.int64) * width)
     return index + tf.reshape(samples, [-1] + [1] * (index.shape.rank - 1))
 
 
-def _neighbours(low: tf.Tensor, size: int | tf.Tensor, border: str) -> Pair:
-    """Return the indices low and low + 1, moved inside the image."""
-    if border == "wrap":
-        return [portable.remainder(index, size) for index in (low, low + 1)]
-    return [tf.clip_by_value(index, 0, size - 1) for index in (low, low + 1)]
+def _fold(index: tf.Tensor, size: int | tf.Tensor, border: str) -> tf.Tensor:
+    """Return int64 indices, moved inside the image."""
+    size = tf.cast(size, index.dtype)
+    return portable.remainder(index, size) if border == "wrap" else tf.clip_by_value(index, 0, size - 1)
+
+
+def _each(combine: Callable, rows: Sequence[tf.Tensor], columns: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return, as [4, points], the combinations of each of two rows with each of two columns of all points."""
+    return tf.stack([tf.reshape(combine(row, column), [-1]) for row in rows for column in columns])
+
+
+class _Sums:
+    """The gradients of the sum, over points p, their pixels k and channels c, of
+    `images[index[k, p], c] weights[k, p] upstream[p, c]`. The gradients of each are the other two.
+
+    Args:
+        index: int64 [pixels of a point, points], for images reshaped to [pixels, channels].
+        images: [batch, height, width, channels].
+    """
+
+    def __init__(self, index: tf.Tensor, images: tf.Tensor) -> None:
+        self._index, self._shape, self._dtype = index, tf.shape(images), images.dtype
+        pixels, points = images.shape[:3].num_elements(), index.shape[1]
+        if pixels is None or points is None:
+            pixels, points = tf.reduce_prod(tf.cast(self._shape[:3], tf.int64)), tf.shape(index, tf.int64)[1]
+        self._pixels = pixels
+        fits = [points > 0, pixels <= _SPARSE * points, pixels < 2**31 - 1]
+        self._is_matrix = functools.reduce(tf.logical_and, fits) if tf.is_tensor(fits[0]) else all(fits)
+
+    def read(self, images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of `upstream`: the weighted sums of pixels, without those of weight 0."""
+
+        @tf.custom_gradient
+        def read(images: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            def by_matrix() -> tf.Tensor:
+                pixels = tf.cast(tf.reshape(images, [-1, images.shape[3]]), weights.dtype)
+                pixels = tf.concat([pixels, tf.zeros([1, images.shape[3]], weights.dtype)], 0)
+                return sparse.multiply(weights, self._columns(weights), pixels)
+
+            def by_gather() -> tf.Tensor:
+                # XLA fuses four reads, but not one of four pixels with its sum.
+                values = [self._gather(images, index, weights.dtype) for index in tf.unstack(self._index)]
+                return weighted(values, tf.unstack(tf.expand_dims(weights, -1)))
+
+            y = self._choose(by_matrix, by_gather)
+            return y, lambda upstream: (self.spread(weights, upstream), self.dots(images, upstream))
+
+        return read(images, weights)
+
+    def spread(self, weights: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of `images`: the weighted upstream gradient of each point, added to its pixels."""
+
+        @tf.custom_gradient
+        def spread(weights: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            def by_matrix() -> tf.Tensor:
+                size = self._pixels + 1
+                return sparse.multiply_transposed(weights, self._columns(weights), upstream, size)[:-1]
+
+            def by_sums() -> tf.Tensor:
+                parts = portable.multiply_no_nan(tf.expand_dims(upstream, 0), tf.expand_dims(weights, -1))
+                return tf.math.unsorted_segment_sum(parts, self._index, self._pixels)
+
+            images = tf.cast(tf.reshape(self._choose(by_matrix, by_sums), self._shape), self._dtype)
+            images.set_shape([None, None, None, upstream.shape[1]])
+            return images, lambda images: (self.dots(images, upstream), self.read(images, weights))
+
+        return spread(weights, upstream)
+
+    def dots(self, images: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of `weights`: the products of each pixel and the upstream gradient, over the channels."""
+
+        @tf.custom_gradient
+        def dots(images: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            values = self._gather(images, self._index, upstream.dtype)
+            y = tf.reduce_sum(portable.multiply_no_nan(values, upstream), -1)
+            return y, lambda weights: (self.spread(weights, upstream), self.read(images, weights))
+
+        return dots(images, upstream)
+
+    def _choose(self, by_matrix: Callable[[], tf.Tensor], otherwise: Callable[[], tf.Tensor]) -> tf.Tensor:
+        return otherwise() if portable.in_slices() else devices.choose(by_matrix, otherwise, self._is_matrix)
+
+    def _columns(self, weights: tf.Tensor) -> tf.Tensor:
+        """Return the index, with a pixel of 0 after the last instead of those of weight 0: 0 times NaN would be NaN."""
+        return tf.where(tf.equal(weights, 0), tf.cast(self._pixels, tf.int64), self._index)
+
+    @staticmethod
+    def _gather(images: tf.Tensor, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return tf.cast(tf.gather(tf.reshape(images, [-1, images.shape[3]]), index), dtype)

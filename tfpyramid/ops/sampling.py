@@ -58,13 +58,12 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
 def read_points(images: tf.Tensor, points: tf.Tensor, border: str) -> tf.Tensor:
     """Return `bilinear_sample` without checking the arguments."""
     rows, columns = tf.unstack(points, axis=-1)
-    return _sample(images, rows, columns, border)
+    return _sample(images, rows, columns, border, _is_dense(images.shape, rows.shape))
 
 
-def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> tf.Tensor:
-    """Return images sampled at rows and columns, [batch, ...] each."""
+def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str, dense: bool) -> tf.Tensor:
+    """Return images sampled at rows and columns, [batch, ...] each; by `cells` if there are many points."""
     work, size = working_dtype(images.dtype), sides(images)
-    dense = _is_dense(images.shape, rows.shape)
     source = cells.frame(tf.cast(images, work), border) if dense else images
 
     # Autodiff would take several times as many operations. It still differentiates those of `grad`, and those of
@@ -74,23 +73,17 @@ def _sample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str)
         inside = [_inside(*pair, border) for pair in zip(positions, size)]
         lows = [tf.floor(position) for position in inside]
         fractions = [tf.cast(position - low, work) for position, low in zip(inside, lows)]
-        i, j = (tf.cast(low, tf.int32) for low in lows)
-        four = (cells.Cells if dense else corners.Corners)(source, i, j, border)
-        down, right = (four.parts(fraction, axis) for axis, fraction in enumerate(fractions))
-        weights = four.expand([row * column for row in down for column in right])
-        y = four.restore(corners.weighted(four.values, weights))
+        four = (cells.Cells if dense else corners.Corners)(source, lows, fractions, border)
 
         def grad(upstream: tf.Tensor) -> tuple:
-            upstream = four.lay_out(upstream)
-            a, b, c, d = corners.dots(four.values, upstream, four.channel_axis)
-            along = four.derivative((a, b), (c, d), right, 0), four.derivative((a, c), (b, d), down, 1)
+            to_source, *along = four.gradients(upstream)
             slopes = [_slope(*each, border) for each in zip(positions, inside, size)]
             to_positions = [
                 tf.cast(tf.reshape(part, tf.shape(slope)), slope.dtype) * slope for part, slope in zip(along, slopes)
             ]
-            return tf.cast(four.spread(upstream, weights), source.dtype), *to_positions
+            return tf.cast(to_source, source.dtype), *to_positions
 
-        return y, grad
+        return four.read(), grad
 
     return tf.cast(custom_gradients.call(sample, source, rows, columns), images.dtype)
 
@@ -222,7 +215,9 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
     _, height, width, _ = dimensions(flow)
     across, down = tf.unstack(flow, axis=-1)
     rows, columns = (tf.cast(tf.range(n), flow.dtype) for n in (height, width))
-    return _sample(images, down + rows[:, None], across + columns, border)
+    known = None not in images.shape[1:3]
+    dense = images.shape[3] <= _FEW and (known or not portable.is_portable())
+    return _sample(images, down + rows[:, None], across + columns, border, dense)
 
 
 def check_flow(flow: Any, images: Any) -> None:
