@@ -1,13 +1,14 @@
-"""How fast is bilinear sampling, compared with other libraries?
+"""How fast are bilinear sampling and a cost volume, compared with other libraries?
 
     pip install -e '.[bench]'
     python benchmarks/bench_sampling.py [--output FOLDER] [--quick] [--only WORK]
 
-The benchmark samples images in float32, with zeros outside, at as many points as they have pixels: random points, and
-the points of a smooth warp, which moves each pixel by a few pixels. It measures the forward pass, and the forward pass
-with the gradients of images and points. All contenders of a task are interleaved in one run, with as many threads as
-cores. Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio of
-the medians. `--quick` runs everything on images that are too small to measure anything.
+The benchmark samples images in float32, with zeros outside: at random points and at the points of a smooth warp, which
+moves each pixel by a few pixels, as many as the images have pixels; and at those of a smooth warp to twice the sides,
+four times as many. It also compares two feature maps at all displacements of up to four pixels. It measures the forward
+pass, and the forward pass with all gradients. All contenders of a task are interleaved in one run, with as many threads
+as cores. Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio
+of the medians. `--quick` runs everything on images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from contest import COMPILED, OURS, Call, Shape, Work, channels_first, peer, tra
 from tfpyramid import ops
 
 PLAIN, TORCH, OPENCV = "TensorFlow, `tf.gather_nd` four times", "torch `grid_sample`", "OpenCV `remap`"
+SLICES, TORCH_SLICES = "TensorFlow, a product for each slice", "torch, a product for each slice"
+REACH = 4  # The largest displacement of the cost volume.
 
 
 def random_points(shape: Shape) -> np.ndarray:
@@ -35,6 +38,10 @@ def smooth_points(shape: Shape) -> np.ndarray:
     i, j = np.meshgrid(*map(np.arange, shape[1:3]), indexing="ij")
     points = np.stack([i + 2.3 * np.sin(j / 50), j + 2.7 * np.cos(i / 40)], -1)
     return np.tile(points.astype(np.float32), [shape[0], 1, 1, 1])
+
+
+def enlarged_points(shape: Shape) -> np.ndarray:
+    return smooth_points([shape[0], *(2 * side for side in shape[1:3])]) / 2 - np.float32(0.25)
 
 
 def plain_sample(images: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
@@ -79,20 +86,20 @@ def forward(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) -> Ite
 
 
 def with_gradients(sample: Callable) -> Callable:
-    """Return a function from images, points and the upstream gradient to the samples and both gradients."""
+    """Return a function from two tensors, such as images and points, and the upstream gradient to y and gradients."""
 
-    def run(images: tf.Tensor, points: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+    def run(first: tf.Tensor, second: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            tape.watch([images, points])
-            y = sample(images, points)
-        return [y, *tape.gradient(y, [images, points], upstream)]
+            tape.watch([first, second])
+            y = sample(first, second)
+        return [y, *tape.gradient(y, [first, second], upstream)]
 
     return run
 
 
 def and_gradients(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) -> Iterator[tuple[str, Call]]:
     points = points_of(images.shape)
-    upstream = np.random.default_rng(2).standard_normal(images.shape, np.float32)
+    upstream = np.random.default_rng(2).standard_normal([*points.shape[:3], images.shape[3]], np.float32)
     yield OURS, traced(with_gradients(ops.bilinear_sample), images, points, upstream)
     yield COMPILED, traced(with_gradients(ops.bilinear_sample), images, points, upstream, compiled=True)
     yield PLAIN, traced(with_gradients(plain_sample), images, points, upstream)
@@ -109,12 +116,57 @@ def and_gradients(images: np.ndarray, points_of: Callable[[Shape], np.ndarray]) 
         yield TORCH, ask
 
 
+def plain_volume(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return the products of the first map and each slice of the second, in the most common implementation."""
+    height, width = first.shape[1:3]
+    padded = tf.pad(second, [[0, 0], [REACH, REACH], [REACH, REACH], [0, 0]])
+    slices = [padded[:, i : i + height, j : j + width] for i in range(2 * REACH + 1) for j in range(2 * REACH + 1)]
+    return tf.stack([tf.reduce_mean(first * each, -1) for each in slices], -1)
+
+
+def torch_volume(torch: Any, first: Any, second: Any) -> Any:
+    height, width = first.shape[2:]
+    padded = torch.nn.functional.pad(second, [REACH] * 4)
+    slices = [padded[:, :, i : i + height, j : j + width] for i in range(2 * REACH + 1) for j in range(2 * REACH + 1)]
+    return torch.stack([(first * each).mean(1) for each in slices], 1)
+
+
+def matching(images: np.ndarray, *, gradients: bool) -> Iterator[tuple[str, Call]]:
+    rng = np.random.default_rng(1)
+    maps = images, rng.random(images.shape, np.float32)
+    upstream = rng.standard_normal([*images.shape[:3], (2 * REACH + 1) ** 2], np.float32)
+    wrap, more = (with_gradients, [upstream]) if gradients else (lambda function: function, [])
+    ours = partial(ops.cost_volume, max_displacement=REACH)
+    yield OURS, traced(wrap(ours), *maps, *more)
+    yield COMPILED, traced(wrap(ours), *maps, *more, compiled=True)
+    yield SLICES, traced(wrap(plain_volume), *maps, *more)
+    torch = peer("torch")
+    if torch:
+        arguments = [channels_first(torch, each).requires_grad_(gradients) for each in maps]
+        back = channels_first(torch, upstream)
+
+        def ask() -> list:
+            y = torch_volume(torch, *arguments)
+            return [y, *torch.autograd.grad(y, arguments, back)] if gradients else [y]
+
+        yield TORCH_SLICES, ask
+
+
 SHAPES = [(1, 1080, 1920, 3), (16, 56, 56, 64)]
+SMALL, FEATURES = [(1, 540, 960, 3)], [(1, 256, 448, 32)]
 WORKS = {
     "random": Work("Points at random", SHAPES, partial(forward, points_of=random_points)),
     "smooth": Work("A smooth warp", SHAPES, partial(forward, points_of=smooth_points)),
     "random_gradient": Work("Points at random, and gradients", SHAPES, partial(and_gradients, points_of=random_points)),
     "smooth_gradient": Work("A smooth warp, and gradients", SHAPES, partial(and_gradients, points_of=smooth_points)),
+    "enlarged": Work("A smooth warp to twice the sides", SMALL, partial(forward, points_of=enlarged_points)),
+    "enlarged_gradient": Work(
+        "A smooth warp to twice the sides, and gradients", SMALL, partial(and_gradients, points_of=enlarged_points)
+    ),
+    "matching": Work("A cost volume of 81 displacements", FEATURES, partial(matching, gradients=False)),
+    "matching_gradient": Work(
+        "A cost volume of 81 displacements, and gradients", FEATURES, partial(matching, gradients=True)
+    ),
 }
 
 
