@@ -181,7 +181,7 @@ def test_graphs_are_small():
         ]
         for name, operation in OPERATIONS.items()
     }
-    bounds = {"blend": (480, 170, 430), "exposure_fusion": (850, 260, 710), "focus_stack": (580, 190, 510)}
+    bounds = {"blend": (620, 170, 430), "exposure_fusion": (850, 260, 710), "focus_stack": (580, 190, 510)}
     for name, bound in bounds.items():
         assert all(count <= most for count, most in zip(counts[name], bound)), counts
 

@@ -1,5 +1,6 @@
 """The computation of `blending`: images merged level by level of their Laplacian pyramids. Nothing is checked here."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ _LEAST_WEIGHT = 1e-12  # Pixels that are flat or grey in all images get equal we
 _LEAST_VARIANCE = 1e-18  # It keeps the logarithm and its derivatives finite, in float32 too.
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def masked(
     inputs: Sequence[tf.Tensor], scale_factor: float, kernel: kernels.Kernel, border: str, levels: int
 ) -> tf.Tensor:
@@ -28,7 +29,7 @@ def masked(
     return pyramid.from_levels([w * band for band, w in zip(bands, weights)], kernel, scale_factor, border)
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def exposed(
     x: tf.Tensor,
     scale_factor: float,
@@ -68,7 +69,7 @@ def exposed(
     return pyramid.from_levels(merged, kernel, scale_factor, border)
 
 
-@shared
+@functools.partial(shared, in_graphs=False)
 def sharpest(
     x: tf.Tensor, scale_factor: float, kernel: kernels.Kernel, border: str, levels: int, count: int
 ) -> tf.Tensor:
