@@ -25,8 +25,9 @@ def test_every_layer_has_a_row_and_layers_with_a_hard_mode_have_two():
         if "hard" in inspect.signature(getattr(layers, name)).parameters:
             expected.add(f"`{name}`, hard")
     assert expected <= set(rows)
-    # The other rows are a layer of another package, an option, and the last line.
-    assert set(rows) - expected == {"`PyramidDiversity`", "`LevelRouter`, partition=False", "largest error"}
+    # The other rows are a layer of another package, options, and the last line.
+    options = {"`LevelRouter`, partition=False", "`WeightedFusion`, adaptive", "`WeightedFusion`, adaptive, hard"}
+    assert set(rows) - expected == {"`PyramidDiversity`", *options, "largest error"}
 
 
 def test_every_reader_has_a_column_and_no_cell_is_empty():

@@ -122,7 +122,7 @@ def test_a_kernel_that_does_not_fit_the_images_is_an_error(kernel):
         ops.conv_down(X, kernel)
 
 
-@pytest.mark.parametrize("strides", [0, -1, 2.0, "2", (2, 2), None, True])
+@pytest.mark.parametrize("strides", [0, -1, 2.0, "2", None, True])
 def test_strides_that_are_not_a_count_are_an_error(strides):
     with pytest.raises(ValueError, match="`strides` must be an integer of at least 1, .* Received: strides="):
         ops.conv_down(X, np.ones([3, 3, 2, 1]), strides)

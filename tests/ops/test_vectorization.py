@@ -16,6 +16,7 @@ def in_rows(levels):
 
 
 X, Y, ROWS, KERNEL = normal(2, 4, 3, 1), normal(2, 2, 2, 1), normal(2, 3), normal(1, 3, 3, 1, 1)
+BOXES = np.array([[[0.0, 0.0, 2.0, 3.0], [1.0, 2.0, 5.0, 4.0]], [[0.0, 1.0, 2.0, 2.0], [3.0, 0.0, 4.0, 2.0]]])
 
 # The first argument of each has a batch axis; what a batch shares has one of a single entry.
 SMOOTH = {
@@ -34,8 +35,10 @@ SMOOTH = {
     "fuse_logits": (lambda a, b: ops.fuse_logits([a, b]), [ROWS, ROWS + 1]),
     "fusion_weights": (lambda v: ops.fusion_weights(v[0])[None], [normal(1, 4)]),
     "gaussian_pyramid": (lambda x: in_rows(ops.gaussian_pyramid(x, 2)), [X]),
+    "generalized_iou": (ops.generalized_iou, [BOXES, BOXES + 0.3]),
     "gumbel_softmax": (lambda z: ops.gumbel_softmax(z, 0.5, seed=[1, 2]), [ROWS]),
     "laplacian_pyramid": (lambda x: in_rows(ops.laplacian_pyramid(x, 2)), [X]),
+    "multi_scale_ssim": (ops.multi_scale_ssim, [X, X + 0.1 * X**2]),
     "normalize_kernel": (lambda k: ops.normalize_kernel(k[0])[None], [KERNEL]),
     "pyr_down": (ops.pyr_down, [X]),
     "pyr_down of a long side": (lambda x: ops.pyr_down(x), [normal(1, 2, 80, 1)]),
