@@ -12,9 +12,10 @@ Strided convolutions have kernels of 4, so samples lie between pixels: `phase=0.
 five kinds, on scenes with garments of one band of sizes. `segmentation.png` shows them with scenes and predicted masks.
 `--every-level` also trains decoders of each other single level.
 
-The settings were chosen with `--split validation`: on garments that are not used for training, and on other parts of
-the photographs. The results are those of `--split test`. Keras downloads Fashion-MNIST (30 MB), unless `--data` names a
-folder with its four idx .gz files. One seed takes some minutes on two cores; `--seeds 3` prints means and deviations.
+The settings were chosen by shorter trainings of one seed, measured as with `--split validation`: on garments that are
+not used for training, and on other parts of the photographs. The results are those of `--split test`. Keras downloads
+Fashion-MNIST (30 MB), unless `--data` names a folder with its four idx .gz files. One seed takes less than four minutes
+on two cores; `--seeds 3` prints means and standard deviations.
 """
 
 from __future__ import annotations
