@@ -117,8 +117,9 @@ class _Sums:
                 return sparse.multiply(weights, self._columns(weights), pixels)
 
             def by_gather() -> tf.Tensor:
-                # XLA fuses four reads, but not one of four pixels with its sum.
-                values = [self._gather(images, index, weights.dtype) for index in tf.unstack(self._index)]
+                # XLA fuses four reads, but not one of four pixels with its sum. TFLite has no `tf.unstack` of int64.
+                indices = [self._index[k] for k in range(weights.shape[0])]
+                values = [self._gather(images, index, weights.dtype) for index in indices]
                 return weighted(values, tf.unstack(tf.expand_dims(weights, -1)))
 
             y = self._choose(by_matrix, by_gather)

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <tensorflow/c/c_api.h>
 
-#define MOST 64
+#define MOST 256
 #define MOST_AXES 8
 
 static void fail(const char *format, ...) {
