@@ -117,6 +117,7 @@ def test_weights_of_an_image_do_not_depend_on_the_other_images():
     assert layer([level[:0] for level in levels]).shape == (0, 8, 8, 2)
 
 
+@pytest.mark.slow
 def test_an_adaptive_map_learns_where_each_level_is_right():
     # Level 0 is right where its second channel is 1, else level 1 is; no fixed weights can know that.
     rng = np.random.default_rng(0)

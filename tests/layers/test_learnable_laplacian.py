@@ -63,6 +63,7 @@ def test_whatever_the_filter_learned_the_image_is_restored(arguments):
         np.testing.assert_allclose(inverse(bands), x, atol=1e-12 * max(largest, 1))
 
 
+@pytest.mark.slow
 def test_both_layers_train_one_filter_and_stay_inverse():
     model = denoiser()
     assert len(model.trainable_weights) == 1
@@ -120,6 +121,7 @@ def test_a_loaded_model_shares_the_filter(tmp_path):
     np.testing.assert_allclose(other(x), model(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_export_holds_the_filter_once(tmp_path):
     model = denoiser()
     module = tf.Module()

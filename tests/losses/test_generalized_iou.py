@@ -25,6 +25,7 @@ def test_weights_select_boxes_and_integers_are_converted():
     np.testing.assert_allclose(found, 1 - 0.5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_learns_and_its_file_holds_the_loss(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
     model.compile(keras.optimizers.Adam(0.3), losses.GeneralizedIoU())

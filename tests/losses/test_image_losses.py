@@ -46,6 +46,7 @@ def test_gradients_are_the_derivatives(name):
     assert_gradients(MADE[name]().call, [T, P])
 
 
+@pytest.mark.slow
 @every_loss
 def test_a_model_is_trained_saved_loaded_and_exported(name, tmp_path):
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
@@ -88,6 +89,7 @@ def test_values_and_gradients_are_finite_in_float16(name, size):
         assert np.isfinite(loss) and loss.dtype == tf.float32 and np.isfinite(tape.gradient(loss, p)).all()
 
 
+@pytest.mark.slow
 @every_loss
 def test_mixed_precision_trains(name):
     keras.mixed_precision.set_global_policy("mixed_float16")
@@ -156,6 +158,7 @@ def test_a_mask_hides_what_is_unknown(norm):
         assert (tape.gradient(found, p).numpy()[np.broadcast_to(mask == 0, P.shape)] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_mask_may_be_what_fit_is_given():
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
     model.compile("sgd", losses.LaplacianPyramidLoss())
@@ -172,6 +175,7 @@ def test_a_mask_of_another_shape_is_an_error(shape):
         losses.laplacian_pyramid_loss(T, P, mask=np.ones(shape))
 
 
+@pytest.mark.slow
 def test_a_mask_of_another_size_stops_the_graph():
     run = tf.function(
         lambda p, mask: losses.laplacian_pyramid_loss(p, p + 1, 2, mask=mask),
@@ -197,6 +201,7 @@ def test_the_metric_is_a_mean_over_samples():
     assert type(again) is metrics.MultiScaleSSIM and again.get_config() == metric.get_config()
 
 
+@pytest.mark.slow
 def test_loss_and_metric_of_one_name_are_loaded_as_what_they_are(tmp_path):
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")])
     model.compile("sgd", losses.MultiScaleSSIM(), metrics=[metrics.MultiScaleSSIM(name="similarity")])

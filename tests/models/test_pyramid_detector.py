@@ -145,6 +145,7 @@ def tiny_backbone(sides=(None, None)):
     return keras.Model(image, x)
 
 
+@pytest.mark.slow
 def test_a_backbone_makes_the_levels():
     backbone = tiny_backbone()
     model, images = small(backbone=backbone), photograph(2, 33, 47, 3)

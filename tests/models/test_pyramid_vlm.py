@@ -215,6 +215,7 @@ def test_it_trains_in_mixed_precision():
         set_policy(policy)
 
 
+@pytest.mark.slow
 def test_an_encoder_of_questions_and_a_downsampler_of_ones_own_are_used():
     encoder = keras.Sequential(
         [keras.Input((None,), dtype="int32"), keras.layers.Embedding(WORDS, 4), keras.layers.GRU(6)]
