@@ -27,29 +27,13 @@ import garments
 import numpy as np
 import tensorflow as tf
 from classifier import Training, parse_options
+from families import FAMILIES, KNOWN_SIDES
 from tqdm import tqdm
 
 from tfpyramid import layers, metrics, models
 from tfpyramid._compat import nested_layers
 
 keras = tf.keras
-FAMILIES = [
-    "ResNet50",
-    "ResNet50V2",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "VGG16",
-    "DenseNet121",
-    "InceptionV3",
-    "Xception",
-    "ConvNeXtTiny",
-    "NASNetMobile",
-    "InceptionResNetV2",
-]
-KNOWN_SIDES = {"NASNetMobile"}  # With unknown sides, the network itself adds maps of different sizes.
 QUICK_FAMILIES = ["MobileNet", "MobileNetV3Small"]
 SIZES = [(224, 224), (100, 100), (97, 131)]
 FORMS = {

@@ -18,29 +18,12 @@ from typing import Any
 import common
 import numpy as np
 import tensorflow as tf
+from families import FAMILIES, KNOWN_SIDES
 from tqdm import tqdm
 
 from tfpyramid import layers, models
 
 keras = tf.keras
-FAMILIES = (
-    "ResNet50",
-    "ResNet50V2",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "VGG16",
-    "DenseNet121",
-    "InceptionV3",
-    "Xception",
-    "ConvNeXtTiny",
-    "NASNetMobile",
-    "InceptionResNetV2",
-)
-# Its layers compare the sides of two maps when they are built, and never resize either if the sides are unknown.
-KNOWN_SIDES = ("NASNetMobile",)
 SIZES = ((224, 224), (100, 100), (97, 131), (64, 64))
 STRIDES = (4, 8, 16, 32)
 FILTERS = 16

@@ -233,8 +233,8 @@ def graph_calls(model: keras.Model) -> list[Call]:
     calls = []
     for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
         if KERAS_3:
-            parts = node.operation, node.arguments.args, node.arguments.kwargs, node.input_tensors
+            parts = node.operation, node.arguments.args, node.arguments.kwargs
         else:
-            parts = node.layer, node.call_args, node.call_kwargs, node.keras_inputs
-        calls.append(Call(*parts, tf.nest.flatten(node.outputs)))
+            parts = node.layer, node.call_args, node.call_kwargs
+        calls.append(Call(*parts, node_inputs(node), node_outputs(node)))
     return calls
