@@ -13,6 +13,7 @@ class Linear(NamedTuple):
     transpose: Callable[[tf.Tensor], tf.Tensor]
 
     def reversed(self) -> "Linear":
+        """Return the transpose as a map, with this map as its gradient."""
         return Linear(self.transpose, self.apply)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
