@@ -25,13 +25,17 @@ from tfpyramid._compat import keras  # noqa: E402
 def run_earlier_blocks_first(document: Document) -> tuple[()]:
     """Let a block run alone, or in a worker of its own: the blocks above it define the names that it uses."""
     evaluated: set[int] = set()
+    passed_before_their_turn: set[int] = set()
 
     def evaluate(example: Example) -> None:
+        if example.start in passed_before_their_turn:
+            return  # A block that starts a job, or saves a model, may not run again after those that use it.
         evaluated.add(example.start)
         examples = list(document.examples())
         for earlier in [each for each in examples if each.start < example.start and each.start not in evaluated]:
             with contextlib.suppress(unittest.SkipTest):
                 earlier.evaluate()
+                passed_before_their_turn.add(earlier.start)
         if isinstance(example.region.evaluator, Skipper):
             # Sybil asks its skipper first, so this function does not see the block that is skipped.
             evaluated.update([later.start for later in examples if later.start > example.start][:1])
