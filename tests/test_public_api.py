@@ -57,6 +57,7 @@ PUBLIC = {
     },
     "tfpyramid.losses": {
         "Charbonnier",
+        "EndPointError",
         "GeneralizedIoU",
         "LaplacianPyramidLoss",
         "MultiScaleLoss",
@@ -66,7 +67,7 @@ PUBLIC = {
         "multi_scale_loss",
         "pyramid_diversity_loss",
     },
-    "tfpyramid.metrics": {"MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
+    "tfpyramid.metrics": {"EndPointError", "MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
     "tfpyramid.models": {
         "antialias",
         "feature_levels",
