@@ -129,6 +129,8 @@ PUBLIC = {
         "multi_worker_strategy",
     },
     "tfpyramid.visualize": {
+        "flow_colors",
+        "show_flow",
         "show_gates",
         "show_gradient_norms",
         "show_kernels",

@@ -17,7 +17,7 @@ class EndPointError(keras.metrics.Mean):
     """Measure the distance between the ends of the vectors of optical flows, in pixels: the average endpoint error.
 
     Equation:
-        `sum_p w[p] ||target[p] - prediction[p]|| / sum_p w[p]` over the pixels of all flows; w is `sample_weight`, or 1.
+        `sum_p w[p] ||target[p] - prediction[p]|| / sum_p w[p]` over the pixels of all flows. w is `sample_weight`.
 
     Convention:
         `sample_weight` may be one number, [batch], or a mask for the pixels, [batch, height, width] or [batch, height,
