@@ -78,6 +78,10 @@ FUNCTIONS = {
     "laplacian_pyramid_loss": Case(losses.laplacian_pyramid_loss, [IMAGE, IMAGE]),
     "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
     "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
+    "EndPointError": Case(lambda t, p: losses.EndPointError(reduction="none")(t, p), [FLOW, FLOW]),
+    "EndPointError with weights": Case(
+        lambda p, w: losses.EndPointError(0.5, reduction="none")(p, p + 1, sample_weight=w), [FLOW, ()]
+    ),
     "GeneralizedIoU": Case(lambda t, p: losses.GeneralizedIoU(reduction="none")(t, p), [(3, 4), (3, 4)]),
     "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),
@@ -187,6 +191,7 @@ GRAPHS = [name for name, case in CASES.items() if case.pairs and "ShiftConsisten
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
     case = CASES[name]
     count = len(case.samples)
@@ -203,6 +208,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_are_known_or_traced_for_other_runtimes_add_nothing_to_the_graph(name):
     count = len(CASES[name].samples)
 
@@ -225,6 +231,7 @@ def test_each_sample_meets_its_own_partner(name):
             np.testing.assert_allclose(y[k : k + 1], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_metric_in_a_graph_compares_its_batches():
     metric = metrics.ShiftConsistency()
 

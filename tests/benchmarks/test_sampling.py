@@ -41,6 +41,7 @@ def test_contenders_have_the_same_gradients(points_of):
         np.testing.assert_allclose(to_points, ours[2], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_writes_results_and_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_sampling.py", "--quick", "--only", "random", "--output", str(tmp_path)])
     bench.main()
