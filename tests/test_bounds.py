@@ -188,6 +188,12 @@ def of_pair(layer):
     return keras.Model(images, layer([images, images]))
 
 
+def of_lookup(layer):
+    """Return a model that passes images to a layer of two maps and a flow."""
+    images = keras.Input((8, 8, 2))
+    return keras.Model(images, layer([images, images, images]))
+
+
 def of_levels(layer):
     """Return a model that passes a pyramid of images to a layer of levels."""
     images = keras.Input((8, 8, 2))
@@ -243,6 +249,7 @@ LARGEST = {
     "PyramidBlock": lambda: layers.PyramidBlock(1, depth=64),
     "FeaturePyramid": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=64)),
     "CostVolume": lambda: of_pair(layers.CostVolume(32)),
+    "CostVolume by lookup": lambda: of_lookup(layers.CostVolume(1024, step=32, sampling="lookup")),
     "GaussianPyramid by 1024": lambda: layers.GaussianPyramid(64, scale_factor=1024),
     "BlurPool2D": lambda: layers.BlurPool2D(1024, 1024),
     "LearnableDownsample2D": lambda: layers.LearnableDownsample2D(kernel_size=64, strides=1024),
@@ -250,7 +257,7 @@ LARGEST = {
     "SpectralDownsample2D": lambda: layers.SpectralDownsample2D(1024),
     "ContentAdaptiveDownsample2D": lambda: layers.ContentAdaptiveDownsample2D(64, 1024, hidden=1),
 }
-SLOW = {"CostVolume", "FeaturePyramid"}
+SLOW = {"CostVolume", "CostVolume by lookup", "FeaturePyramid"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in LARGEST])
