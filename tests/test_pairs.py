@@ -190,6 +190,7 @@ GRAPHS = [name for name, case in CASES.items() if case.pairs and "ShiftConsisten
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
     case = CASES[name]
     count = len(case.samples)
@@ -206,6 +207,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_are_known_or_traced_for_other_runtimes_add_nothing_to_the_graph(name):
     count = len(CASES[name].samples)
 
@@ -228,6 +230,7 @@ def test_each_sample_meets_its_own_partner(name):
             np.testing.assert_allclose(y[k : k + 1], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_metric_in_a_graph_compares_its_batches():
     metric = metrics.ShiftConsistency()
 

@@ -55,6 +55,7 @@ def test_contenders_look_up_the_same_costs(gradients):
             np.testing.assert_allclose(part, expected, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_writes_results_and_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_sampling.py", "--quick", "--only", "random", "--output", str(tmp_path)])
     bench.main()
