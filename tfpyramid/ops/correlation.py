@@ -82,12 +82,14 @@ def cost_volume(
         raise ValueError(
             f"`second` must have the dtype of `first`, {first.dtype.name}. Received: second of {second.dtype.name}"
         )
-    rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
-    (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
-    sampling = check_sampling(sampling)
-    centres = None if flow is None else positions(flow_for(first, flow, "first"))
-    if centres is not None and sampling == "warp":
-        second, centres = read_at(second, *centres, "constant"), None
+    sampling, centres = check_sampling(sampling), None
+    if flow is None:
+        rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
+        (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+    else:
+        centres = positions(flow_for(flow, {"first": first, "second": second}))
+        if sampling == "warp":
+            second, centres = read_at(second, *centres, "constant"), None
     work = working_dtype(first.dtype)
     x, y = tf.cast(first, work), tf.cast(second, work)
     count = 2 * (max_displacement // step) + 1
