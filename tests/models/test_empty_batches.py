@@ -20,6 +20,12 @@ def magnifier(shape):
     return keras.Model(model.input, model.output["x2"])
 
 
+def flow(shape):
+    model = models.pyramid_flow(2, filters=2, decoder_filters=(2,), max_displacement=1, input_shape=shape)
+    image = keras.Input(shape)
+    return keras.Model(image, model({"first": image, "second": image})["flow"])
+
+
 MODELS = {
     "classifier": lambda shape: models.pyramid_classifier(3, filters=(2, 3), input_shape=shape),
     "classifier of a network": lambda shape: models.pyramid_classifier(
@@ -27,6 +33,7 @@ MODELS = {
     ),
     "segmenter": lambda shape: models.pyramid_segmenter(3, num_levels=2, filters=2, input_shape=shape),
     "super-resolution": magnifier,
+    "flow": flow,
 }
 
 
@@ -45,7 +52,11 @@ def test_only_the_model_handles_an_empty_batch():
 def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):
     sides = SIDES if training else (None, None)
     model = MODELS[name]((*sides, 3))
-    images = {"segmenter": (0, *SIDES, 3), "super-resolution": (0, *(2 * side for side in SIDES), 3)}
+    images = {
+        "segmenter": (0, *SIDES, 3),
+        "super-resolution": (0, *(2 * side for side in SIDES), 3),
+        "flow": (0, *SIDES, 2),
+    }
     expected = images.get(name, (0, 3))
 
     def run(images):

@@ -1,0 +1,174 @@
+"""Layers of the model that `pyramid_flow` builds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpyramid import _checks
+from tfpyramid._compat import keras, register, shape_tuple
+from tfpyramid.layers._base import BaseLayer, ImageLayer
+from tfpyramid.models._batch_layers import BatchLayer
+from tfpyramid.ops import batches, resample
+from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.shapes import dimensions, sides
+
+# Added to the mean square of the features of a pixel: features far below its root are noise and are not magnified.
+_SMALLEST_SQUARE = 1e-4
+
+_ONE_SHAPE = "`second` must have the shape of `first`."
+
+
+@register
+class BothImages(BatchLayer):
+    """Map [first, second] to one batch, first all of `first` and then all of `second`; both must have one shape."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        first, second = inputs
+        self.compute_output_shape([first.shape, second.shape])
+        rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
+        (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+        return tf.concat([first, second], 0)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        first, second = map(shape_tuple, input_shape)
+        if not tf.TensorShape(first).is_compatible_with(second):
+            raise ValueError(f"{_ONE_SHAPE} Received: first of shape {first}, second of shape {second}")
+        return (None if first[0] is None else 2 * first[0], *first[1:])
+
+
+@register
+class EachImage(BatchLayer):
+    """Map a batch of `BothImages` back to [first, second]."""
+
+    def call(self, both: tf.Tensor) -> list[tf.Tensor]:
+        return tf.split(both, 2)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return [keras.KerasTensor(shape, dtype=inputs.dtype) for shape in self.compute_output_shape(inputs.shape)]
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        batch, *sample = shape_tuple(input_shape)
+        half = (None if batch is None else batch // 2, *sample)
+        return [half, half]
+
+
+@register
+class UnitFeatures(ImageLayer):
+    """Features divided by their root mean square at each pixel, so that their correlation is a cosine.
+
+    Equation:
+        `y = x / sqrt(mean_c(x^2) + 1e-4)`, the mean over channels.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(features, working_dtype(features.dtype))
+        square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
+        return tf.cast(x * tf.math.rsqrt(square + _SMALLEST_SQUARE), features.dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return shape_tuple(input_shape)
+
+
+@register
+class LocalContrast(ImageLayer):
+    """Features minus their mean over a window."""
+
+    def __init__(self, size: int = 5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x - tf.nn.avg_pool2d(x, self.size, 1, "SAME")
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return shape_tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
+
+
+@register
+class SoftMatch(BaseLayer):
+    """Map costs to the mean displacement, weighted by the softmax of the costs.
+
+    Equation:
+        `y = sum_d softmax_d(sharpness costs) (dx, dy)`, with a learned `sharpness`.
+    """
+
+    def __init__(self, max_displacement: int, sharpness: float = 10.0, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.max_displacement = max_displacement
+        self.start = sharpness
+
+    def build(self, input_shape: Any) -> None:
+        self.sharpness = self.add_parameter("sharpness", self.start)
+        super().build(input_shape)
+
+    def call(self, costs: tf.Tensor) -> tf.Tensor:
+        reach = np.arange(-self.max_displacement, self.max_displacement + 1, dtype=np.float32)
+        dy, dx = np.meshgrid(reach, reach, indexing="ij")
+        places = tf.constant(np.stack([dx.ravel(), dy.ravel()], -1))
+        weights = tf.nn.softmax(costs * tf.convert_to_tensor(self.sharpness))
+        return tf.tensordot(weights, places, 1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (*shape_tuple(input_shape)[:3], 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_displacement": self.max_displacement, "sharpness": self.start}
+
+
+@register
+class NoFlow(ImageLayer):
+    """Map features to a flow of zeros, [batch, height, width, 2], float32."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(features[..., :1]) * tf.zeros([2])
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (*shape_tuple(input_shape)[:3], 2)
+
+
+@register
+class FinerFlow(ImageLayer):
+    """Map [flow, features] to the flow at the size of the features, in pixels of that size, by linear interpolation.
+
+    Convention:
+        Sample i of the flow sits at pixel i * scale_factor + phase of the features.
+    """
+
+    def __init__(self, scale_factor: int = 2, phase: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.scale_factor = _checks.integer("scale_factor", scale_factor, 1)
+        self.phase = _checks.phase(phase, self.scale_factor)
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        flow, features = inputs
+        return self.scale_factor * resample.resize_by(flow, self.scale_factor, sides(features), phase=self.phase)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        flow, features = map(shape_tuple, input_shape)
+        return (flow[0], *features[1:3], 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale_factor": self.scale_factor, "phase": self.phase}
+
+
+@register
+class StoppedGradient(BaseLayer):
+    """The input unchanged, without a gradient."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.stop_gradient(x)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return shape_tuple(input_shape)
