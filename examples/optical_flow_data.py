@@ -25,7 +25,7 @@ VALIDATION = ("rocket", "coins")
 TEST = ("astronaut", "coffee", "chelsea", "camera")
 SIZES = (1.0, 0.7, 0.5, 0.35)  # Patches are cut from smaller copies of the photographs, too.
 MARGIN = 40  # Pixels around a patch that its flow can reach.
-LONGEST = 20.0  # Longest common motion of a layer, in pixels.
+LONGEST = 14.0  # Longest common motion of a layer, in pixels.
 
 
 class Pairs(NamedTuple):

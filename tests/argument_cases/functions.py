@@ -247,6 +247,7 @@ ROWS = [
             "num_convolutions": 1,
             "decoder_filters": (2,),
             "max_displacement": 1,
+            "patch_size": 1,
             "sampling": "warp",
             "stop_gradient": False,
             "normalize_gradients": False,

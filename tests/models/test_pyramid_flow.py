@@ -55,6 +55,8 @@ def flow_by_hand(model, first, second):
     """Return the flows of a model of three levels, in pixels of the images, from its weights."""
     names = ("features_0", "decoder_0", "decoder_flow")
     kernels = {name: [np.asarray(w, np.float64) for w in model.get_layer(name).get_weights()] for name in names}
+    (sharpness,) = model.get_layer("match").get_weights()
+    displacements = np.array([(dx, dy) for dy in range(-2, 3) for dx in range(-2, 3)], np.float64)
 
     def convolved(x, name):
         kernel, bias = kernels[name]
@@ -62,6 +64,9 @@ def flow_by_hand(model, first, second):
 
     def features(level):
         x = convolved(level, "features_0")
+        ones = tf.ones([9, 9, 1, 1], tf.float64)
+        total = tf.concat([tf.nn.conv2d(part, ones, 1, "SAME") for part in tf.split(x, x.shape[3], 3)], 3)
+        x -= total / tf.nn.conv2d(tf.ones_like(x[..., :1]), ones, 1, "SAME")
         return x / tf.sqrt(tf.reduce_mean(x**2, -1, keepdims=True) + 1e-4)
 
     levels = [ops.gaussian_pyramid(tf.constant(x, tf.float64), 3) for x in (first, second)]
@@ -70,9 +75,10 @@ def flow_by_hand(model, first, second):
         one, two = (features(level[k]) for level in levels)
         size = one.shape[1:3]
         flow = tf.zeros([*one.shape[:3], 2], tf.float64) if flow is None else 2 * ops.resize_by(flow, 2.0, size)
-        costs = ops.cost_volume(one, ops.warp(two, flow), 2)
-        x = tf.nn.leaky_relu(convolved(tf.concat([costs, one, flow], -1), "decoder_0"), 0.1)
-        flow += convolved(x, "decoder_flow")
+        costs = ops.cost_volume(one, ops.warp(two, flow), 2, kernel_size=3)
+        match = tf.nn.softmax(float(sharpness) * costs) @ displacements
+        x = tf.nn.leaky_relu(convolved(tf.concat([costs, one, match, flow], -1), "decoder_0"), 0.1)
+        flow += match + convolved(x, "decoder_flow")
         found[f"level_{k}"] = 2**k * flow
     return {**found, "flow": 2 * ops.resize_by(flow, 2.0, first.shape[1:3])}
 
@@ -89,8 +95,13 @@ def test_it_computes_its_equation():
         np.testing.assert_allclose(flow, expected[key], rtol=1e-3, atol=1e-3)
 
 
-def test_an_untrained_model_returns_no_flow():
-    assert all(not np.any(flow) for flow in small(refinements=1)(pair(1, 9, 8, 3)).values())
+def test_an_untrained_model_matches_patches():
+    images, truth = shifted(8)
+    keras.utils.set_random_seed(0)
+    flow = models.pyramid_flow(3)(images)["flow"]
+    inner = slice(8, -8)
+    error, size = (np.linalg.norm(x[:, inner, inner], axis=-1).mean() for x in (flow - truth, truth))
+    assert error < 0.4 * size
 
 
 def test_a_gradient_reaches_every_weight():
@@ -106,6 +117,7 @@ def test_a_gradient_reaches_every_weight():
 OPTIONS = [
     {"num_levels": 5},
     {"finest_level": 0},
+    {"patch_size": 1},
     {"sampling": "lookup"},
     {"stop_gradient": True},
     {"normalize_gradients": True},
@@ -248,6 +260,7 @@ def test_images_of_a_pair_have_one_size():
         ({"decoder_filters": ()}, "`decoder_filters` must be a list of integers"),
         ({"decoder_filters": 8}, "`decoder_filters` must be a list of integers"),
         ({"max_displacement": 33}, "`max_displacement` must be at most 32"),
+        ({"patch_size": 2}, "`patch_size` must be odd"),
         ({"sampling": "nearest"}, "`sampling` must be one of 'warp', 'lookup'"),
         ({"stop_gradient": 1}, "`stop_gradient` must be True or False"),
         ({"refinements": -1}, "`refinements` must be an integer of at least 0"),

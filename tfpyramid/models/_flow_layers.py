@@ -15,8 +15,13 @@ from tfpyramid.ops import batches, resample
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimensions, sides
 
-# Added to the mean square of the features of a pixel: features far below its root are noise and are not magnified.
+_WINDOW = 9  # Rows and columns of the window of a local mean.
+
+# Added to the mean square of the features of a pixel. Features far below its root are noise and are not magnified.
 _SMALLEST_SQUARE = 1e-4
+
+# Cosines are multiplied by this before the softmax, at first: a match must stand out from 80 other displacements.
+_SHARPNESS = 30.0
 
 _ONE_SHAPE = "`second` must have the shape of `first`."
 
@@ -56,15 +61,19 @@ class EachImage(BatchLayer):
 
 
 @register
-class UnitFeatures(ImageLayer):
-    """Features divided by their root mean square at each pixel, so that their correlation is a cosine.
+class Contrast(ImageLayer):
+    """Features without their local mean, and of one length at each pixel, so that their correlation is a cosine.
+
+    Without this, bright pixels would match everything.
 
     Equation:
-        `y = x / sqrt(mean_c(x^2) + 1e-4)`, the mean over channels.
+        `y = z / sqrt(mean_c(z^2) + 1e-4)` with `z = x - mean(x)`, that mean over the 9 by 9 pixels around each, as far
+        as they exist.
     """
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         x = tf.cast(features, working_dtype(features.dtype))
+        x -= tf.nn.avg_pool2d(x, _WINDOW, 1, "SAME")
         square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
         return tf.cast(x * tf.math.rsqrt(square + _SMALLEST_SQUARE), features.dtype)
 
@@ -73,52 +82,32 @@ class UnitFeatures(ImageLayer):
 
 
 @register
-class LocalContrast(ImageLayer):
-    """Features minus their mean over a window."""
-
-    def __init__(self, size: int = 5, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size = size
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x - tf.nn.avg_pool2d(x, self.size, 1, "SAME")
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return shape_tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size}
-
-
-@register
 class SoftMatch(BaseLayer):
-    """Map costs to the mean displacement, weighted by the softmax of the costs.
+    """Map the costs of a search to the mean displacement, weighted by the softmax of the costs, float32.
 
     Equation:
-        `y = sum_d softmax_d(sharpness costs) (dx, dy)`, with a learned `sharpness`.
+        `y = sum_d softmax_d(sharpness costs[d]) d`, with d = (dx, dy) and a learned `sharpness`, 30 at first.
     """
 
-    def __init__(self, max_displacement: int, sharpness: float = 10.0, **kwargs: Any) -> None:
+    def __init__(self, max_displacement: int, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.max_displacement = max_displacement
-        self.start = sharpness
+        self.max_displacement = _checks.integer("max_displacement", max_displacement, 0)
 
     def build(self, input_shape: Any) -> None:
-        self.sharpness = self.add_parameter("sharpness", self.start)
+        self.sharpness = self.add_parameter("sharpness", _SHARPNESS)
         super().build(input_shape)
 
     def call(self, costs: tf.Tensor) -> tf.Tensor:
-        reach = np.arange(-self.max_displacement, self.max_displacement + 1, dtype=np.float32)
+        reach = np.arange(-self.max_displacement, self.max_displacement + 1)
         dy, dx = np.meshgrid(reach, reach, indexing="ij")
-        places = tf.constant(np.stack([dx.ravel(), dy.ravel()], -1))
-        weights = tf.nn.softmax(costs * tf.convert_to_tensor(self.sharpness))
-        return tf.tensordot(weights, places, 1)
+        displacements = tf.constant(np.stack([dx.ravel(), dy.ravel()], -1), costs.dtype)
+        return tf.tensordot(tf.nn.softmax(tf.convert_to_tensor(self.sharpness) * costs), displacements, 1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*shape_tuple(input_shape)[:3], 2)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_displacement": self.max_displacement, "sharpness": self.start}
+        return {**super().get_config(), "max_displacement": self.max_displacement}
 
 
 @register
@@ -129,7 +118,7 @@ class NoFlow(ImageLayer):
         super().__init__(**{"dtype": "float32", **kwargs})
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(features[..., :1]) * tf.zeros([2])
+        return tf.zeros([*dimensions(features)[:3], 2])
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*shape_tuple(input_shape)[:3], 2)
@@ -162,7 +151,7 @@ class FinerFlow(ImageLayer):
 
 @register
 class StoppedGradient(BaseLayer):
-    """The input unchanged, without a gradient."""
+    """The input unchanged, without a gradient, float32."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
