@@ -36,6 +36,7 @@ sys.path.insert(0, str(common.FOLDER.parent / "examples"))
 import optical_flow_data as made  # noqa: E402
 
 keras = tf.keras
+KERAS_3 = keras.Model.__module__.startswith("keras.src.models")  # Its weights hold variables of TensorFlow.
 COLORS = ("#1d4ed8", "#60a5fa", "#ea580c", "#16a34a")
 WINDOW = 25  # Steps of the running mean.
 
@@ -46,7 +47,7 @@ class Protocol(NamedTuple):
     pairs: int
     steps: int
     seeds: int
-    test_pairs: int = 64
+    test_pairs: int = 32
     batch: int = 4
     side: int = 64
     levels: int = 4
@@ -55,7 +56,7 @@ class Protocol(NamedTuple):
     rate: float = 3e-3
 
 
-FULL = Protocol(pairs=1000, steps=250, seeds=3)
+FULL = Protocol(pairs=600, steps=150, seeds=3)
 QUICK = Protocol(pairs=4, steps=2, seeds=1, test_pairs=2, side=32)
 
 
@@ -127,9 +128,7 @@ def measured(case: Case, seed: int, pool: made.Pairs, tests: made.Pairs, protoco
         with tf.GradientTape() as tape:
             found = watched({"first": first, "second": second}, training=True)
             objective = tf.add_n([loss(flow, each) for each in found["flows"].values()])
-        values = [
-            getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight for weight in weights
-        ]
+        values = [getattr(weight, "value", weight) if KERAS_3 else weight for weight in weights]
         of_weights, of_features = tape.gradient(objective, [values, found["features"]])
         optimizer.apply_gradients(zip(of_weights, weights))
         return tf.stack([tf.norm(each) for each in of_features])

@@ -55,18 +55,21 @@ def flow_by_hand(model, first, second):
     """Return the flows of a model of three levels, in pixels of the images, from its weights."""
     names = ("features_0", "decoder_0", "decoder_flow")
     kernels = {name: [np.asarray(w, np.float64) for w in model.get_layer(name).get_weights()] for name in names}
-    (sharpness,) = model.get_layer("match").get_weights()
+    sharpness, threshold = (float(w) for w in model.get_layer("match").get_weights())
     displacements = np.array([(dx, dy) for dy in range(-2, 3) for dx in range(-2, 3)], np.float64)
 
     def convolved(x, name):
         kernel, bias = kernels[name]
         return tf.nn.conv2d(x, kernel, 1, "SAME") + bias
 
-    def features(level):
-        x = convolved(level, "features_0")
+    def local_mean(x):
         ones = tf.ones([9, 9, 1, 1], tf.float64)
         total = tf.concat([tf.nn.conv2d(part, ones, 1, "SAME") for part in tf.split(x, x.shape[3], 3)], 3)
-        x -= total / tf.nn.conv2d(tf.ones_like(x[..., :1]), ones, 1, "SAME")
+        return total / tf.nn.conv2d(tf.ones_like(x[..., :1]), ones, 1, "SAME")
+
+    def features(level):
+        x = convolved(level, "features_0")
+        x -= local_mean(x)
         return x / tf.sqrt(tf.reduce_mean(x**2, -1, keepdims=True) + 1e-4)
 
     levels = [ops.gaussian_pyramid(tf.constant(x, tf.float64), 3) for x in (first, second)]
@@ -75,9 +78,12 @@ def flow_by_hand(model, first, second):
         one, two = (features(level[k]) for level in levels)
         size = one.shape[1:3]
         flow = tf.zeros([*one.shape[:3], 2], tf.float64) if flow is None else 2 * ops.resize_by(flow, 2.0, size)
-        costs = ops.cost_volume(one, ops.warp(two, flow), 2, kernel_size=3)
-        match = tf.nn.softmax(float(sharpness) * costs) @ displacements
-        x = tf.nn.leaky_relu(convolved(tf.concat([costs, one, match, flow], -1), "decoder_0"), 0.1)
+        costs = ops.cost_volume(one, ops.warp(two, flow), 2, kernel_size=5)
+        likely, unlikely = tf.exp(sharpness * costs), np.exp(sharpness * threshold)
+        total = tf.reduce_sum(likely, -1, keepdims=True) + unlikely
+        sure = 1 - unlikely / total
+        match = local_mean(likely / total @ displacements) / (local_mean(sure) + 1e-4)
+        x = tf.nn.leaky_relu(convolved(tf.concat([costs, one, match, sure, flow], -1), "decoder_0"), 0.1)
         flow += match + convolved(x, "decoder_flow")
         found[f"level_{k}"] = 2**k * flow
     return {**found, "flow": 2 * ops.resize_by(flow, 2.0, first.shape[1:3])}

@@ -20,8 +20,9 @@ _WINDOW = 9  # Rows and columns of the window of a local mean.
 # Added to the mean square of the features of a pixel. Features far below its root are noise and are not magnified.
 _SMALLEST_SQUARE = 1e-4
 
-# Cosines are multiplied by this before the softmax, at first: a match must stand out from 80 other displacements.
-_SHARPNESS = 30.0
+# The first values of what `SoftMatch` learns, in which an untrained model matches best.
+_SHARPNESS, _THRESHOLD = 60.0, 0.7
+_SMALLEST_CONFIDENCE = 1e-4
 
 _ONE_SHAPE = "`second` must have the shape of `first`."
 
@@ -73,7 +74,7 @@ class Contrast(ImageLayer):
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         x = tf.cast(features, working_dtype(features.dtype))
-        x -= tf.nn.avg_pool2d(x, _WINDOW, 1, "SAME")
+        x -= _local_mean(x)
         square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
         return tf.cast(x * tf.math.rsqrt(square + _SMALLEST_SQUARE), features.dtype)
 
@@ -81,12 +82,22 @@ class Contrast(ImageLayer):
         return shape_tuple(input_shape)
 
 
+def _local_mean(x: tf.Tensor) -> tf.Tensor:
+    """Return the mean over the 9 by 9 pixels around each, as far as they exist."""
+    return tf.nn.avg_pool2d(x, _WINDOW, 1, "SAME")
+
+
 @register
 class SoftMatch(BaseLayer):
-    """Map the costs of a search to the mean displacement, weighted by the softmax of the costs, float32.
+    """Map the costs of a search, which are cosines, to a displacement and to its confidence, both float32.
+
+    Where no cosine is large, as on a flat surface or where the second image hides a pixel, the displacement is that of
+    confident pixels nearby.
 
     Equation:
-        `y = sum_d softmax_d(sharpness costs[d]) d`, with d = (dx, dy) and a learned `sharpness`, 30 at first.
+        `w = softmax(sharpness [costs, threshold])`, `confidence = 1 - w[-1]`, and
+        `y = mean(sum_d w[d] d) / (mean(confidence) + 1e-4)`, with d = (dx, dy) and means over the 9 by 9 pixels around
+        each. The sharpness and the threshold are learned, and start at 60 and 0.7.
     """
 
     def __init__(self, max_displacement: int, **kwargs: Any) -> None:
@@ -95,16 +106,23 @@ class SoftMatch(BaseLayer):
 
     def build(self, input_shape: Any) -> None:
         self.sharpness = self.add_parameter("sharpness", _SHARPNESS)
+        self.threshold = self.add_parameter("threshold", _THRESHOLD)
         super().build(input_shape)
 
-    def call(self, costs: tf.Tensor) -> tf.Tensor:
+    def call(self, costs: tf.Tensor) -> list[tf.Tensor]:
         reach = np.arange(-self.max_displacement, self.max_displacement + 1)
         dy, dx = np.meshgrid(reach, reach, indexing="ij")
         displacements = tf.constant(np.stack([dx.ravel(), dy.ravel()], -1), costs.dtype)
-        return tf.tensordot(tf.nn.softmax(tf.convert_to_tensor(self.sharpness) * costs), displacements, 1)
+        threshold = tf.convert_to_tensor(self.threshold) * tf.ones_like(costs[..., :1])
+        weights = tf.nn.softmax(tf.convert_to_tensor(self.sharpness) * tf.concat([costs, threshold], -1))
+        confidence = 1 - weights[..., -1:]
+        found = tf.concat([tf.tensordot(weights[..., :-1], displacements, 1), confidence], -1)
+        nearby = _local_mean(found)
+        return [nearby[..., :2] / (nearby[..., 2:] + _SMALLEST_CONFIDENCE), confidence]
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return (*shape_tuple(input_shape)[:3], 2)
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        sides = shape_tuple(input_shape)[:3]
+        return [(*sides, 2), (*sides, 1)]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_displacement": self.max_displacement}

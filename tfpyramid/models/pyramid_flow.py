@@ -18,15 +18,15 @@ _MOST_FINEST = 10  # A flow is magnified by at most 1024.
 
 
 def pyramid_flow(
-    num_levels: int = 5,
+    num_levels: int = 4,
     *,
     finest_level: int = 1,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     filters: int = 16,
     num_convolutions: int = 2,
     decoder_filters: Sequence[int] = (48, 32, 32, 24),
-    max_displacement: int = 4,
-    patch_size: int = 3,
+    max_displacement: int = 3,
+    patch_size: int = 5,
     sampling: str = "warp",
     stop_gradient: bool = False,
     normalize_gradients: bool = False,
@@ -41,14 +41,15 @@ def pyramid_flow(
 
     `LearnablePyramid` makes the levels of both images, and convolutions compute their features. At each level, from the
     coarsest to the finest, `CostVolume` compares the features of the first image with those of the second at the flow
-    so far. The mean displacement, weighted by the softmax of the costs, and a decoder correct the flow. All levels
-    share the convolutions and the decoder.
+    so far. A soft match of these costs and a decoder correct the flow. All levels share the convolutions and the
+    decoder.
 
     Equation:
         `u[k] = 2 resize(v[k + 1])`, 0 at the coarsest level, and `v[k] = u[k] + m[k] + decoder(c[k], f1[k], m[k],
-        u[k])`, where `c[k] = cost(f1[k], f2[k], u[k])` and `m[k] = sum_d softmax_d(s c[k, d]) d`, with a learned s. The
-        features f1 and f2 are convolutions of level k without their local mean, divided by their root mean square at
-        each pixel. The outputs are `2^k v[k]`.
+        g[k], u[k])`, where `c[k] = cost(f1[k], f2[k], u[k])`. The features f1 and f2 are convolutions of level k
+        without their local mean, divided by their root mean square at each pixel, so that costs are cosines.
+        `[w, 1 - g] = softmax(s [c, t])` with learned s and t: a pixel has no match where no cosine is above t.
+        `m = mean(sum_d w[d] d) / mean(g)`, means over 9 by 9 pixels. The outputs are `2^k v[k]`.
 
     Convention:
         A flow is (dx, dy) and is added to the position: `ops.warp(second, flow)` aligns the second image with the
@@ -147,8 +148,8 @@ def pyramid_flow(
             if stop_gradient and outputs:
                 flow = StoppedGradient(name=f"{label}_stop")(flow)
             costs = costs_at([first, second, flow] if outputs else [first, second])
-            matched = match(costs)
-            change = _sum(f"{label}_change", matched, decode([costs, first, matched, flow]))
+            matched, confidence = match(costs)
+            change = _sum(f"{label}_change", matched, decode([costs, first, matched, confidence, flow]))
             if normalize_gradients:
                 change = layers.GradientNormalization(name=f"{label}_gradient", dtype="float32")(change)
             flow = _sum(f"{label}_sum", flow, change)
@@ -191,7 +192,7 @@ def _features(
 
 
 def _decoder(filters: Sequence[int]) -> Callable[[list[Any]], Any]:
-    """Return a function from [costs, features, match, flow] to a correction of the flow."""
+    """Return a function from [costs, features, match, confidence, flow] to a correction of the flow."""
     join, activate = keras.layers.Concatenate(name="decoder_input"), keras.layers.LeakyReLU(0.1, name="decoder_relu")
     parts = [
         # The costs have many channels, so the first kernel is 1 by 1.
