@@ -31,12 +31,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from tfpyramid import losses, models
+from tfpyramid._compat import keras, raw
 
 sys.path.insert(0, str(common.FOLDER.parent / "examples"))
 import optical_flow_data as made  # noqa: E402
 
-keras = tf.keras
-KERAS_3 = keras.Model.__module__.startswith("keras.src.models")  # Its weights hold variables of TensorFlow.
 COLORS = ("#1d4ed8", "#60a5fa", "#ea580c", "#16a34a")
 WINDOW = 25  # Steps of the running mean.
 
@@ -128,7 +127,7 @@ def measured(case: Case, seed: int, pool: made.Pairs, tests: made.Pairs, protoco
         with tf.GradientTape() as tape:
             found = watched({"first": first, "second": second}, training=True)
             objective = tf.add_n([loss(flow, each) for each in found["flows"].values()])
-        values = [getattr(weight, "value", weight) if KERAS_3 else weight for weight in weights]
+        values = [raw(weight) for weight in weights]
         of_weights, of_features = tape.gradient(objective, [values, found["features"]])
         optimizer.apply_gradients(zip(of_weights, weights))
         return tf.stack([tf.norm(each) for each in of_features])
