@@ -49,11 +49,14 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 		tests/devices/test_determinism.py \
 		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py
 
-# The first case of each layer on tf_keras, Keras 2 for a current TensorFlow: the checks that depend on Keras. All cases run
-# on the Keras 2 of `make test-addons`, and `make test-all` tests the operations on this TensorFlow.
-test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer on tf_keras
+# On tf_keras, Keras 2 for a current TensorFlow: what depends on Keras of the first case of each layer, and the losses and
+# models that train. All cases run on the Keras 2 of `make test-addons`, and `make test-all` tests the operations on this
+# TensorFlow.
+test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer, and those of models, on tf_keras
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/test_conformance.py -m "not slow" \
 		-k "not gradient- and not reference- and not xla-"
+	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) tests/losses/test_image_losses.py tests/models/test_pyramid_super_resolution.py \
+		tests/models/test_pyramid_vlm.py tests/models/test_pyramid_vlm_parts.py tests/models/test_with_text_input.py
 
 # Models written under each of the three Kerases answer equally under the other two.
 test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons  ## Check that models written under each Keras answer equally under the others

@@ -111,6 +111,9 @@ def every_layer() -> Any:
     outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)
     outputs["Warp2D"] = layers.Warp2D(name="Warp2D")([image, image[..., :2]])
     outputs["CostVolume"] = layers.CostVolume(1, name="CostVolume")([image, outputs["Warp2D"]])
+    lookup = layers.CostVolume(1, sampling="lookup", name="CostVolume_lookup")
+    outputs["CostVolume_lookup"] = lookup([image, image, image[..., :2]])
+    _, outputs["mask"] = layers.Warp2D(return_mask=True, name="Warp2D_mask")([image, 3 * image[..., :2] - 1])
     outputs["GumbelLevelSelector"] = layers.GumbelLevelSelector(name="GumbelLevelSelector")(pools[0])
     return keras.Model(image, outputs, name="every_layer")
 

@@ -126,6 +126,7 @@ def _listed(failures):
     return "\n".join([f"{len(failures)} failures", *(f"{label}: {failure}" for label, failure in failures.items())])
 
 
+@pytest.mark.slow
 def test_forms_that_mean_the_same_give_the_same(row, stopped):
     expected = _outcome(row)
     for name, right in row.arguments().items():

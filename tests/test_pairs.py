@@ -58,6 +58,7 @@ FUNCTIONS = {
     "bilinear_sample at few points": Case(ops.bilinear_sample, [IMAGE, (2,)]),
     "blend": Case(lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [IMAGE, IMAGE, (8, 6, 1)]),
     "cost_volume": Case(lambda first, second: ops.cost_volume(first, second, 1), [IMAGE, IMAGE]),
+    "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
     "focus_stack": Case(lambda *images: ops.focus_stack(images, 2), [IMAGE, IMAGE]),
     "fuse_logits": Case(lambda *logits: ops.fuse_logits(logits), [LOGITS] * 3),
@@ -112,6 +113,7 @@ LAYERS = {
     "UpsampleConcat": Case(layers.UpsampleConcat, LEVELS),
     "WeightedFusion": Case(layers.WeightedFusion, LEVELS),
     "CostVolume": Case(lambda: layers.CostVolume(1), [IMAGE, IMAGE]),
+    "CostVolume of a flow": Case(lambda: layers.CostVolume(1, sampling="lookup"), [IMAGE, IMAGE, FLOW]),
     "Warp2D": Case(layers.Warp2D, [IMAGE, FLOW]),
 }
 
@@ -191,6 +193,7 @@ GRAPHS = [name for name, case in CASES.items() if case.pairs and "ShiftConsisten
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
     case = CASES[name]
     count = len(case.samples)
@@ -207,6 +210,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_are_known_or_traced_for_other_runtimes_add_nothing_to_the_graph(name):
     count = len(CASES[name].samples)
 
@@ -229,6 +233,7 @@ def test_each_sample_meets_its_own_partner(name):
             np.testing.assert_allclose(y[k : k + 1], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_metric_in_a_graph_compares_its_batches():
     metric = metrics.ShiftConsistency()
 

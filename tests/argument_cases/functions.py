@@ -1,4 +1,4 @@
-"""Losses, metrics, models, and what trains them."""
+"""Losses, metrics and training."""
 
 import functools
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.argument_cases.row import IMAGES, LEVELS, Row
-from tfpyramid import layers, losses, metrics, models, training
+from tfpyramid import layers, losses, metrics, training
 from tfpyramid._compat import keras
 
 BOXES = np.float32([[[0, 0, 2, 3], [1, 1, 4, 2]]])
@@ -22,51 +22,6 @@ SIMILARITY = {
     "k1": 0.25,
     "k2": 0.5,
 }
-
-
-def _shapes(model: keras.Model) -> tuple:
-    outputs = tf.nest.flatten(model.output)
-    return model.name, [tuple(each.shape) for each in (*model.weights, *outputs)], [str(y.dtype) for y in outputs]
-
-
-@functools.cache
-def _classifier() -> keras.Model:
-    return keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()], name="network")
-
-
-@functools.cache
-def _backbone() -> keras.Model:
-    stack = [keras.layers.Conv2D(2, 3, strides=2, padding="same") for _ in range(2)]
-    return keras.Sequential([keras.Input((None, None, 3)), *stack], name="backbone")
-
-
-@functools.cache
-def _text_model() -> keras.Model:
-    tokens = keras.Input((None,), dtype="int64", name="question")
-    return keras.Model({"question": tokens}, keras.layers.CategoryEncoding(9, output_mode="multi_hot")(tokens))
-
-
-@functools.cache
-def _strided() -> keras.Model:
-    images = keras.Input((5, 5, 2))
-    return keras.Model(images, keras.layers.Conv2D(1, 1, 2, name="down")(images), name="strided")
-
-
-@functools.cache
-def _vectorization() -> keras.layers.TextVectorization:
-    return keras.layers.TextVectorization(vocabulary=["what", "where"])
-
-
-@functools.cache
-def _questions() -> keras.Model:
-    stack = [keras.Input((None,), dtype="int32"), keras.layers.CategoryEncoding(3, output_mode="multi_hot")]
-    return keras.Sequential([*stack, keras.layers.Dense(2)], name="questions")
-
-
-@functools.cache
-def _answers() -> keras.Model:
-    features, question = keras.Input((2,)), keras.Input((2,))
-    return keras.Model([features, question], keras.layers.Dense(2)(keras.layers.Add()([features, question])))
 
 
 @functools.cache
@@ -179,6 +134,7 @@ ROWS = [
         use=lambda metric: (metric.name, metric.update_state(SCORES, SCORES)),
     ),
     Row(metrics.shifted_pair, lambda: {"images": IMAGES, "max_shift": 2, "seed": 3}),
+<<<<<<< HEAD
     Row(models.feature_levels, lambda: {"model": _backbone(), "strides": (2, 4), "name": "levels"}, use=_shapes),
     Row(
         models.pyramid_classifier,
@@ -333,6 +289,8 @@ ROWS = [
         lambda: {"model": _text_model(), "vectorization": _vectorization(), "name": "question"},
         use=_shapes,
     ),
+=======
+>>>>>>> main
     Row(
         training.PyramidMonitor,
         lambda: {"log_dir": "logs", "sample": (IMAGES, IMAGES)},

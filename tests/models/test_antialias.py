@@ -261,6 +261,7 @@ def test_adapted_normalization_is_copied():
     np.testing.assert_allclose(copy(images()), model(images()), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_copy_is_trained_and_saved(tmp_path):
     model = models.antialias(network())
     logits = keras.Model(model.input, model.output[1])

@@ -277,6 +277,7 @@ def test_other_targets_are_errors(model, y, received):
 
 
 @pytest.mark.parametrize("name, value", [("loss", "mse"), ("metrics", ["accuracy"])])
+@pytest.mark.slow
 def test_compile_takes_neither_loss_nor_metrics(name, value):
     detector = small()
     detector.compile("adam", **{name: value})

@@ -48,6 +48,7 @@ def test_gradients_are_finite_differences(sampling, search):
     assert_gradients(lambda *x: costs(*x, sampling=sampling, **search), inputs(2, 4, 5))
 
 
+@pytest.mark.slow
 def test_costs_have_second_derivatives():
     def derivative(*arguments):
         with tf.GradientTape() as tape:
@@ -222,7 +223,8 @@ def test_of_unknown_sides_compiled_and_mapped_they_are_the_same(sampling):
             np.testing.assert_allclose(y, wanted, atol=1e-12, err_msg=way)
 
 
-@pytest.mark.parametrize("sampling, most", [("warp", 950), ("lookup", 700)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling, most", [("warp", 950), ("lookup", 1150)])
 def test_costs_with_their_gradient_are_few_operations(sampling, most):
     def gradients(*arguments):
         volume = costs(*arguments, max_displacement=4, sampling=sampling)

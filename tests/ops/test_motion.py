@@ -142,6 +142,7 @@ def test_warp_reads_at_each_pixel_moved_by_dx_dy():
                 np.testing.assert_allclose(result[..., channel], expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_of_unknown_sides_and_compiled_they_are_the_same():
     images, flow = tf.constant(RNG.random([2, 5, 7, 2])), tf.constant(RNG.normal(size=[2, 5, 7, 2]))
     for operation in (lambda x, f: ops.warp(x, f), lambda x, f: ops.cost_volume(x, f, 2)):
