@@ -61,6 +61,13 @@ def magnifier() -> Any:
     return models.pyramid_super_resolution(4, filters=2, num_convolutions=1)
 
 
+def flow() -> Any:
+    """Return a network of two images, with one decoder for all levels."""
+    from tfpyramid import models
+
+    return models.pyramid_flow(3, filters=2, num_convolutions=1, decoder_filters=(3,), max_displacement=1)
+
+
 def every_layer() -> Any:
     """Return a model with an output for each layer, and one more where the layer has a straight-through form."""
     from tfpyramid import layers, losses
@@ -112,11 +119,13 @@ def every_layer() -> Any:
 
 
 BUILDERS: dict[str, Callable] = {
-    build.__name__: build for build in (every_layer, magnifier, segmenter, visual_questions)
+    build.__name__: build for build in (every_layer, flow, magnifier, segmenter, visual_questions)
 }
 
 
 def inputs_of(name: str, rng: np.random.Generator) -> Arrays:
+    if name == "flow":
+        return {key: rng.random([2, 15, 18, 3], np.float32) for key in ("first", "second")}
     inputs: Arrays = {"image": rng.random([2, 15, 18, 3], np.float32)}
     if name == "visual_questions":
         inputs["question"] = rng.integers(0, 12, [2, 4]).astype(np.int32)
