@@ -49,14 +49,13 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 		tests/devices/test_determinism.py \
 		tests/test_moved_weights.py tests/test_stranger.py tests/test_empty_batch.py
 
-# The first case of each layer on tf_keras, Keras 2 for a current TensorFlow: the checks that depend on Keras. All cases run
-# on the Keras 2 of `make test-addons`, and `make test-all` tests the operations on this TensorFlow. The models that read
-# the graph of another model run too, because each Keras keeps graphs in its own form.
-test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer, and of backbones, on tf_keras
+# On tf_keras, Keras 2 for a current TensorFlow: what depends on Keras of the first case of each layer, and the losses and
+# models that train or read the graph of another model. All cases run on the Keras 2 of `make test-addons`, and
+# `make test-all` tests the operations on this TensorFlow.
+test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer, and those of models, on tf_keras
 	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) -m "not slow" \
 		-k "not test_conformance or (not gradient- and not reference- and not xla-)" tests/test_conformance.py \
-		tests/layers/test_blur_pool_like_keras.py tests/models/test_antialias.py tests/models/test_feature_levels.py \
-		tests/models/test_pyramid_classifier.py tests/models/test_pyramid_detector.py tests/models/test_pyramid_segmenter.py
+		tests/layers/test_blur_pool_like_keras.py tests/losses/test_image_losses.py tests/models
 
 # Models written under each of the three Kerases answer equally under the other two.
 test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,addons  ## Check that models written under each Keras answer equally under the others

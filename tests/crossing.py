@@ -69,6 +69,13 @@ def detector() -> Any:
     return models.pyramid_detector(3, score_threshold=0.01, **sizes)
 
 
+def flow() -> Any:
+    """Return a network of two images, with one decoder for all levels."""
+    from tfpyramid import models
+
+    return models.pyramid_flow(3, filters=2, num_convolutions=1, decoder_filters=(3,), max_displacement=1)
+
+
 def every_layer() -> Any:
     """Return a model with an output for each layer, and one more where the layer has a straight-through form."""
     from tfpyramid import layers, losses
@@ -112,16 +119,21 @@ def every_layer() -> Any:
     outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)
     outputs["Warp2D"] = layers.Warp2D(name="Warp2D")([image, image[..., :2]])
     outputs["CostVolume"] = layers.CostVolume(1, name="CostVolume")([image, outputs["Warp2D"]])
+    lookup = layers.CostVolume(1, sampling="lookup", name="CostVolume_lookup")
+    outputs["CostVolume_lookup"] = lookup([image, image, image[..., :2]])
+    _, outputs["mask"] = layers.Warp2D(return_mask=True, name="Warp2D_mask")([image, 3 * image[..., :2] - 1])
     outputs["GumbelLevelSelector"] = layers.GumbelLevelSelector(name="GumbelLevelSelector")(pools[0])
     return keras.Model(image, outputs, name="every_layer")
 
 
 BUILDERS: dict[str, Callable] = {
-    build.__name__: build for build in (detector, every_layer, magnifier, segmenter, visual_questions)
+    build.__name__: build for build in (detector, every_layer, flow, magnifier, segmenter, visual_questions)
 }
 
 
 def inputs_of(name: str, rng: np.random.Generator) -> Arrays:
+    if name == "flow":
+        return {key: rng.random([2, 15, 18, 3], np.float32) for key in ("first", "second")}
     inputs: Arrays = {"image": rng.random([2, 15, 18, 3], np.float32)}
     if name == "visual_questions":
         inputs["question"] = rng.integers(0, 12, [2, 4]).astype(np.int32)

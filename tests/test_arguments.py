@@ -28,7 +28,7 @@ class Reached(BaseException):
 
 
 # A hundred models each.
-SLOW = ("pyramid_detector", "pyramid_segmenter", "pyramid_vlm")
+SLOW = ("pyramid_detector", "pyramid_flow", "pyramid_segmenter", "pyramid_vlm")
 
 
 @pytest.fixture(
@@ -126,6 +126,7 @@ def _listed(failures):
     return "\n".join([f"{len(failures)} failures", *(f"{label}: {failure}" for label, failure in failures.items())])
 
 
+@pytest.mark.slow
 def test_forms_that_mean_the_same_give_the_same(row, stopped):
     expected = _outcome(row)
     for name, right in row.arguments().items():

@@ -91,6 +91,7 @@ def test_a_model_with_the_weights_of_another_answers_as_that_one(case, tmp_path)
 
 @pytest.mark.parametrize("case", ONE_EACH, ids=case_id)
 @pytest.mark.no_cover
+@pytest.mark.slow
 def test_a_copy_of_a_layer_answers_as_the_layer(case):
     layer, copy_of_unbuilt = built(case), copy.deepcopy(case.make(dtype="float32"))
     copy_of_unbuilt.build(case.structured(case.shapes()))

@@ -58,6 +58,7 @@ FUNCTIONS = {
     "bilinear_sample at few points": Case(ops.bilinear_sample, [IMAGE, (2,)]),
     "blend": Case(lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [IMAGE, IMAGE, (8, 6, 1)]),
     "cost_volume": Case(lambda first, second: ops.cost_volume(first, second, 1), [IMAGE, IMAGE]),
+    "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
     "focus_stack": Case(lambda *images: ops.focus_stack(images, 2), [IMAGE, IMAGE]),
     "fuse_logits": Case(lambda *logits: ops.fuse_logits(logits), [LOGITS] * 3),
@@ -78,6 +79,7 @@ FUNCTIONS = {
     "laplacian_pyramid_loss": Case(losses.laplacian_pyramid_loss, [IMAGE, IMAGE]),
     "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
     "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
+    "EndPointError": Case(lambda t, p: losses.EndPointError(reduction="none")(t, p), [FLOW, FLOW]),
     "GeneralizedIoU": Case(lambda t, p: losses.GeneralizedIoU(reduction="none")(t, p), [(3, 4), (3, 4)]),
     "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),
@@ -108,6 +110,7 @@ LAYERS = {
     "UpsampleConcat": Case(layers.UpsampleConcat, LEVELS),
     "WeightedFusion": Case(layers.WeightedFusion, LEVELS),
     "CostVolume": Case(lambda: layers.CostVolume(1), [IMAGE, IMAGE]),
+    "CostVolume of a flow": Case(lambda: layers.CostVolume(1, sampling="lookup"), [IMAGE, IMAGE, FLOW]),
     "Warp2D": Case(layers.Warp2D, [IMAGE, FLOW]),
 }
 
@@ -187,6 +190,7 @@ GRAPHS = [name for name, case in CASES.items() if case.pairs and "ShiftConsisten
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
     case = CASES[name]
     count = len(case.samples)
@@ -203,6 +207,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.slow
 def test_batches_that_are_known_or_traced_for_other_runtimes_add_nothing_to_the_graph(name):
     count = len(CASES[name].samples)
 
@@ -225,6 +230,7 @@ def test_each_sample_meets_its_own_partner(name):
             np.testing.assert_allclose(y[k : k + 1], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_metric_in_a_graph_compares_its_batches():
     metric = metrics.ShiftConsistency()
 

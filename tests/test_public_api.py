@@ -57,6 +57,7 @@ PUBLIC = {
     },
     "tfpyramid.losses": {
         "Charbonnier",
+        "EndPointError",
         "GeneralizedIoU",
         "LaplacianPyramidLoss",
         "MultiScaleLoss",
@@ -66,12 +67,13 @@ PUBLIC = {
         "multi_scale_loss",
         "pyramid_diversity_loss",
     },
-    "tfpyramid.metrics": {"MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
+    "tfpyramid.metrics": {"EndPointError", "MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
     "tfpyramid.models": {
         "antialias",
         "feature_levels",
         "pyramid_classifier",
         "pyramid_detector",
+        "pyramid_flow",
         "pyramid_segmenter",
         "pyramid_super_resolution",
         "pyramid_vlm",
@@ -128,6 +130,8 @@ PUBLIC = {
         "multi_worker_strategy",
     },
     "tfpyramid.visualize": {
+        "flow_colors",
+        "show_flow",
         "show_gates",
         "show_gradient_norms",
         "show_kernels",

@@ -140,6 +140,7 @@ def refused(load, config, place):
 @pytest.mark.parametrize(
     "make, victim", [(optimized, "AntiAliasedDownsample2D"), (optimized, "Adam"), (vlm, "Conv2D"), (asked, "Conv2D")]
 )
+@pytest.mark.slow
 def test_a_file_of_ours_loads_in_safe_mode_and_a_lambda_in_it_is_refused(make, victim, tmp_path):
     model = make()
     model.save(tmp_path / "model.keras")

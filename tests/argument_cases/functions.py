@@ -92,6 +92,11 @@ ROWS = [
         use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
     ),
     Row(
+        losses.EndPointError,
+        lambda: {"hardest": 0.5, "name": "loss"},
+        use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
+    ),
+    Row(
         losses.laplacian_pyramid_loss,
         lambda: {
             "targets": IMAGES,
@@ -113,6 +118,11 @@ ROWS = [
         use=lambda loss: (loss.get_config(), loss(IMAGES, IMAGES + 1)),
     ),
     Row(losses.pyramid_diversity_loss, lambda: {"levels": LEVELS, "scale_factor": 2.0, "phase": 0.5}),
+    Row(
+        metrics.EndPointError,
+        lambda: {"name": "error"},
+        use=lambda metric: (metric.get_config(), metric.update_state(IMAGES, IMAGES + 1)),
+    ),
     Row(
         metrics.MultiScaleSSIM,
         lambda: {**SIMILARITY, "name": "similarity"},

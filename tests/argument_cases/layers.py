@@ -90,10 +90,11 @@ ROWS = [
     ),
     _layer(
         layers.CostVolume,
-        [IMAGES, IMAGES],
+        [IMAGES, IMAGES, IMAGES],
         max_displacement=2,
         step=2,
         kernel_size=3,
+        sampling="lookup",
         data_format="channels_last",
     ),
     _layer(
@@ -234,7 +235,7 @@ ROWS = [
         data_format="channels_last",
     ),
     _layer(layers.UpsampleConcat, LEVELS, target_level=1, **ALIGNED),
-    _layer(layers.Warp2D, [IMAGES, IMAGES], border="edge", data_format="channels_last"),
+    _layer(layers.Warp2D, [IMAGES, IMAGES], border="edge", return_mask=True, data_format="channels_last"),
     _layer(
         layers.WeightedFusion,
         LEVELS,

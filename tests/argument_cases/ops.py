@@ -28,7 +28,15 @@ ROWS = [
     Row(ops.conv_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (2, 1), "border": "edge"}),
     Row(
         ops.cost_volume,
-        lambda: {"first": IMAGES, "second": IMAGES[:, ::-1], "max_displacement": 2, "step": 1, "kernel_size": 3},
+        lambda: {
+            "first": IMAGES,
+            "second": IMAGES[:, ::-1],
+            "max_displacement": 2,
+            "step": 1,
+            "kernel_size": 3,
+            "flow": IMAGES[:, :, ::-1],
+            "sampling": "lookup",
+        },
     ),
     Row(ops.cumulative_gates, lambda: {"logits": LOGITS[0], "temperature": 0.5, "hard": False}),
     Row(ops.depthwise_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": 2, "border": "edge"}),
@@ -92,7 +100,7 @@ ROWS = [
         lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (1.5, 2.0), "output_size": (2, 1)},
     ),
     Row(ops.surrogate_st, lambda: {"discrete": LOGITS, "surrogate": LOGITS + 1}),
-    Row(ops.warp, lambda: {"images": IMAGES, "flow": IMAGES + 0.5, "border": "edge"}),
+    Row(ops.warp, lambda: {"images": IMAGES, "flow": IMAGES + 0.5, "border": "edge", "return_mask": True}),
     Row(
         ops.window_mean,
         lambda: {"images": IMAGES, "weights": IMAGES.repeat(2, axis=3), "strides": 1, "border": "edge"},

@@ -101,6 +101,12 @@ ROWS = [
         use=lambda transform: type(transform).__name__,
         raises=(FileExistsError,),
     ),
+    Row(visualize.flow_colors, lambda: {"flow": IMAGES, "max_length": 0.5}),
+    Row(
+        visualize.show_flow,
+        lambda: {"flow": IMAGES, "max_length": 0.5, "index": 0},
+        use=lambda figure: len(figure.axes),
+    ),
     Row(
         visualize.show_gates,
         lambda: {"gates": np.float32([[0.0, 0.5], [0.25, 1.0]]), "names": ["one", "two"]},

@@ -17,6 +17,7 @@ TOLERANCES = {"float32": 1e-5, "mixed_float16": 2e-2}
 
 @pytest.mark.parametrize("policy", TOLERANCES)
 @pytest.mark.parametrize("task", ["gradient", "blur", "warp"])
+@pytest.mark.slow
 def test_contenders_in_plain_tensorflow_have_the_same_outputs_and_gradients(task: str, policy: str):
     made = {name: call() for name, call in bench.contenders(bench.TASKS[task], policy, IMAGES)}
     assert {bench.OURS, f"{bench.OURS}, XLA", bench.PLAIN} <= set(made)
@@ -35,6 +36,7 @@ def test_contenders_in_keras_have_outputs_of_the_same_shape(task: str):
     assert [y.shape for y in made[name]] == [y.shape for y in made[bench.OURS]]
 
 
+@pytest.mark.slow
 def test_it_says_that_there_is_no_gpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         sys, "argv", ["bench_device.py", "--quick", "--only", "blur-mixed_float16", "--output", str(tmp_path)]

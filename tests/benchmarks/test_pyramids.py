@@ -32,6 +32,7 @@ def test_contenders_make_the_same_pyramid():
 
 
 @pytest.mark.parametrize("work", ["gaussian_and_gradient", "blur_pool"])
+@pytest.mark.slow
 def test_contenders_have_the_same_gradient(work):
     made = {name: ask()[-1] for name, ask in getattr(bench, work)(IMAGES)}
     ours = made.pop(bench.OURS)
@@ -41,6 +42,7 @@ def test_contenders_have_the_same_gradient(work):
         np.testing.assert_allclose(gradient, ours, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_writes_results_and_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_pyramids.py", "--quick", "--only", "laplacian", "--output", str(tmp_path)])
     bench.main()

@@ -72,6 +72,7 @@ def complaints(graph: graph_pb2.GraphDef, *, largest: int | None = None) -> dict
 
 
 @pytest.mark.parametrize("case, dtype, sides", list(rows()))
+@pytest.mark.slow
 def test_a_gpu_runs_every_operation_of_a_layer_and_its_gradient(case: LayerCase, dtype: str, sides: str):
     batch, height, width, *_ = [*case.shapes()[0], 1, 1]
     largest = max(64, batch * height * width)

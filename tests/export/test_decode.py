@@ -151,6 +151,7 @@ def test_files_of_too_many_pixels_are_refused_by_their_headers(kind, size):
         decoder(3, size=size)(EXACT["PNG"], data)
 
 
+@pytest.mark.slow
 def test_the_limit_is_per_file_if_files_are_resized_and_per_batch_otherwise():
     one, pixels = EXACT["PNG"], SIDES[0] * SIDES[1]
     assert len(decoder(3, size=SIDES, max_pixels=pixels)(one, one, one)) == 3
@@ -162,6 +163,7 @@ def test_the_limit_is_per_file_if_files_are_resized_and_per_batch_otherwise():
         decoder(3, size=SIDES, max_pixels=pixels - 1)(file(PHOTO[:20]), one)
 
 
+@pytest.mark.slow
 def test_the_pixels_of_a_batch_after_resizing_are_limited():
     one = EXACT["one pixel"]
     decode = decoder(1, size=(2**12, 2**12))

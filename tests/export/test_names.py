@@ -60,6 +60,7 @@ def test_a_sequential_model_built_by_a_call_is_exported_for_any_batch_size(tmp_p
         np.testing.assert_allclose(answer, model(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_size_becomes_open_as_in_keras(tmp_path):
     image = keras.Input((8, 8, 3), batch_size=4, name="image")
     model = keras.Model(image, layers.BlurPool2D(name="half")(image))

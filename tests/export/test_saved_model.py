@@ -97,6 +97,7 @@ def test_one_export_serves_many_sizes_with_one_trace(exported):
     assert len(loaded.serve.concrete_functions) == 1
 
 
+@pytest.mark.slow
 def test_inputs_and_outputs_are_named(exported):
     loaded = tf.saved_model.load(str(exported[1]))
     signature = loaded.signatures["serving_default"]
@@ -168,6 +169,7 @@ def test_half_precision_is_exported(policy, tmp_path):
     "layer, reason",
     [(NeedsPython, "EagerPyFunc"), (DrawsWhenTraced, "differs when loaded"), (CannotBeTraced, "no graph of this")],
 )
+@pytest.mark.slow
 def test_the_layer_that_does_not_survive_is_named_and_nothing_is_written(layer, reason, tmp_path):
     image = keras.Input((None, None, 3), name="image")
     culprit = layer(name="culprit")

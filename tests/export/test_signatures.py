@@ -44,6 +44,7 @@ def served(exported):
     return tf.saved_model.load(str(exported[1]))
 
 
+@pytest.mark.slow
 def test_each_signature_names_its_inputs(served):
     taken = {
         name: {key: (spec.dtype, spec.shape.as_list()) for key, spec in f.structured_input_signature[1].items()}
@@ -95,6 +96,7 @@ def test_a_session_like_that_of_tensorflow_serving_processes_files_and_names_a_w
                 session.run(seen, {files: [good, data], question: QUESTIONS})
 
 
+@pytest.mark.slow
 def test_the_limit_of_pixels_is_in_the_export(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "difference", lambda *args: None)
     model, most = identity((None, None, 3)), PHOTO.shape[0] * PHOTO.shape[1]
@@ -268,6 +270,7 @@ def test_options_must_be_true_or_false(tmp_path):
             export_saved_model(asked_model(), tmp_path / "1", **{name: "image"})
 
 
+@pytest.mark.slow
 def test_a_signature_that_decodes_other_pixels_is_reported(tmp_path, monkeypatch):
     # Simulate a loaded decoder that reads other pixels.
     decode = _signatures.decode_images

@@ -86,6 +86,7 @@ def test_an_export_inside_the_scope_of_a_strategy_is_checked_outside_of_it(tmp_p
         assert export_saved_model(model, tmp_path / "1") == tmp_path / "1"
 
 
+@pytest.mark.slow
 def test_a_model_of_tensorflow_operations_starts_no_interpreter(tmp_path, monkeypatch):
     monkeypatch.setattr(_verify, "_in_a_fresh_interpreter", lambda *paths: pytest.fail("It takes seconds."))
     image = keras.Input((8, 8, 3), name="image")

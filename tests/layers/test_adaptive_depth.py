@@ -84,6 +84,7 @@ def test_the_penalty_closes_the_levels_that_the_task_does_not_use(hard):
 
 
 @pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.slow
 def test_the_task_opens_a_level_that_it_needs_behind_two_closed_gates(hard):
     x = photograph(16, 8, 8, 1)
     target = layers.LearnablePyramid(3)(x)[2].numpy()
@@ -108,6 +109,7 @@ def test_one_level_has_no_gate_to_learn():
     assert layer.depth == layer.pruned().num_levels == 1
 
 
+@pytest.mark.slow
 def test_a_model_predicts_gates_for_every_image_and_is_saved(tmp_path):
     image = keras.Input((None, None, 3))
     levels, gates = layers.AdaptiveDepthPyramid(3, temperature=0.5)(image)

@@ -186,6 +186,7 @@ def trained(layer, images, targets, *, steps, rate):
     return [float(step()) for _ in range(steps)]
 
 
+@pytest.mark.slow
 def test_strides_that_start_wrong_recover():
     images = smooth_images(32, 40, sigma=3.0)
     kernel = np.random.default_rng(1).standard_normal([3, 3, 1, 4]).astype(np.float32)

@@ -169,6 +169,7 @@ def test_levels_lack_at_most_three_samples_or_a_fifth(factor, least):
             call([tf.constant(x) for x in levels_of((20, 20), (least, least - 1))])
 
 
+@pytest.mark.slow
 def test_a_backbone_of_keras_takes_images_of_any_size():
     image = keras.Input((None, None, 3))
     backbone = keras.applications.MobileNetV2(input_tensor=image, include_top=False, weights=None, alpha=0.35)
@@ -184,6 +185,7 @@ def test_a_backbone_of_keras_takes_images_of_any_size():
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_graph_refuses_sizes_that_python_refuses():
     layer, stretched = layers.FeaturePyramid(2), layers.FeaturePyramid(2, scale_factor=None)
     calls = [layer, stretched, layers.UpsampleConcat(), ops.align_levels]

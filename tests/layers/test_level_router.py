@@ -31,6 +31,7 @@ IMAGES = tf.constant(np.random.default_rng(4).random([6, 17, 20, 3]), tf.float32
 
 
 @pytest.mark.parametrize("choice", [[0, 2, 1, 2, 0, 0], [1, 1, 1, 1, 1, 1], [2, 2, 0, 2, 2, 2]])
+@pytest.mark.slow
 def test_the_router_is_the_masked_sum_through_batch_norm_and_a_learned_pyramid(choice):
     router = convolutional_router()
     weights = tf.one_hot(choice, 3)
@@ -86,6 +87,7 @@ def test_encoders_that_no_sample_needs_are_not_executed():
     assert [float(encoder.calls.numpy()) for encoder in router.encoders] == [1, 0, 2]
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_sum_and_keras_is_told_not_to_compile_the_partition():
     router, weights = convolutional_router(), tf.nn.softmax(LOGITS[:6, :3])
     router([IMAGES, weights])
@@ -172,6 +174,7 @@ def map_router(factors=(1, 2, 4), **arguments):
 
 
 @pytest.mark.parametrize("choice", [[0, 2, 1, 2, 0, 0], [1, 1, 1, 1, 1, 1], [2, 0, 2, 2, 2, 2]])
+@pytest.mark.slow
 def test_encoders_may_return_maps_of_unknown_size(choice):
     router = map_router()
     images, weights = IMAGES[:, :12], tf.one_hot(choice, 3)
@@ -197,6 +200,7 @@ def test_a_model_of_maps_of_unknown_size_learns_through_the_router():
     assert [bool(np.any(g)) for g in gradients[::2]] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_maps_of_different_sizes_are_an_error():
     weights = tf.one_hot([0, 2, 1, 2, 0, 0], 3)
     with pytest.raises(

@@ -136,6 +136,7 @@ def test_keras_sums_it_over_the_outputs_of_a_model(known):
     np.testing.assert_allclose(history["loss"][0], wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_levels_in_a_dict_have_a_loss_each_in_the_history():
     listed = model_of_levels()
     outputs = {f"level_{k}": level for k, level in enumerate(listed.output)}
@@ -150,6 +151,7 @@ def test_levels_in_a_dict_have_a_loss_each_in_the_history():
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_trains_every_level():
     model = model_of_levels()
     model.compile(keras.optimizers.SGD(0.1), loss=losses.MultiScaleLoss())

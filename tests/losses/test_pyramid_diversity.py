@@ -67,6 +67,7 @@ def test_the_gradient_is_that_of_finite_differences():
         assert abs((values[0] - values[1]) / 2e-6 - np.sum(gradient * direction)) < 1e-7
 
 
+@pytest.mark.slow
 def test_unknown_sizes_and_xla_give_the_same():
     levels = [tf.constant(level, tf.float32) for level in levels_of(3, 3, 3)]
     spec = tf.TensorSpec([None, None, None, 3])
@@ -76,6 +77,7 @@ def test_unknown_sizes_and_xla_give_the_same():
         np.testing.assert_allclose(found, expected([np.float64(level) for level in levels]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_layer_adds_it_and_fit_makes_levels_differ():
     image = keras.Input((8, 8, 1))
     pyramid = layers.LearnablePyramid(3)

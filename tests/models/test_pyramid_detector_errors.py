@@ -89,6 +89,7 @@ def test_sample_weights_of_another_batch_are_an_error(model):
 
 
 @pytest.mark.parametrize("name, value", [("loss", "mse"), ("metrics", ["accuracy"])])
+@pytest.mark.slow
 def test_compile_takes_neither_loss_nor_metrics(name, value):
     detector = small()
     detector.compile("adam", **{name: value})

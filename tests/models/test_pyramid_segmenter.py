@@ -61,6 +61,7 @@ def backbone(sides=(None, None)):
 
 @pytest.mark.parametrize("sides", [(33, 47), (64, 64), (1, 9)])
 @pytest.mark.parametrize("strides", [(4, 8, 16), (2, 4), (8,)])
+@pytest.mark.slow
 def test_a_backbone_makes_the_levels(sides, strides):
     network = backbone()
     model = models.pyramid_segmenter(3, backbone=network, strides=strides, filters=4)
@@ -173,6 +174,7 @@ def test_it_is_saved_and_exported(tmp_path, channels):
 
 
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 creates the variables of an optimizer outside of the graph")
+@pytest.mark.slow
 def test_a_first_fit_traces_the_model_once(monkeypatch):
     traced = []
     call = PyramidModel.call

@@ -50,6 +50,7 @@ def test_the_default_is_full_depth():
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("exponents", [(1, 1, 1), (0.5, 2, 0), (0, 0, 0), (0, 1, 3)])
+@pytest.mark.slow
 def test_exposure_fusion_equals_the_equation(exponents, step):
     named = dict(zip(("contrast", "saturation", "well_exposedness"), exponents))
     for images in ([A, B, C], [A[..., :1], B[..., :1]], [A]):
@@ -58,6 +59,7 @@ def test_exposure_fusion_equals_the_equation(exponents, step):
 
 
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.slow
 def test_focus_stacking_equals_the_equation(step):
     for images in ([A, B, C], [A[..., :1], B[..., :1]], [A]):
         expected = references.focus_stack(images, 3, **step)
@@ -143,6 +145,7 @@ def test_flat_images_have_finite_first_and_second_derivatives(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.slow
 def test_graphs_compute_the_same_for_any_size(name, jit_compile):
     specification = [tf.TensorSpec([None, *([9, 7] if jit_compile else [None, None]), 3])] * 3
     run = tf.function(OPERATIONS[name], specification, autograph=False, jit_compile=jit_compile)
@@ -171,6 +174,7 @@ def test_nan_reaches_the_pixels_around_it_and_no_other_image(name):
     assert np.isfinite(y[0, :, 25:]).all() and np.isfinite(y[1]).all()
 
 
+@pytest.mark.slow
 def test_graphs_are_small():
     unknown, known = [tf.TensorSpec([None, None, None, 3])] * 3, [tf.TensorSpec([2, 9, 7, 3])] * 3
     counts = {

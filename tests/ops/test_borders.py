@@ -108,6 +108,7 @@ def test_an_empty_batch_is_extended(border):
 
 
 @pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.slow
 def test_one_trace_extends_axes_of_every_size(border):
     traces = []
 

@@ -42,6 +42,7 @@ def test_samples_are_those_of_the_reference(way, sides, border):
 
 @pytest.mark.parametrize("border", borders.NAMES)
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow
 def test_gradients_of_both_orders_are_finite_differences(way, border):
     images, points = case(way)
     points = points[:, 3:]

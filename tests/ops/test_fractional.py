@@ -27,6 +27,7 @@ def axis_step(direction, size, taps, factor, border):
 @pytest.mark.parametrize("border", ["reflect", "symmetric", "edge", "constant", "wrap"])
 @pytest.mark.parametrize("factor", [2**0.5, 2.5, fractional._LARGEST_FACTOR + 2.5])
 @pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.slow
 def test_a_step_and_its_derivatives_are_those_of_its_matrix(direction, factor, border):
     rng = np.random.default_rng(0)
     for size in (1, 2, 5, 40):

@@ -28,6 +28,7 @@ def is_convolved(shape, *arguments, **keywords):
 @pytest.mark.parametrize("phase", [0, 0.5, (1, -0.5), 1 / 3])
 @pytest.mark.parametrize("size", [(5, 7), (1, 2)])
 @pytest.mark.parametrize("factor, interpolation", FACTORS)
+@pytest.mark.slow
 def test_it_returns_what_reads_return_and_their_gradient(factor, interpolation, size, phase):
     images = tf.constant(photograph(2, *size, 8))
     convolved = []

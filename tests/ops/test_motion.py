@@ -142,6 +142,7 @@ def test_warp_reads_at_each_pixel_moved_by_dx_dy():
                 np.testing.assert_allclose(result[..., channel], expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_of_unknown_sides_and_compiled_they_are_the_same():
     images, flow = tf.constant(RNG.random([2, 5, 7, 2])), tf.constant(RNG.normal(size=[2, 5, 7, 2]))
     for operation in (lambda x, f: ops.warp(x, f), lambda x, f: ops.cost_volume(x, f, 2)):
@@ -169,9 +170,14 @@ X, FLOW = normal([2, 5, 4, 3]), normal([2, 5, 4, 2])
         (lambda: layers.Warp2D(border="zeros"), "`border` must be one of .* Received: border='zeros'"),
         (lambda: layers.Warp2D()(X), r"`inputs` must be a list of two tensors, \[images, flow\].* Received: one "),
         (
-            lambda: layers.CostVolume()([X] * 3),
-            r"`inputs` must be a list of two tensors, \[first, second\].* a list of 3",
+            lambda: layers.CostVolume()([X] * 4),
+            r"`inputs` must be a list of two tensors, \[first, second\], or three, .* a list of 4",
         ),
+        (lambda: layers.CostVolume()([X] * 3), r"`flow` must be .* width of `first`. .* first of shape \(2, 5, 4, 3\)"),
+        (lambda: layers.CostVolume(sampling="nearest"), "`sampling` must be one of 'warp', 'lookup'. Received: sampli"),
+        (lambda: ops.cost_volume(X, X, flow=FLOW, sampling=None), "`sampling` must be one of .* sampling=None"),
+        (lambda: ops.cost_volume(X, X, flow=FLOW[:1]), r"`flow` must be .* of `first`.* of shape \(1, 5, 4, 2\)"),
+        (lambda: ops.warp(X, FLOW, return_mask=1), "`return_mask` must be True or False. Received: return_mask=1"),
         (lambda: layers.Warp2D()([X, X]), r"`flow` must be \[batch, height, width, 2\].* of shape \(2, 5, 4, 3\)"),
         (lambda: layers.CostVolume()([X, FLOW]), "`second` must have the shape of `first`"),
         (

@@ -37,7 +37,15 @@ from tests.references.pyramids import (
     window_centre,
     window_maxima,
 )
-from tests.references.sampling import affine_grid, area_resize, bilinear_down, bilinear_sample, cost_volume, warp
+from tests.references.sampling import (
+    affine_grid,
+    area_resize,
+    bilinear_down,
+    bilinear_sample,
+    cost_volume,
+    inside,
+    warp,
+)
 from tests.references.sizes import fraction, level_side
 from tests.references.spectral import spectral_pool
 
@@ -58,6 +66,7 @@ __all__ = [
     "conv_same",
     "correlate",
     "cost_volume",
+    "inside",
     "depthwise_down",
     "down_line",
     "exposure_fusion",

@@ -1,5 +1,6 @@
 """Images read between their samples: resizing, warping, cost volumes."""
 
+import itertools
 import math
 
 import numpy as np
@@ -45,20 +46,50 @@ def warp(x, flow, border="constant"):
     return bilinear_sample(x, points, border)
 
 
-def cost_volume(first, second, max_displacement=4, step=1, kernel_size=1):
+def inside(flow):
+    """Return 1 where a flow points to a position between the first and the last pixel of both axes."""
+    mask = np.zeros([*flow.shape[:3], 1])
+    for b, i, j in np.ndindex(flow.shape[:3]):
+        across, down = flow[b, i, j].real
+        mask[b, i, j] = 0 <= i + down <= flow.shape[1] - 1 and 0 <= j + across <= flow.shape[2] - 1
+    return mask
+
+
+def cost_volume(first, second, max_displacement=4, step=1, kernel_size=1, flow=None, sampling="warp"):
     """Compare two patches at a time."""
+    if flow is not None and sampling == "lookup":
+        return _looked_up(first, second, flow, step * np.arange(-(max_displacement // step), 1), kernel_size)
+    if flow is not None:
+        second = warp(second, flow)
     batch, height, width, channels = first.shape
     count, half = 2 * (max_displacement // step) + 1, kernel_size // 2
     reach = half + max_displacement
     pads = [(0, 0), (reach, reach), (reach, reach), (0, 0)]
     a, b = np.pad(first, pads), np.pad(second, pads)
-    y = np.zeros([batch, height, width, count**2])
+    y = np.zeros([batch, height, width, count**2], np.result_type(first, second))
     for i, j, k in np.ndindex(height, width, count**2):
         dy, dx = (step * (n - count // 2) for n in divmod(k, count))
         rows, columns = (np.arange(-half, half + 1) + n + reach for n in (i, j))
         patch = a[:, rows][:, :, columns] * b[:, rows + dy][:, :, columns + dx]
         y[:, i, j, k] = patch.sum(axis=(1, 2, 3)) / (kernel_size**2 * channels)
     return y
+
+
+def _looked_up(first, second, flow, steps, kernel_size):
+    """Compare each pixel with samples around the end of its flow, then average over patches of costs."""
+    batch, height, width, channels = first.shape
+    steps = np.concatenate([steps, -steps[-2::-1]])
+    costs = np.zeros([batch, height, width, steps.size**2], np.result_type(first, second, flow))
+    for i, j, (k, (dy, dx)) in itertools.product(
+        range(height), range(width), enumerate(itertools.product(steps, steps))
+    ):
+        points = np.array([i + dy, j + dx]) + flow[:, i, j, None, ::-1]
+        samples = bilinear_sample(second, points)[:, 0]
+        costs[:, i, j, k] = (first[:, i, j] * samples).sum(axis=-1) / channels
+    half = kernel_size // 2
+    padded = np.pad(costs, [(0, 0), (half, half), (half, half), (0, 0)])
+    parts = [padded[:, i : i + height, j : j + width] for i, j in np.ndindex(kernel_size, kernel_size)]
+    return np.mean(parts, axis=0)
 
 
 def affine_grid(matrices, image_size, output_size):

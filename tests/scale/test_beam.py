@@ -102,6 +102,7 @@ def test_finished_parts_are_skipped(some):
     assert run(**some) == {}
 
 
+@pytest.mark.slow
 def test_files_that_are_added_later_are_skipped_with_a_warning(some, caplog):
     run(**some)
     late = some["pattern"].parent / "late.png"
@@ -233,6 +234,7 @@ def test_files_and_results_may_be_in_an_object_store(some, monkeypatch, tmp_path
     assert sorted(os.listdir(tmp_path / "read")) == ["_SUCCESS", "_job", "dead_letters", "results"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_says_how_to_resume(some, monkeypatch):
     put = _storage.LocalStorage.publish
 

@@ -92,6 +92,7 @@ def test_models_that_do_not_return_outputs_for_images_are_refused(some, function
     assert not some["output"].exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_returns_one_output_for_a_batch_is_detected(some, tmp_path):
     spec = tf.TensorSpec([None, None, None, 3], name="image")
     model = folder.save(tmp_path / "sum", lambda image: {"x": tf.reshape(image, [-1])}, spec)

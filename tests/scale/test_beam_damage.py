@@ -91,6 +91,7 @@ def test_a_part_is_finished_if_its_files_match_their_checksums(job):
     assert not started.is_finished(part)
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_written_again(job):
     arguments, good, output = job
     DAMAGES["cut short"](output / "results" / f"part-00000-of-00003.{arguments['file_format']}")

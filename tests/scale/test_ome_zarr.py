@@ -49,6 +49,7 @@ def test_the_store_holds_the_pyramid_and_its_scales(image, laplacian, tmp_path):
         np.testing.assert_allclose(level, whole, rtol=1e-6, atol=max(rounded, 1e-6 * image.max()))
 
 
+@pytest.mark.slow
 def test_every_option_is_used(tmp_path):
     step = {"scale_factor": 3, "kernel": [1.0, 3.0, 2.0], "border": "wrap"}
     levels, scales = opened(scale.write_ome_zarr(GREY, tmp_path / "b", laplacian=True, tile_size=20, **step))

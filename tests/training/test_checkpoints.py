@@ -79,6 +79,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.slow
 def test_the_list_of_checkpoints_does_not_matter(state, interrupted, expected, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(interrupted, folder)

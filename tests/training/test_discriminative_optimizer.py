@@ -56,6 +56,7 @@ def test_by_default_the_pyramid_learns_ten_times_slower_and_each_is_clipped():
     assert [each.global_clipnorm for each in optimizers.values()] == [1.0, 5.0]
 
 
+@pytest.mark.slow
 def test_a_first_step_of_adam_is_as_long_as_the_rate_of_its_group():
     model = compiled()
     before = [values(part) for part in parts(model)]
@@ -148,6 +149,7 @@ def test_a_rate_that_is_no_number_is_refused_and_changes_nothing(rate):
 
 
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 sets the variable that it is given")
+@pytest.mark.slow
 def test_callbacks_that_set_the_rate_set_all():
     model = compiled()
     model.fit(X, Y, verbose=0, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 10)])

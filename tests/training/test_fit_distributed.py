@@ -44,6 +44,7 @@ def unbroken():
     return model.get_weights()
 
 
+@pytest.mark.slow
 def test_on_one_device_it_is_the_training_of_keras(unbroken):
     model = worker.model()
     history = training.fit_distributed(model, worker.data, EPOCHS)
@@ -51,6 +52,7 @@ def test_on_one_device_it_is_the_training_of_keras(unbroken):
     assert len(history["loss"]) == EPOCHS and history["loss"][1] < history["loss"][0]
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_mean_over_samples():
     model = worker.model()
     model.optimizer.learning_rate = 1e-30
@@ -157,6 +159,7 @@ def test_two_devices_of_one_worker_end_where_one_ends(unbroken, tmp_path):
     assert_written_weights(tmp_path / "weights_0.npz", unbroken)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     training.fit_distributed(worker.model(), worker.data, 1, checkpoint_folder=tmp_path)
     other = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])

@@ -133,6 +133,7 @@ def test_callers_that_send_nothing_are_sent_away(connected, threads, monkeypatch
     assert _rendezvous.join_first_worker(workers, 1, time.monotonic() + LONG) == [] and gathered.result() == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_start_is_named_to_all_others(threads, monkeypatch):
     workers = addresses(3)
     monkeypatch.setenv("TF_CONFIG", config([worker.text for worker in workers]))

@@ -102,6 +102,7 @@ def test_norms_are_those_of_the_gradient_of_the_loss():
         )
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing():
     weights = make_model().get_weights()  # Those of random draws too.
     trained = []

@@ -91,6 +91,7 @@ def test_a_compiled_step_reads_the_temperature_as_it_is():
     assert max(np.max(np.abs(a - b)) for a, b in zip(constant.get_weights()[:4], trained[1][:4])) > 1e-3
 
 
+@pytest.mark.slow
 def test_layers_can_be_chosen():
     model = make_model()
     fit(model, training.TemperatureAnnealing(steps=1, layers=[steps_of(model)[1]]), epochs=1)

@@ -1,6 +1,7 @@
 """Losses that compare images or levels with targets, and one that makes levels diverse."""
 
 from tfpyramid.losses.charbonnier import Charbonnier
+from tfpyramid.losses.end_point_error import EndPointError
 from tfpyramid.losses.generalized_iou import GeneralizedIoU
 from tfpyramid.losses.laplacian_pyramid_loss import LaplacianPyramidLoss, laplacian_pyramid_loss
 from tfpyramid.losses.multi_scale_loss import MultiScaleLoss, multi_scale_loss
@@ -9,6 +10,7 @@ from tfpyramid.losses.pyramid_diversity import PyramidDiversity, pyramid_diversi
 
 __all__ = [
     "Charbonnier",
+    "EndPointError",
     "GeneralizedIoU",
     "LaplacianPyramidLoss",
     "MultiScaleLoss",

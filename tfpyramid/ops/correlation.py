@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid._sizes import level_size
-from tfpyramid.ops import batches, custom_gradients, slicing
+from tfpyramid.ops import batches, custom_gradients, lookup, slicing
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.convolution import depthwise_down
 from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.sampling import flow_for, positions, read_at
 from tfpyramid.ops.shapes import dimension, dimensions
 
 # Largest number of displacements in each direction, and of rows in a patch. Published networks use 4 to 20.
@@ -23,9 +24,18 @@ _ONE_SHAPE = "`second` must have the shape of `first`."
 
 @operation
 def cost_volume(
-    first: tf.Tensor, second: tf.Tensor, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1
+    first: tf.Tensor,
+    second: tf.Tensor,
+    max_displacement: int = 4,
+    *,
+    step: int = 1,
+    kernel_size: int = 1,
+    flow: tf.Tensor | None = None,
+    sampling: str = "warp",
 ) -> tf.Tensor:
     """Return the correlation of each pixel of one feature map with the pixels around it in another.
+
+    With a flow, the window of each pixel is centred where the flow points.
 
     Convention:
         With `r = max_displacement // step` and `n = 2 r + 1`, channel k is the displacement
@@ -47,6 +57,9 @@ def cost_volume(
         max_displacement: largest displacement in each direction, in pixels; from 0 to 1024, and at most 32 steps.
         step: pixels between two displacements; from 1 to 1024.
         kernel_size: height and width of the patches that are compared; odd, at most 31.
+        flow: floating tensor [batch, height, width, 2], (dx, dy) in pixels from `first` to `second`; None stands for
+            zero. A half-precision flow is added to the positions in float32.
+        sampling: how a flow is used: "warp" or "lookup".
 
     Returns:
         [batch, height, width, (2 (max_displacement // step) + 1)^2] of the same dtype.
@@ -57,7 +70,10 @@ def cost_volume(
     References:
         Dosovitskiy et al., FlowNet: Learning Optical Flow with Convolutional Networks, 2015, section 3, equation 1.
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
-        section 3, equation 3.
+        section 3, equation 3 ("warp").
+        Teed and Deng, RAFT: Recurrent All-Pairs Field Transforms for Optical Flow, 2020, section 3.2 ("lookup").
+        Hofinger, Rota Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical Flow on a Pyramid Level, 2020:
+        sampling instead of warping.
     """
     first, second = _checks.images(first, "first"), _checks.images(second, "second")
     max_displacement, step, kernel_size = check_search(max_displacement, step, kernel_size)
@@ -66,12 +82,18 @@ def cost_volume(
         raise ValueError(
             f"`second` must have the dtype of `first`, {first.dtype.name}. Received: second of {second.dtype.name}"
         )
-    rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
-    (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+    sampling, centres = check_sampling(sampling), None
+    if flow is None:
+        rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
+        (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+    else:
+        centres = positions(flow_for(flow, {"first": first, "second": second}))
+        if sampling == "warp":
+            second, centres = read_at(second, *centres, "constant"), None
     work = working_dtype(first.dtype)
     x, y = tf.cast(first, work), tf.cast(second, work)
     count = 2 * (max_displacement // step) + 1
-    volume = _costs(x, y, count, step)
+    volume = _costs(x, y, count, step) if centres is None else lookup.costs(x, y, *centres, count, step)
     if kernel_size > 1:
         kernel = tf.fill([kernel_size, kernel_size, count**2, 1], tf.constant(kernel_size**-2, work))
         volume = depthwise_down(volume, kernel, 1, border="constant")
@@ -158,6 +180,11 @@ def check_shapes(first: Any, second: Any) -> None:
     """Raise `ValueError` unless two feature maps can have the same shape."""
     if not tf.TensorShape(second).is_compatible_with(first):
         raise ValueError(f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}")
+
+
+def check_sampling(sampling: str) -> str:
+    """Return the checked name of how a flow is used."""
+    return _checks.one_of("sampling", sampling, ("warp", "lookup"))
 
 
 def check_search(max_displacement: int, step: int, kernel_size: int) -> tuple[int, int, int]:

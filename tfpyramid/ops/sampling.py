@@ -1,5 +1,6 @@
 """Bilinear sampling of images at arbitrary points."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,9 +12,7 @@ from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.resample import Size, size_pair
 from tfpyramid.ops.shapes import dimensions, sides
 
-_FLOW = (
-    "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the batch size, height and width of `images`."
-)
+_FLOW = "`flow` must be [batch, height, width, 2], (dx, dy) in pixels, with the batch size, height and width of"
 
 # Rearranging the images for `cells` pays off up to this many channels, and up to this many pixels for each point.
 _FEW, _SPARSE = 8, 8
@@ -178,7 +177,9 @@ def affine_grid(matrices: tf.Tensor, image_size: Size, output_size: Size) -> tf.
 
 
 @operation
-def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.Tensor:
+def warp(
+    images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant", return_mask: bool = False
+) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
     """Return images sampled where an optical flow points: a backward warp.
 
     Convention:
@@ -188,16 +189,19 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
         and uses the border "edge".
 
     Equation:
-        `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`.
+        `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`. The mask is 1 where `0 <= p_y + flow[p,
+        1] <= height - 1` and `0 <= p_x + flow[p, 0] <= width - 1`, and 0 elsewhere, also where the flow is NaN.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         flow: floating tensor [batch, height, width, 2], with the batch size and sides of `images`. A half-precision
             flow is added to the positions in float32.
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
+        return_mask: whether to return the mask of the positions inside the images, too. It has no gradient.
 
     Returns:
-        [batch, height, width, channels] of the dtype of `images`.
+        [batch, height, width, channels] of the dtype of `images`; or a tuple of this and the mask, [batch, height,
+        width, 1] of the same dtype.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -206,24 +210,53 @@ def warp(images: tf.Tensor, flow: tf.Tensor, *, border: str = "constant") -> tf.
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
         section 3, equation 2.
     """
-    images, flow = _checks.images(images), _checks.images(flow, "flow")
-    check_flow(flow.shape, images.shape)
+    images = _checks.images(images)
+    flow = flow_for(flow, {"images": images})
     borders.check(border)
-    sizes = [dimensions(x)[:3] for x in (flow, images)]
-    (flow,) = batches.assert_equal(f"{_FLOW} Received: three sizes of the flow, then of the images,", [flow], *sizes)
-    flow = tf.cast(flow, working_dtype(flow.dtype))
-    _, height, width, _ = dimensions(flow)
+    return_mask = _checks.flag("return_mask", return_mask)
+    rows, columns = positions(flow)
+    y = read_at(images, rows, columns, border)
+    return (y, inside_mask(images, rows, columns)) if return_mask else y
+
+
+def positions(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the rows and the columns to which a flow of float32 or float64 points, [batch, height, width] each."""
+    height, width = sides(flow)
     across, down = tf.unstack(flow, axis=-1)
     rows, columns = (tf.cast(tf.range(n), flow.dtype) for n in (height, width))
+    return down + rows[:, None], across + columns
+
+
+def read_at(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, border: str) -> tf.Tensor:
+    """Return images sampled at rows and columns, as many as the images have pixels."""
     known = None not in images.shape[1:3]
     dense = images.shape[3] <= _FEW and (known or not portable.is_portable())
-    return _sample(images, down + rows[:, None], across + columns, border, dense)
+    return _sample(images, rows, columns, border, dense)
 
 
-def check_flow(flow: Any, images: Any) -> None:
+def inside_mask(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Return 1 for each position between the first and the last pixel of both axes, and 0 for others and for NaN."""
+    axes = zip((rows, columns), sides(images))
+    inside = [(position >= 0) & (position <= tf.cast(size - 1, position.dtype)) for position, size in axes]
+    return tf.cast(tf.expand_dims(inside[0] & inside[1], -1), images.dtype)
+
+
+def flow_for(flow: Any, images: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Return a flow as a tensor of float32 or float64. It must have the sizes of images, given by argument name."""
+    flow = _checks.images(flow, "flow")
+    name = next(iter(images))
+    check_flow(flow.shape, images[name].shape, name)
+    sizes = [dimensions(x)[:3] for x in (flow, *images.values())]
+    rule = f"{_FLOW} `{name}`. Received: three sizes of each of flow, {', '.join(images)},"
+    (flow,) = batches.assert_equal(rule, [flow], *sizes)
+    return tf.cast(flow, working_dtype(flow.dtype))
+
+
+def check_flow(flow: Any, images: Any, name: str = "images") -> None:
     """Raise `ValueError` unless the shape of a flow fits the shape of images."""
     if not tf.TensorShape(flow).is_compatible_with([*images[:3], 2]):
-        raise ValueError(f"{_FLOW} Received: flow of shape {tuple(flow)}, images of shape {tuple(images)}")
+        received = f"flow of shape {tuple(flow)}, {name} of shape {tuple(images)}"
+        raise ValueError(f"{_FLOW} `{name}`. Received: {received}")
 
 
 def check_points(points: tf.Tensor) -> tf.Tensor:

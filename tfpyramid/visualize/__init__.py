@@ -1,5 +1,6 @@
-"""Figures of pyramids and of what they learned. They need matplotlib: `pip install 'tfpyramid[visualize]'`."""
+"""Figures of pyramids, what they learned, and flows. They need matplotlib: `pip install 'tfpyramid[visualize]'`."""
 
+from tfpyramid.visualize.flow import flow_colors, show_flow
 from tfpyramid.visualize.gates import show_gates
 from tfpyramid.visualize.gradient_norms import show_gradient_norms
 from tfpyramid.visualize.kernels import show_kernels
@@ -9,6 +10,8 @@ from tfpyramid.visualize.sampling_grid import show_sampling_grid
 from tfpyramid.visualize.strides import show_strides
 
 __all__ = [
+    "flow_colors",
+    "show_flow",
     "show_gates",
     "show_gradient_norms",
     "show_kernels",

@@ -9,8 +9,10 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.layers.motion._pair import pair, pair_shapes
-from tfpyramid.ops import correlation
+from tfpyramid.layers.motion._inputs import split, split_shapes
+from tfpyramid.ops import correlation, sampling
+
+_INPUTS = ("a list of two tensors, [first, second], or three, [first, second, flow]", [2, 3])
 
 
 @register
@@ -18,26 +20,31 @@ class CostVolume(ImageLayer):
     """The similarity of two feature maps at every displacement of a search window, from which a flow is estimated.
 
     Each output channel compares the first map with the second one, moved by one displacement. Networks for optical flow
-    use it at every level of a pyramid, so that a small window covers large motion.
+    use it at every level of a pyramid, so that a small window covers large motion. With a flow as a third input, the
+    window of each pixel is centred where the flow points; the costs are then those of what is left of the motion.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, with
         `(dy, dx) = step (k // n - r, k % n - r)`, `r = max_displacement // step`, `n = 2 r + 1`, and l over the
-        kernel_size by kernel_size positions about 0.
+        kernel_size by kernel_size positions about 0. With a flow and "warp", `second` is replaced by `warp(second,
+        flow)`. With "lookup", `second` is sampled at `p + l + flow[p + l] + (dy, dx)` instead.
 
     Convention:
         Displacements are ordered row by row; the middle channel is the displacement 0. Both maps are zero beyond their
-        borders. See `tfpyramid.ops.cost_volume`.
+        borders. The layer reads the flow in its own dtype. A half-precision policy rounds only the maps.
+        "lookup" uses the flow of pixel p for all its displacements, and "warp" the flow of each pixel that is compared
+        with p: the two differ at borders between motions. See `tfpyramid.ops.cost_volume`.
 
     Args:
         max_displacement: largest displacement in each direction, in pixels, from 0 to 1024 and at most 32 steps.
         step: distance between two displacements, in pixels, from 1 to 1024.
         kernel_size: rows and columns of the patches that are compared; odd, at most 31.
+        sampling: how the flow is used: "warp" or "lookup". It has no effect without a flow.
         **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
-        A list of two maps, each [batch, height, width, channels], floating point. Sides are at least 1 and may be
-        unknown.
+        A list of two maps, each [batch, height, width, channels], floating point; and, as an option, a flow [batch,
+        height, width, 2], (dx, dy) in pixels from the first map to the second. Sides are at least 1 and may be unknown.
 
     Output shape:
         [batch, height, width, (2 (max_displacement // step) + 1)^2].
@@ -53,29 +60,38 @@ class CostVolume(ImageLayer):
 
     References:
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
-        section 3, equation 3.
+        section 3, equation 3 ("warp"); Teed and Deng, RAFT: Recurrent All-Pairs Field Transforms for Optical Flow,
+        2020, section 3.2 ("lookup"); Hofinger, Rota Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical
+        Flow on a Pyramid Level, 2020 (why to sample instead of warping).
     """
 
-    def __init__(self, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, max_displacement: int = 4, *, step: int = 1, kernel_size: int = 1, sampling: str = "warp", **kwargs: Any
+    ) -> None:
+        # With autocast, Keras would round the flow to half precision before `call`, and positions would move.
+        super().__init__(**{"autocast": False, **kwargs})
         self.max_displacement, self.step, self.kernel_size = correlation.check_search(
             max_displacement, step, kernel_size
         )
+        self.sampling = correlation.check_sampling(sampling)
 
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)
         super().build(input_shape)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        first, second = pair(inputs, "[first, second]")
-        return correlation.cost_volume(
-            first, second, self.max_displacement, step=self.step, kernel_size=self.kernel_size
-        )
+        first, second, *flow = split(inputs, *_INPUTS)
+        first = tf.cast(_checks.floating_tensor("first", first), self.compute_dtype)
+        second = tf.cast(_checks.floating_tensor("second", second), self.compute_dtype)
+        search = {"step": self.step, "kernel_size": self.kernel_size, "sampling": self.sampling}
+        return correlation.cost_volume(first, second, self.max_displacement, flow=flow[0] if flow else None, **search)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        first, second = pair_shapes(input_shape, "[first, second]")
+        first, second, *flow = split_shapes(input_shape, *_INPUTS)
         shape = _checks.image_shape("first", first)
         correlation.check_shapes(shape, _checks.image_shape("second", second))
+        if flow:
+            sampling.check_flow(_checks.image_shape("flow", flow[0]), shape, "first")
         return (*shape[:3], (2 * (self.max_displacement // self.step) + 1) ** 2)
 
     def get_config(self) -> dict[str, Any]:
@@ -84,4 +100,5 @@ class CostVolume(ImageLayer):
             "max_displacement": self.max_displacement,
             "step": self.step,
             "kernel_size": self.kernel_size,
+            "sampling": self.sampling,
         }

@@ -9,8 +9,10 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.layers.motion._pair import pair, pair_shapes
+from tfpyramid.layers.motion._inputs import split, split_shapes
 from tfpyramid.ops import borders, sampling
+
+_INPUTS = ("a list of two tensors, [images, flow]", [2])
 
 
 @register
@@ -20,7 +22,8 @@ class Warp2D(ImageLayer):
     With the flow from a first image to a second, it aligns the second image with the first.
 
     Equation:
-        `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`.
+        `y[p] = bilinear_sample(images, (p_y + flow[p, 1], p_x + flow[p, 0]))`. The mask is 1 where this position lies
+        between the first and the last pixel of both axes, and 0 elsewhere, also where the flow is NaN.
 
     Convention:
         A flow is (dx, dy) in pixels and is added to the position. See `tfpyramid.ops.warp`.
@@ -29,6 +32,7 @@ class Warp2D(ImageLayer):
 
     Args:
         border: rule for positions outside the images: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
+        return_mask: whether to return the mask of the positions inside the images, too. It has no gradient.
         **kwargs: arguments of `keras.layers.Layer`, and `data_format`, which must be "channels_last".
 
     Input shape:
@@ -36,7 +40,7 @@ class Warp2D(ImageLayer):
         are at least 1 and may be unknown.
 
     Output shape:
-        That of the images.
+        That of the images. With `return_mask=True`, a tuple of this and of the mask, [batch, height, width, 1].
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -52,24 +56,26 @@ class Warp2D(ImageLayer):
         section 3, equation 2.
     """
 
-    def __init__(self, border: str = "constant", **kwargs: Any) -> None:
+    def __init__(self, border: str = "constant", *, return_mask: bool = False, **kwargs: Any) -> None:
         # With autocast, Keras would round the flow to half precision before `call`, and positions would move.
         super().__init__(**{"autocast": False, **kwargs})
         self.border = borders.check(border)
+        self.return_mask = _checks.flag("return_mask", return_mask)
 
     def build(self, input_shape: Any) -> None:
         self.compute_output_shape(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        images, flow = pair(inputs, "[images, flow]")
-        return sampling.warp(tf.cast(images, self.compute_dtype), flow, border=self.border)
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        images, flow = split(inputs, *_INPUTS)
+        images = tf.cast(_checks.floating_tensor("images", images), self.compute_dtype)
+        return sampling.warp(images, flow, border=self.border, return_mask=self.return_mask)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        images, flow = pair_shapes(input_shape, "[images, flow]")
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        images, flow = split_shapes(input_shape, *_INPUTS)
         shape = _checks.image_shape("images", images)
         sampling.check_flow(_checks.image_shape("flow", flow), shape)
-        return shape
+        return (shape, (*shape[:3], 1)) if self.return_mask else shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "border": self.border}
+        return {**super().get_config(), "border": self.border, "return_mask": self.return_mask}
