@@ -11,10 +11,10 @@ remedy alone, and with all of them. The remedies are options of the model and of
 - `normalize_gradients`: gradients of one length at each level.
 
 At every step it takes the norm of the gradient of the whole loss for the features of each level, of both images. Two
-numbers sum up a training: the ratio of the largest to the smallest norm of a level (the geometric mean over the steps),
-and the noise, which is the standard deviation over the steps of the logarithm to base 10 of a level's norm, after
-subtracting a running mean. The error is the mean end-point error on pairs from two photographs that it was not trained
-on.
+numbers sum up a training. The ratio is the largest norm of a level divided by the smallest, the median over the steps.
+The noise is the spread over the steps of the logarithm to base 10 of a level's norm, after subtracting a running mean:
+half the distance of its 16th and 84th percentile, which is the standard deviation of a normal distribution. The error is
+the mean end-point error on pairs from two photographs that the network was not trained on.
 
 Results are written after every training, and an interrupted run resumes. `--quick` trains for a few steps.
 """
@@ -158,11 +158,12 @@ def measured(training: Training, seed: int, pool: made.Pairs, tests: made.Pairs)
         norms.append(training.step(*map(tf.constant, pairs[:3])).numpy())
     found = training.model({"first": tests.first, "second": tests.second})["flow"].numpy()
     logs = np.log10(np.array(norms) + 1e-30)
+    low, high = np.percentile(logs - smooth(logs), [16, 84], axis=0)
     return {
         "error": round(float(np.linalg.norm(found - tests.flow, axis=-1).mean()), 4),
         "no_flow": round(float(np.linalg.norm(tests.flow, axis=-1).mean()), 4),
-        "ratio": round(float(10 ** np.mean(logs.max(1) - logs.min(1))), 3),
-        "noise": round(float(np.std(logs - smooth(logs), axis=0).mean()), 4),
+        "ratio": round(float(10 ** np.median(logs.max(1) - logs.min(1))), 3),
+        "noise": round(float(np.mean(high - low)) / 2, 4),
         "log10_norms": logs.round(3).tolist(),
     }
 
