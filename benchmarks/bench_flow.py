@@ -13,8 +13,8 @@ remedy alone, and with all of them. The remedies are options of the model and of
 At every step it takes the norm of the gradient of the whole loss for the features of each level, of both images. Two
 numbers sum up a training. The ratio is the largest norm of a level divided by the smallest, the median over the steps.
 The noise is the spread over the steps of the logarithm to base 10 of a level's norm, after subtracting a running mean:
-half the distance of its 16th and 84th percentile, which is the standard deviation of a normal distribution. The error is
-the mean end-point error on pairs from two photographs that the network was not trained on.
+half the distance of its 16th and 84th percentile, the standard deviation of a normal distribution. The error is the
+mean end-point error on pairs from two photographs that the network was not trained on.
 
 Results are written after every training, and an interrupted run resumes. `--quick` trains for a few steps.
 """

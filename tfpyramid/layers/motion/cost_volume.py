@@ -57,6 +57,9 @@ class CostVolume(ImageLayer):
         >>> costs = CostVolume(max_displacement=1)([first, second])
         >>> int(tf.argmax(costs[0, 0, 2])), tuple(costs.shape)  # Column 2 moved to column 3: (dy, dx) = (0, 1).
         (5, (1, 1, 5, 9))
+        >>> costs = CostVolume(1, sampling="lookup")([first, second, tf.tile([[[[1.0, 0.0]]]], [1, 1, 5, 1])])
+        >>> int(tf.argmax(costs[0, 0, 2]))  # The flow is right: what is left is the displacement 0.
+        4
 
     References:
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
