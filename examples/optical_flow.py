@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
     "test_pairs": 64,
     "test_side": 128,
     # Coarse levels are cheap, so they are trained first: steps, batch, side of the images, finest level.
-    "stages": [[600, 8, 96, 2], [700, 4, 96, 1]],
+    "stages": [[500, 8, 96, 2], [500, 4, 96, 1]],
     "rate": 3e-3,
     "seeds": 3,
 }
