@@ -44,6 +44,7 @@ with running.imports("optical_flow"):
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 COARSEST = 12  # The least side of the coarsest level: images of 96 pixels have 4 levels.
+POOL_SIDE = 112  # The side of the pairs from which the images of a training are cut.
 NO_FLOW, DIS, FARNEBACK, TV_L1, OURS = "no flow", "DIS", "Farneback", "TV-L1", "pyramid_flow"
 LUMA = np.float32([0.299, 0.587, 0.114])
 SETTINGS: dict[str, Any] = {
@@ -67,27 +68,11 @@ def main() -> None:
     training, measured = made.TRAINING, made.VALIDATION
     if options.split == "test":
         training, measured = training + made.VALIDATION, made.TEST
-    pool = made.pairs(made.copies(training, 112), settings["pairs"], 112, np.random.default_rng(options.seed))
     side = settings["test_side"]
     tests = made.pairs(made.copies(measured, side), settings["test_pairs"], side, np.random.default_rng(12345))
     scenes = {f"motorcycle, 1/{step}": made.motorcycle(step) for step in ((4,) if options.quick else (2, 1))}
     estimates: dict[str, list[Estimate]] = {name: [each] for name, each in CLASSIC.items()}
-    runs, weights = [], []
-    steps = settings["seeds"] * sum(stage[0] for stage in settings["stages"])
-    with tqdm(total=steps, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}") as bar:
-        for seed in range(options.seed, options.seed + settings["seeds"]):
-            bar.set_description_str(f"seed {seed}")
-            path = options.output / f"weights_{seed}.npz"
-            description = json.dumps([options.split, options.quick, settings])
-            if not is_trained(path, description):
-                started = time.perf_counter()
-                found = train(pool, settings, seed, bar)
-                seconds = round(time.perf_counter() - started, 1)
-                with running.written_aside(path) as aside, aside.open("wb") as file:
-                    np.savez(file, *found, description=description, seconds=seconds)
-            with np.load(path) as saved:
-                runs.append({"seed": seed, "seconds": float(saved["seconds"])})
-                weights.append([saved[f"arr_{k}"] for k in range(len(saved.files) - 2)])
+    weights, runs = trained(training, settings, options)
     estimates[OURS] = [network(each) for each in weights]
     table = {"made pairs": {name: errors_of_pairs(each, tests) for name, each in estimates.items()}}
     flows: dict[str, dict[str, np.ndarray]] = {}
@@ -119,6 +104,40 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def trained(
+    names: tuple[str, ...], settings: dict[str, Any], options: argparse.Namespace
+) -> tuple[list[list[np.ndarray]], list[dict[str, Any]]]:
+    """Return the weights of each seed, and the seconds that its training took; read those of an interrupted run."""
+    description = json.dumps([options.split, options.quick, settings])
+    weights, runs, pool = [], [], None
+    steps = settings["seeds"] * sum(stage[0] for stage in settings["stages"])
+    with tqdm(total=steps, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}") as bar:
+        for seed in range(options.seed, options.seed + settings["seeds"]):
+            bar.set_description_str(f"seed {seed}")
+            path = options.output / f"weights_{seed}.npz"
+            if not is_trained(path, description):
+                if pool is None:
+                    photographs = made.copies(names, POOL_SIDE)
+                    pool = made.pairs(photographs, settings["pairs"], POOL_SIDE, np.random.default_rng(options.seed))
+                started = time.perf_counter()
+                found = train(pool, settings, seed, bar)
+                seconds = round(time.perf_counter() - started, 1)
+                with running.written_aside(path) as aside, aside.open("wb") as file:
+                    np.savez(file, *found, description=description, seconds=seconds)
+            with np.load(path) as saved:
+                runs.append({"seed": seed, "seconds": float(saved["seconds"])})
+                weights.append([saved[f"arr_{k}"] for k in range(len(saved.files) - 2)])
+    return weights, runs
+
+
+def is_trained(path: Path, description: str) -> bool:
+    """Return whether an earlier run, which may have been interrupted later, wrote weights with the same settings."""
+    if not path.exists():
+        return False
+    with np.load(path) as saved:
+        return str(saved["description"]) == description
+
+
 def train(pool: made.Pairs, settings: dict[str, Any], seed: int, bar: tqdm) -> list[np.ndarray]:
     """Return the weights of a network, trained on coarse levels first; all its levels share them."""
     keras.utils.set_random_seed(seed)
@@ -142,14 +161,6 @@ def train(pool: made.Pairs, settings: dict[str, Any], seed: int, bar: tqdm) -> l
         weights, done = model.get_weights(), done + steps
     assert weights is not None
     return weights
-
-
-def is_trained(path: Path, description: str) -> bool:
-    """Return whether an earlier run, which may have been interrupted later, wrote weights with the same settings."""
-    if not path.exists():
-        return False
-    with np.load(path) as saved:
-        return str(saved["description"]) == description
 
 
 def set_rate(optimizer: Any, rate: Any) -> None:
