@@ -14,7 +14,8 @@ class WordDecoder(keras.layers.Layer):
     """Write a sentence: one block of a transformer, which reads the image, the question and the words so far.
 
     Each word is the most probable one, in training too, because the labels do not reach the layers of a model. Word 0
-    means none: it starts the sentence, and fills it up after its end.
+    means none: it starts the sentence, and fills it up after its end. Keys and values of the image and of each word are
+    computed once and kept; `keras.layers.MultiHeadAttention` would compute them again for each later word.
 
     Args:
         vocabulary_size: number of words.
@@ -29,8 +30,11 @@ class WordDecoder(keras.layers.Layer):
         self.embedding = layers.Embedding(vocabulary_size, units, name="embedding")
         self.places = layers.Embedding(words, units, name="places")
         self.of_question = layers.Dense(units, name="of_question")
-        self.read_words = layers.MultiHeadAttention(2, units // 2, name="read_words")
-        self.read_image = layers.MultiHeadAttention(2, units // 2, name="read_image")
+        self.ask_words = layers.Dense(3 * units, name="ask_words")  # Query, key and value of a word.
+        self.from_words = layers.Dense(units, name="from_words")
+        self.show_image = layers.Dense(2 * units, name="show_image")  # Keys and values of its places.
+        self.ask_image = layers.Dense(units, name="ask_image")
+        self.from_image = layers.Dense(units, name="from_image")
         self.widen = layers.Dense(2 * units, activation="relu", name="widen")
         self.narrow = layers.Dense(units, name="narrow")
         self.norms = [layers.LayerNormalization(name=f"norm_{k}") for k in range(3)]
@@ -40,18 +44,20 @@ class WordDecoder(keras.layers.Layer):
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Return the probabilities of each word, [batch, words, vocabulary], for [features, questions]."""
         features, question = inputs  # [batch, places, units], [batch, units]
-        about = self.of_question(question)[:, None]
-        memory = tf.concat([features, about], axis=1)
+        about = self.of_question(question)
+        image = tf.split(self.show_image(tf.concat([features, about[:, None]], axis=1)), 2, axis=-1)
         word = tf.zeros(tf.shape(question)[:1], tf.int32)
         places = self.places(tf.range(self.words))
-        read, probabilities = [], []
+        keys, values, probabilities = [], [], []
         for k in range(self.words):
-            x = self.embedding(word)[:, None] + places[k] + about
-            read.append(self.norms[0](x))
-            x = x + self.read_words(read[-1], tf.concat(read, axis=1))
-            x = x + self.read_image(self.norms[1](x), memory)
+            x = self.embedding(word) + places[k] + about
+            query, key, value = tf.split(self.ask_words(self.norms[0](x)), 3, axis=-1)
+            keys.append(key)
+            values.append(value)
+            x = x + self.from_words(attend(query, tf.stack(keys, axis=1), tf.stack(values, axis=1)))
+            x = x + self.from_image(attend(self.ask_image(self.norms[1](x)), *image))
             x = x + self.narrow(self.widen(self.norms[2](x)))
-            probabilities.append(self.choose(x[:, 0]))
+            probabilities.append(self.choose(x))
             word = tf.argmax(probabilities[-1], axis=-1, output_type=tf.int32)
         return tf.stack(probabilities, axis=1)
 
@@ -82,6 +88,12 @@ class Sentences(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "vocabulary": self.vocabulary}
+
+
+def attend(query: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Return the values [batch, n, units], weighted by how their keys fit one query [batch, units]."""
+    scores = tf.reduce_sum(query[:, None] * keys, axis=-1, keepdims=True) / keys.shape[-1] ** 0.5
+    return tf.reduce_sum(tf.nn.softmax(scores, axis=1) * values, axis=1)
 
 
 def encoder(side: int, steps: int, units: int = 64) -> keras.Model:

@@ -80,9 +80,6 @@ FUNCTIONS = {
     "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
     "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
     "EndPointError": Case(lambda t, p: losses.EndPointError(reduction="none")(t, p), [FLOW, FLOW]),
-    "EndPointError with weights": Case(
-        lambda p, w: losses.EndPointError(0.5, reduction="none")(p, p + 1, sample_weight=w), [FLOW, ()]
-    ),
     "GeneralizedIoU": Case(lambda t, p: losses.GeneralizedIoU(reduction="none")(t, p), [(3, 4), (3, 4)]),
     "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),

@@ -26,6 +26,12 @@ def detector(shape):
     return models.pyramid_detector(2, input_shape=shape, score_threshold=0.01, **sizes)
 
 
+def flow(shape):
+    model = models.pyramid_flow(2, filters=2, decoder_filters=(2,), max_displacement=1, input_shape=shape)
+    image = keras.Input(shape)
+    return keras.Model(image, model({"first": image, "second": image})["flow"])
+
+
 MODELS = {
     "classifier": lambda shape: models.pyramid_classifier(3, filters=(2, 3), input_shape=shape),
     "classifier of a network": lambda shape: models.pyramid_classifier(
@@ -35,6 +41,7 @@ MODELS = {
     "segmenter of a backbone": of_a_backbone,
     "super-resolution": lambda shape: models.pyramid_super_resolution(4, filters=2, input_shape=shape),
     "detector": detector,
+    "flow": flow,
 }
 
 

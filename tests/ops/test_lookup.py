@@ -154,6 +154,18 @@ def test_a_nan_in_the_second_map_reaches_only_the_costs_that_read_it():
     np.testing.assert_array_equal(y, expected)
 
 
+def test_gradients_of_costs_that_do_not_count_ignore_a_nan():
+    first, second, flow = (tf.constant(x) for x in inputs(1, 5, 6))
+    second = tf.where(tf.range(6)[None, None, :, None] == 3, tf.constant(np.nan, tf.float64), second)
+    with tf.GradientTape() as tape:
+        tape.watch([first, second])
+        y = costs(first, second, flow)
+    counts = ~np.isnan(y)
+    assert 0 < counts.mean() < 1
+    of_first, of_second = tape.gradient(y, [first, second], tf.constant(counts, tf.float64))
+    assert np.isfinite(of_first).all() and np.isfinite(of_second).all()
+
+
 @both
 def test_an_empty_batch_has_no_costs(sampling):
     empty = [tf.zeros([0, 4, 5, n]) for n in (3, 3, 2)]

@@ -97,9 +97,8 @@ class _Windows:
         # TFLite has no `tf.unstack` of int64.
         self._rows = [tf.expand_dims(starts[:, k], 1) + columns for k in range(starts.shape[1])]
         self._pixels = pixels
-        points = dimension(starts, 0)
-        fits = points > 0, pixels < 2**31
-        self._is_matrix = tf.logical_and(*fits) if tf.is_tensor(points) or tf.is_tensor(pixels) else all(fits)
+        # Sparse matrices have at least one row and fewer than 2^31 columns. A size that is unknown is an int32.
+        self._is_matrix = dimension(starts, 0) > 0 if tf.is_tensor(pixels) or pixels < 2**31 else False
 
     def products(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Return the gradient of `weights`, [points, rows, columns]."""
