@@ -5,10 +5,11 @@
 
 The benchmark samples images in float32, with zeros outside: at random points and at the points of a smooth warp, which
 moves each pixel by a few pixels, as many as the images have pixels; and at those of a smooth warp to twice the sides,
-four times as many. It also compares two feature maps at all displacements of up to four pixels. It measures the forward
-pass, and the forward pass with all gradients. All contenders of a task are interleaved in one run, with as many threads
-as cores. Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio
-of the medians. `--quick` runs everything on images that are too small to measure anything.
+four times as many. It also compares two feature maps at displacements of up to four pixels, and at displacements
+of up to four pixels from a smooth flow. It measures the forward pass, and the forward pass with all gradients. All
+contenders of a task are interleaved in one run, with as many threads as cores. Libraries that are not installed have no
+row. The results are the median of each, its quartiles, and the ratio of the medians. `--quick` runs everything on
+images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tfpyramid import ops
 
 PLAIN, TORCH, OPENCV = "TensorFlow, `tf.gather_nd` four times", "torch `grid_sample`", "OpenCV `remap`"
 SLICES, TORCH_SLICES = "TensorFlow, a product for each slice", "torch, a product for each slice"
+LOOKUP, WARP = OURS, 'tfpyramid, `sampling="warp"`'
 REACH = 4  # The largest displacement of the cost volume.
 
 
@@ -152,8 +154,67 @@ def matching(images: np.ndarray, *, gradients: bool) -> Iterator[tuple[str, Call
         yield TORCH_SLICES, ask
 
 
+def smooth_flow(shape: Shape) -> np.ndarray:
+    i, j = np.meshgrid(*map(np.arange, shape[1:3]), indexing="ij")
+    return (smooth_points(shape) - np.stack([i, j], -1)).astype(np.float32)[..., ::-1].copy()
+
+
+def window_of(points: np.ndarray) -> np.ndarray:
+    """Return points and all displacements of each, [batch, height, width * displacements, 2]."""
+    steps = np.stack(np.meshgrid(*2 * [np.arange(-REACH, REACH + 1)], indexing="ij"), -1).reshape(-1, 2)
+    return np.float32(points[..., None, :] + steps).reshape(*points.shape[:2], -1, 2)
+
+
+def plain_lookup(first: tf.Tensor, second: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Return the products of the first map and the samples of all displacements, in the most common implementation."""
+    steps = tf.stack(tf.meshgrid(*2 * [tf.range(-REACH, REACH + 1.0)], indexing="ij"), -1)
+    window = tf.reshape(points[..., None, :] + tf.reshape(steps, [-1, 2]), [*points.shape[:2], -1, 2])
+    samples = tf.reshape(plain_sample(second, window), [*first.shape[:3], -1, first.shape[3]])
+    return tf.reduce_mean(first[..., None, :] * samples, -1)
+
+
+def looking_up(images: np.ndarray, *, gradients: bool) -> Iterator[tuple[str, Call]]:
+    rng = np.random.default_rng(1)
+    maps, flow, points = (
+        [images, rng.random(images.shape, np.float32)],
+        smooth_flow(images.shape),
+        smooth_points(images.shape),
+    )
+    upstream = rng.standard_normal([*images.shape[:3], (2 * REACH + 1) ** 2], np.float32)
+
+    def call(function: Callable, third: np.ndarray, **options: Any) -> Call:
+        def run(*tensors: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(tensors[:3])
+                y = function(*tensors[:3])
+            return [y, *tape.gradient(y, tensors[:3], tensors[3])]
+
+        return traced(*((run, *maps, third, upstream) if gradients else (function, *maps, third)), **options)
+
+    def ours(first: tf.Tensor, second: tf.Tensor, flow: tf.Tensor, sampling: str = "lookup") -> tf.Tensor:
+        return ops.cost_volume(first, second, REACH, flow=flow, sampling=sampling)
+
+    yield LOOKUP, call(ours, flow)
+    yield COMPILED, call(ours, flow, compiled=True)
+    yield WARP, call(partial(ours, sampling="warp"), flow)
+    yield PLAIN, call(plain_lookup, points)
+    torch = peer("torch")
+    if torch:
+        sample, (second, window) = torch_sample(torch, maps[1], window_of(points))
+        first, back = channels_first(torch, maps[0]), channels_first(torch, upstream)
+        arguments = [each.requires_grad_(gradients) for each in (first, second, window)]
+
+        def ask() -> list:
+            samples = sample(second, window).reshape(*first.shape, -1)
+            y = (first[..., None] * samples).mean(1).permute(0, 3, 1, 2)
+            return [y, *torch.autograd.grad(y, arguments, back)] if gradients else [y]
+
+        yield TORCH, ask
+
+
 SHAPES = [(1, 1080, 1920, 3), (16, 56, 56, 64)]
 SMALL, FEATURES = [(1, 540, 960, 3)], [(1, 256, 448, 32)]
+LEVEL = [(1, 64, 112, 32)]
 WORKS = {
     "random": Work("Points at random", SHAPES, partial(forward, points_of=random_points)),
     "smooth": Work("A smooth warp", SHAPES, partial(forward, points_of=smooth_points)),
@@ -166,6 +227,10 @@ WORKS = {
     "matching": Work("A cost volume of 81 displacements", FEATURES, partial(matching, gradients=False)),
     "matching_gradient": Work(
         "A cost volume of 81 displacements, and gradients", FEATURES, partial(matching, gradients=True)
+    ),
+    "lookup": Work("A cost volume of 81 displacements from a flow", LEVEL, partial(looking_up, gradients=False)),
+    "lookup_gradient": Work(
+        "A cost volume of 81 displacements from a flow, and gradients", LEVEL, partial(looking_up, gradients=True)
     ),
 }
 

@@ -28,7 +28,7 @@ class Reached(BaseException):
 
 
 # A hundred models each.
-SLOW = ("pyramid_detector", "pyramid_segmenter", "pyramid_vlm")
+SLOW = ("pyramid_detector", "pyramid_flow", "pyramid_segmenter", "pyramid_vlm")
 
 
 @pytest.fixture(

@@ -68,6 +68,7 @@ CALLS = {
         lambda n: layers.QueryLevelSelector(n),
         lambda n: models.pyramid_vlm(30, 13, num_levels=n),
         lambda n: models.pyramid_classifier(10, num_levels=n),
+        lambda n: models.pyramid_flow(n),
         lambda n: layers.GaussianPyramid(scale_factor=1.0001).compute_output_shape((1, 40000, 40000, 1)),
     ],
     "max_levels": [lambda n: layers.AdaptiveDepthPyramid(n)],
@@ -122,6 +123,7 @@ CALLS = {
         lambda n: ops.cost_volume(*MAPS, n),
         lambda n: ops.cost_volume(*MAPS, 33),
         lambda n: layers.CostVolume(n),
+        lambda n: models.pyramid_flow(max_displacement=n),
     ],
     "step": [lambda n: layers.CostVolume(step=n)],
     "filters": [
@@ -137,6 +139,7 @@ CALLS = {
         lambda n: models.pyramid_segmenter(3, filters=n),
         lambda n: models.pyramid_detector(3, filters=n),
         lambda n: models.pyramid_super_resolution(filters=n),
+        lambda n: models.pyramid_flow(filters=n),
     ],
     "filters[0]": [lambda n: models.pyramid_classifier(10, filters=(n,))],
     "units": [lambda n: layers.QueryLevelSelector(2, n), lambda n: models.pyramid_vlm(30, 13, units=n)],
@@ -147,7 +150,11 @@ CALLS = {
         lambda n: models.pyramid_segmenter(3, num_convolutions=n),
         lambda n: models.pyramid_detector(3, num_convolutions=n),
         lambda n: models.pyramid_super_resolution(num_convolutions=n),
+        lambda n: models.pyramid_flow(num_convolutions=n),
     ],
+    "decoder_filters[1]": [lambda n: models.pyramid_flow(decoder_filters=(8, n))],
+    "refinements": [lambda n: models.pyramid_flow(refinements=n)],
+    "finest_level": [lambda n: models.pyramid_flow(finest_level=n)],
 }
 
 

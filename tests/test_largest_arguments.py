@@ -7,6 +7,14 @@ import tensorflow as tf
 from tests import references
 from tests.test_bounds import of_levels, of_pair
 from tfpyramid import layers, ops, scale
+from tfpyramid._compat import keras
+
+
+def of_lookup(layer):
+    """Return a model that passes images to a layer of two maps and a flow."""
+    images = keras.Input((8, 8, 2))
+    return keras.Model(images, layer([images, images, images]))
+
 
 LARGEST = {
     "GaussianPyramid": lambda: layers.GaussianPyramid(64),
@@ -15,6 +23,7 @@ LARGEST = {
     "PyramidBlock": lambda: layers.PyramidBlock(1, depth=64),
     "FeaturePyramid": lambda: of_levels(layers.FeaturePyramid(1, extra_levels=64)),
     "CostVolume": lambda: of_pair(layers.CostVolume(32)),
+    "CostVolume by lookup": lambda: of_lookup(layers.CostVolume(1024, step=32, sampling="lookup")),
     "GaussianPyramid by 1024": lambda: layers.GaussianPyramid(64, scale_factor=1024),
     "BlurPool2D": lambda: layers.BlurPool2D(1024, 1024),
     "LearnableDownsample2D": lambda: layers.LearnableDownsample2D(kernel_size=64, strides=1024),
@@ -22,7 +31,7 @@ LARGEST = {
     "SpectralDownsample2D": lambda: layers.SpectralDownsample2D(1024),
     "ContentAdaptiveDownsample2D": lambda: layers.ContentAdaptiveDownsample2D(64, 1024, hidden=1),
 }
-SLOW = {"CostVolume", "FeaturePyramid"}
+SLOW = {"CostVolume", "CostVolume by lookup", "FeaturePyramid"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in LARGEST])

@@ -58,6 +58,7 @@ FUNCTIONS = {
     "bilinear_sample at few points": Case(ops.bilinear_sample, [IMAGE, (2,)]),
     "blend": Case(lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [IMAGE, IMAGE, (8, 6, 1)]),
     "cost_volume": Case(lambda first, second: ops.cost_volume(first, second, 1), [IMAGE, IMAGE]),
+    "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
     "focus_stack": Case(lambda *images: ops.focus_stack(images, 2), [IMAGE, IMAGE]),
     "fuse_logits": Case(lambda *logits: ops.fuse_logits(logits), [LOGITS] * 3),
@@ -79,9 +80,6 @@ FUNCTIONS = {
     "LaplacianPyramidLoss": Case(lambda t, p: losses.LaplacianPyramidLoss(reduction="none")(t, p), [IMAGE, IMAGE]),
     "Charbonnier": Case(lambda t, p: losses.Charbonnier(reduction="none")(t, p), [IMAGE, IMAGE]),
     "EndPointError": Case(lambda t, p: losses.EndPointError(reduction="none")(t, p), [FLOW, FLOW]),
-    "EndPointError with weights": Case(
-        lambda p, w: losses.EndPointError(0.5, reduction="none")(p, p + 1, sample_weight=w), [FLOW, ()]
-    ),
     "GeneralizedIoU": Case(lambda t, p: losses.GeneralizedIoU(reduction="none")(t, p), [(3, 4), (3, 4)]),
     "MultiScaleSSIM": Case(lambda t, p: losses.MultiScaleSSIM(reduction="none")(t, p), [IMAGE, IMAGE]),
     "pyramid_diversity_loss": Case(lambda *levels: losses.pyramid_diversity_loss(levels), LEVELS),
@@ -112,6 +110,7 @@ LAYERS = {
     "UpsampleConcat": Case(layers.UpsampleConcat, LEVELS),
     "WeightedFusion": Case(layers.WeightedFusion, LEVELS),
     "CostVolume": Case(lambda: layers.CostVolume(1), [IMAGE, IMAGE]),
+    "CostVolume of a flow": Case(lambda: layers.CostVolume(1, sampling="lookup"), [IMAGE, IMAGE, FLOW]),
     "Warp2D": Case(layers.Warp2D, [IMAGE, FLOW]),
 }
 

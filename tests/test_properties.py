@@ -148,6 +148,14 @@ def cost_volume(draw: Callable) -> Example:
 
 
 @st.composite
+def cost_lookup(draw: Callable) -> Example:
+    options = {"step": draw(st.integers(1, 2)), "kernel_size": draw(st.sampled_from([1, 3])), "sampling": "lookup"}
+    displacement, shape = draw(st.integers(0, 2)), draw(images())
+    shapes = [shape, shape, (*shape[:3], 2)]
+    return Example(lambda x, y, flow: ops.cost_volume(x, y, displacement, flow=flow, **options), shapes, scale=3.7)
+
+
+@st.composite
 def choices(draw: Callable) -> Example:
     operation = draw(
         st.sampled_from([ops.round_st, ops.heaviside_st, ops.quantize_st, ops.one_hot_st, ops.normalize_gradient])
@@ -162,6 +170,7 @@ OPERATIONS = {
         bilinear_down,
         choices,
         conv_down,
+        cost_lookup,
         cost_volume,
         depthwise_down,
         gaussian_pyramid,

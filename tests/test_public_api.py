@@ -73,6 +73,7 @@ PUBLIC = {
         "feature_levels",
         "pyramid_classifier",
         "pyramid_detector",
+        "pyramid_flow",
         "pyramid_segmenter",
         "pyramid_super_resolution",
         "pyramid_vlm",

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tfpyramid import layers
+from tfpyramid import layers, models
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -19,8 +19,9 @@ def test_it_has_at_most_120_lines():
     assert len(TEXT.splitlines()) <= 120
 
 
-def test_its_tables_have_every_layer_once():
-    assert sorted(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == sorted(layers.__all__)
+def test_its_tables_have_every_layer_and_model_once():
+    names = [name for cell in re.findall(r"^\| (`.*?`) \|", TEXT, re.MULTILINE) for name in re.findall(r"\w+", cell)]
+    assert sorted(names) == sorted(layers.__all__ + models.__all__)
 
 
 def test_its_links_are_relative_and_lead_somewhere():

@@ -22,6 +22,7 @@ from tfpyramid._plain import finite, index, path_text, plain, received, tensor
 
 # Bounds that limit how much memory an argument can make the package allocate, even for a small image.
 LARGEST = 2**10  # For factors, strides and kernel sizes.
+LARGEST_WINDOW = 2**16  # For a pool, which has no kernel, and its strides.
 MOST_LEVELS = 2**6  # Each level adds hundreds of operations to a graph.
 MOST_CHANNELS = 2**16
 MOST_CLASSES = 2**20  # Also for words and answers.
@@ -218,14 +219,14 @@ def temperature(value: object) -> float:
 
 
 def data_format(value: object) -> str:
-    """Return "channels_last", the only supported order of axes."""
-    if not isinstance(value, str) or value != "channels_last":
+    """Return "channels_last", the only supported order of axes, given in lower or upper case."""
+    if not isinstance(value, str) or value.lower() != "channels_last":
         raise ValueError(
             "`data_format` must be 'channels_last': images are [batch, height, width, channels]. Convert images of "
             "shape [batch, channels, height, width] with keras.layers.Permute((2, 3, 1)) or "
             f"tf.transpose(images, [0, 2, 3, 1]). {received('data_format', value)}"
         )
-    return value
+    return "channels_last"
 
 
 def floating(name: str, value: Any) -> tf.DType:
@@ -240,8 +241,8 @@ def floating(name: str, value: Any) -> tf.DType:
     return dtype
 
 
-def image_shape(name: str, value: Any) -> ImageShape:
-    """Return the shape of a batch of images as a tuple. Sides may be unknown; the number of channels must be known."""
+def image_shape(name: str, value: Any, *, any_size: bool = False) -> ImageShape:
+    """Return the shape of a batch of images as a tuple. Sides may be unknown; with `any_size`, channels too, or 0."""
     try:
         shape = tf.TensorShape(value)
     except (TypeError, ValueError):
@@ -254,9 +255,9 @@ def image_shape(name: str, value: Any) -> ImageShape:
             f"with tf.expand_dims({name}, 0), and the channel axis of grey images with tf.expand_dims({name}, -1). "
             f"Received: {name} of shape {shape}"
         )
-    if shape[3] is None:
+    if shape[3] is None and not any_size:
         raise ValueError(f"`{name}` must have a known number of channels. Received: {name} of shape {shape}")
-    if 0 in (shape[1], shape[2]):
+    if 0 in (shape[1], shape[2]) and not any_size:
         raise ValueError(f"`{name}` must have a height and a width of at least 1. Received: {name} of shape {shape}")
     batch, height, width, channels = shape.as_list()
     return batch, height, width, channels

@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,8 +84,26 @@ def producer(tensor: Any) -> keras.layers.Layer:
     return history.operation if KERAS_3 else history.layer
 
 
-def node_of(tensor: Any) -> Any:
-    """Return the call of a layer that computes a symbolic tensor, a node of the graph of a functional model."""
+def graph_nodes(outputs: Iterable[Any]) -> list:
+    """Return the nodes of the graph that computes symbolic tensors, inputs too; a node is one call of a layer.
+
+    They are ordered by the number of layers between the inputs and the node, so each comes after those that it reads.
+    """
+    depth: dict[int, int] = {}
+    nodes: dict[int, Any] = {}
+    waiting = [_node_of(tensor) for tensor in outputs]
+    while waiting:
+        node = waiting[-1]
+        parents = {id(each): each for each in map(_node_of, node_inputs(node))}
+        missing = [parent for key, parent in parents.items() if key not in depth]
+        if not missing:
+            nodes[id(node)] = waiting.pop()
+            depth[id(node)] = 1 + max((depth[key] for key in parents), default=0)
+        waiting += missing
+    return sorted(nodes.values(), key=lambda node: depth[id(node)])
+
+
+def _node_of(tensor: Any) -> Any:
     return producer(tensor)._inbound_nodes[tensor._keras_history.node_index]
 
 
@@ -228,10 +246,10 @@ def graph_calls(model: keras.Model) -> list[Call]:
 
     A model inside it is one layer. The list is empty for a model without a graph.
     """
-    graph = getattr(model, "_functional", None) or model  # Keras 3 keeps the graph of a Sequential there.
-    depths = getattr(graph, "_nodes_by_depth", {})
     calls = []
-    for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
+    for node in graph_nodes(getattr(model, "outputs", None) or []):
+        if node.is_input:
+            continue
         if KERAS_3:
             parts = node.operation, node.arguments.args, node.arguments.kwargs
         else:

@@ -7,9 +7,11 @@ from tfpyramid._checks import LARGEST, pair, received
 _RATIO = "the ratio of the sides of input and output"
 
 
-def size_or_pair(name: str, value: object, minimum: int, meaning: str) -> int | tuple[int, int]:
-    """Return an int of at least `minimum`, or (rows, columns) if two were given that differ."""
-    rows, columns = pair(name, value, minimum, f"{meaning}, or (rows, columns)", maximum=LARGEST)
+def size_or_pair(
+    name: str, value: object, minimum: int, meaning: str, *, maximum: int = LARGEST
+) -> int | tuple[int, int]:
+    """Return an int from `minimum` to `maximum`, or (rows, columns) if two were given that differ."""
+    rows, columns = pair(name, value, minimum, f"{meaning}, or (rows, columns)", maximum=maximum)
     return rows if rows == columns else (rows, columns)
 
 

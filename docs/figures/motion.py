@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from skimage import data
 from style import Panel, save, strip
 
-from tfpyramid import layers, ops
+from tfpyramid import layers, ops, visualize
 
 
 def views() -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
@@ -83,6 +83,14 @@ def cost_volume() -> None:
     save(strip("CostVolume: how alike the two views are at each displacement", *rows), "cost_volume")
 
 
+def show_flow() -> None:
+    down, across = np.mgrid[-60:61, -80:81] / 8
+    flow = np.stack([across, down], axis=-1)
+    flow[10:20, 10:40] = np.nan
+    save(visualize.show_flow(flow), "show_flow")
+
+
 def draw() -> None:
     warp()
+    show_flow()
     cost_volume()

@@ -114,6 +114,26 @@ ROWS = [
         stopped_for_odd_values=("_small_backbone",),
     ),
     Row(
+        models.pyramid_flow,
+        lambda: {
+            "num_levels": 2,
+            "finest_level": 1,
+            "input_shape": (5, 5, 2),
+            "filters": 2,
+            "num_convolutions": 1,
+            "decoder_filters": (2,),
+            "max_displacement": 1,
+            "patch_size": 1,
+            "sampling": "warp",
+            "stop_gradient": False,
+            "normalize_gradients": False,
+            "refinements": 0,
+            "downsample": layers.BlurPool2D(name="down"),
+            "name": "flow",
+        },
+        use=_shapes,
+    ),
+    Row(
         models.pyramid_segmenter,
         lambda: {
             "num_classes": 2,

@@ -100,7 +100,7 @@ ROWS = [
         lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (1.5, 2.0), "output_size": (2, 1)},
     ),
     Row(ops.surrogate_st, lambda: {"discrete": LOGITS, "surrogate": LOGITS + 1}),
-    Row(ops.warp, lambda: {"images": IMAGES, "flow": IMAGES + 0.5, "border": "edge"}),
+    Row(ops.warp, lambda: {"images": IMAGES, "flow": IMAGES + 0.5, "border": "edge", "return_mask": True}),
     Row(
         ops.window_mean,
         lambda: {"images": IMAGES, "weights": IMAGES.repeat(2, axis=3), "strides": 1, "border": "edge"},

@@ -41,6 +41,20 @@ def test_contenders_have_the_same_gradients(points_of):
         np.testing.assert_allclose(to_points, ours[2], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("gradients", [False, True])
+def test_contenders_look_up_the_same_costs(gradients):
+    maps = np.random.default_rng(0).random([1, 6, 8, 3], dtype=np.float32)
+    made = {name: ask() for name, ask in bench.looking_up(maps, gradients=gradients)}
+    assert set(made) >= {bench.LOOKUP, bench.COMPILED, bench.WARP, bench.PLAIN}
+    made = {name: y if isinstance(y, list) else [y] for name, y in made.items() if name != bench.WARP}
+    if bench.TORCH in made:
+        made[bench.TORCH] = [*(channels_last(part, bench.TORCH) for part in made[bench.TORCH][:3])]
+    ours = made.pop(bench.LOOKUP)
+    for name, parts in made.items():
+        for part, expected in zip(parts[:3], ours):  # The third argument is a flow, points or windows of points.
+            np.testing.assert_allclose(part, expected, atol=1e-4, err_msg=name)
+
+
 @pytest.mark.slow
 def test_it_writes_results_and_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_sampling.py", "--quick", "--only", "random", "--output", str(tmp_path)])

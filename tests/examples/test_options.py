@@ -16,6 +16,7 @@ NAMES = [
     "segmentation",
     "blending",
     "super_resolution",
+    "optical_flow",
     "visual_questions",
     "predict_images",
     "distributed",

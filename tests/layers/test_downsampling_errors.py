@@ -158,7 +158,7 @@ def test_arguments_of_a_downsampler_are_checked_when_it_is_made(name, arguments,
 DOWNSAMPLERS = [name for name in layers.__all__ if name.endswith("Downsample2D")]
 
 
-@pytest.mark.parametrize("name", ["BlurPool2D", "LearnableStrideConv2D", *DOWNSAMPLERS])
+@pytest.mark.parametrize("name", ["LearnableStrideConv2D", *DOWNSAMPLERS])
 def test_a_downsampler_refuses_integers_and_other_ranks(name):
     with pytest.raises(ValueError, match="must be floating point. Convert integers first"):
         getattr(layers, name)()(np.zeros([1, 8, 8, 3], np.uint8))

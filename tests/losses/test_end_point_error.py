@@ -66,7 +66,7 @@ def test_equal_flows_have_the_gradient_0(dtype, hardest):
     with tf.GradientTape() as tape:
         tape.watch(p)
         loss = losses.EndPointError(hardest)(tf.zeros([1, 3, 2, 2]), p)
-    assert loss == 0 and loss.dtype == tf.float32
+    assert loss == 0 and loss.dtype.size >= 4
     np.testing.assert_array_equal(tf.cast(tape.gradient(loss, p), tf.float32), np.zeros([1, 3, 2, 2]))
 
 

@@ -15,9 +15,21 @@ def network():
     return keras.Sequential([*stack, keras.layers.Dense(3)])
 
 
-def magnifier(shape):
-    model = models.pyramid_super_resolution(2, filters=2, input_shape=shape)
-    return keras.Model(model.input, model.output["x2"])
+def of_a_backbone(shape):
+    stack = [keras.layers.Conv2D(3, 3, strides=2, padding="same") for _ in range(2)]
+    backbone = keras.Sequential([keras.Input(shape), *stack, keras.layers.BatchNormalization()], name="backbone")
+    return models.pyramid_segmenter(3, backbone=backbone, strides=(2, 4), filters=2)
+
+
+def detector(shape):
+    sizes = {"strides": (2, 4), "extra_levels": 0, "filters": 2, "num_convolutions": 1, "max_detections": 4}
+    return models.pyramid_detector(2, input_shape=shape, score_threshold=0.01, **sizes)
+
+
+def flow(shape):
+    model = models.pyramid_flow(2, filters=2, decoder_filters=(2,), max_displacement=1, input_shape=shape)
+    image = keras.Input(shape)
+    return keras.Model(image, model({"first": image, "second": image})["flow"])
 
 
 MODELS = {
@@ -26,7 +38,10 @@ MODELS = {
         network=network(), input_shape=shape, num_levels=2, upsampled_levels=1
     ),
     "segmenter": lambda shape: models.pyramid_segmenter(3, num_levels=2, filters=2, input_shape=shape),
-    "super-resolution": magnifier,
+    "segmenter of a backbone": of_a_backbone,
+    "super-resolution": lambda shape: models.pyramid_super_resolution(4, filters=2, input_shape=shape),
+    "detector": detector,
+    "flow": flow,
 }
 
 
@@ -45,19 +60,18 @@ def test_only_the_model_handles_an_empty_batch():
 def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):
     sides = SIDES if training else (None, None)
     model = MODELS[name]((*sides, 3))
-    images = {"segmenter": (0, *SIDES, 3), "super-resolution": (0, *(2 * side for side in SIDES), 3)}
-    expected = images.get(name, (0, 3))
 
     def run(images):
         with tf.GradientTape() as tape:
-            y = model(images, training=training)
-            objective = tf.reduce_sum(y)
-        return y, tape.gradient(objective, [raw(w) for w in model.trainable_weights])
+            outputs = tf.nest.flatten(model(images, training=training))
+            objective = tf.add_n([tf.reduce_sum(y) for y in outputs if y.dtype.is_floating])
+        return outputs, tape.gradient(objective, [raw(w) for w in model.trainable_weights])
 
     traced = tf.function(run, input_signature=[tf.TensorSpec([None, *sides, 3])], autograph=False)
+    expected = [(0, *y.shape[1:]) for y in tf.nest.flatten(model(tf.zeros([1, *SIDES, 3]), training=training))]
     for function in (run, traced):
-        y, gradients = function(tf.zeros([0, *SIDES, 3]))
-        assert y.shape == expected
+        outputs, gradients = function(tf.zeros([0, *SIDES, 3]))
+        assert [tuple(y.shape) for y in outputs] == expected
         for w, gradient in zip(model.trainable_weights, gradients):
             np.testing.assert_array_equal(0 if gradient is None else gradient, np.zeros(w.shape), w.name)
     assert all(np.isfinite(w).all() for w in model.get_weights())
@@ -67,7 +81,8 @@ def test_an_empty_batch_has_empty_outputs_and_moves_no_weight(name, training):
 def test_a_batch_that_is_not_empty_is_answered_as_its_images_alone(name):
     model = MODELS[name]((None, None, 3))
     images = np.random.default_rng(0).random([3, *SIDES, 3], np.float32)
-    together = model(images)
-    assert together.shape[0] == 3
+    together = tf.nest.flatten(model(images))
     for k in range(3):
-        np.testing.assert_allclose(together[k], model(images[k : k + 1])[0], atol=1e-5)
+        for y, alone in zip(together, tf.nest.flatten(model(images[k : k + 1])), strict=True):
+            assert y.shape[0] == 3
+            np.testing.assert_allclose(y[k], alone[0], atol=1e-5)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfpyramid import layers, models
 from tfpyramid._compat import KERAS_3, keras
-from tfpyramid.models._pyramid_model import PyramidModel
+from tfpyramid.models._pyramid_model import PyramidModel, PyramidSegmenter
 from tfpyramid.models.pyramid_segmenter import _at_image_size
 
 
@@ -93,6 +93,24 @@ def test_logits_of_a_backbone_keep_their_positions(phase):
     np.testing.assert_allclose(found[:, :, 3:29], columns[:, :, 3:29], atol=1e-5)
 
 
+@pytest.mark.parametrize("sides", [(8, 8), (1, 1), (16, 1)])
+@pytest.mark.parametrize("classes, loss", [(3, "sparse_categorical_crossentropy"), (1, "binary_crossentropy")])
+def test_masks_of_another_size_than_their_images_are_an_error(classes, loss, sides):
+    model = small(classes, classifier_activation=None)
+    model.compile("sgd", loss)
+    images = photograph(2, 16, 16, 3)
+    masks = np.zeros([2, *sides, 1] if classes == 1 else [2, *sides], np.int32)
+    with pytest.raises(ValueError, match=r"`y`, the masks, must have the height .* Received: masks of shape .*16, 16"):
+        model.compute_loss(images, tf.constant(masks), model(images))
+    # A graph that knows no sides compares them when it runs.
+    spec = tf.TensorSpec([None, None, None, 1])
+    graph = tf.function(lambda y, y_pred: model.compute_loss(images, y, y_pred), input_signature=[spec, spec])
+    if classes == 1:
+        assert np.isfinite(graph(np.zeros([2, 16, 16, 1], np.float32), model(images)))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`y`, the masks, must have the height and the width"):
+            graph(np.float32(masks), model(images))
+
+
 def test_a_frozen_backbone_is_not_trained():
     network = backbone()
     network.trainable = False
@@ -147,7 +165,7 @@ def test_it_is_saved_and_exported(tmp_path, channels):
     expected = [model(x) for x in images]
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert type(again) is PyramidModel
+    assert type(again) is PyramidSegmenter
     model.export(str(tmp_path / "export"))
     served = tf.saved_model.load(str(tmp_path / "export"))
     for x, y in zip(images, expected):

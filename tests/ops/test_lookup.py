@@ -48,6 +48,7 @@ def test_gradients_are_finite_differences(sampling, search):
     assert_gradients(lambda *x: costs(*x, sampling=sampling, **search), inputs(2, 4, 5))
 
 
+@pytest.mark.slow
 def test_costs_have_second_derivatives():
     def derivative(*arguments):
         with tf.GradientTape() as tape:
@@ -153,6 +154,18 @@ def test_a_nan_in_the_second_map_reaches_only_the_costs_that_read_it():
     np.testing.assert_array_equal(y, expected)
 
 
+def test_gradients_of_costs_that_do_not_count_ignore_a_nan():
+    first, second, flow = (tf.constant(x) for x in inputs(1, 5, 6))
+    second = tf.where(tf.range(6)[None, None, :, None] == 3, tf.constant(np.nan, tf.float64), second)
+    with tf.GradientTape() as tape:
+        tape.watch([first, second])
+        y = costs(first, second, flow)
+    counts = ~np.isnan(y)
+    assert 0 < counts.mean() < 1
+    of_first, of_second = tape.gradient(y, [first, second], tf.constant(counts, tf.float64))
+    assert np.isfinite(of_first).all() and np.isfinite(of_second).all()
+
+
 @both
 def test_an_empty_batch_has_no_costs(sampling):
     empty = [tf.zeros([0, 4, 5, n]) for n in (3, 3, 2)]
@@ -222,7 +235,8 @@ def test_of_unknown_sides_compiled_and_mapped_they_are_the_same(sampling):
             np.testing.assert_allclose(y, wanted, atol=1e-12, err_msg=way)
 
 
-@pytest.mark.parametrize("sampling, most", [("warp", 950), ("lookup", 700)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling, most", [("warp", 950), ("lookup", 1150)])
 def test_costs_with_their_gradient_are_few_operations(sampling, most):
     def gradients(*arguments):
         volume = costs(*arguments, max_displacement=4, sampling=sampling)

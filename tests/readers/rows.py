@@ -66,8 +66,12 @@ def _costs(image: object, levels: list, query: object) -> object:
     return layers.CostVolume(1)([image, image[:, ::-1]])
 
 
-def _warp(image: object, levels: list, query: object) -> object:
-    return layers.Warp2D()([image, image[..., :2]])
+def _lookup(image: object, levels: list, query: object) -> object:
+    return layers.CostVolume(1, sampling="lookup")([image, image[:, ::-1], image[..., :2]])
+
+
+def _warp(return_mask: bool) -> Callable:
+    return lambda image, levels, query: layers.Warp2D(return_mask=return_mask)([image, 3 * image[..., :2] - 1])
 
 
 ROWS: dict[str, Callable] = {
@@ -82,6 +86,7 @@ ROWS: dict[str, Callable] = {
     "ContentAdaptiveDownsample2D": _of_image("ContentAdaptiveDownsample2D"),
     "ContentAdaptiveDownsample2D, hard": _of_image("ContentAdaptiveDownsample2D", hard=True),
     "CostVolume": _costs,
+    "CostVolume, lookup": _lookup,
     "FeaturePyramid": _of_levels("FeaturePyramid", 4, extra_levels=1),
     "GaussianPyramid": _of_image("GaussianPyramid", LEVELS),
     "GradientNormalization": _of_image("GradientNormalization"),
@@ -111,7 +116,8 @@ ROWS: dict[str, Callable] = {
     "SpectralDownsample2D": _of_image("SpectralDownsample2D"),
     "SpectralDownsample2D, hard": _of_image("SpectralDownsample2D", hard=True),
     "UpsampleConcat": _of_levels("UpsampleConcat"),
-    "Warp2D": _warp,
+    "Warp2D": _warp(return_mask=False),
+    "Warp2D, return_mask": _warp(return_mask=True),
     "WeightedFusion": _of_levels("WeightedFusion"),
     "WeightedFusion, adaptive": _of_levels("WeightedFusion", adaptive="map", per_channel=True),
     "WeightedFusion, adaptive, hard": _of_levels("WeightedFusion", adaptive="image", hard=True),

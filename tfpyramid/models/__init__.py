@@ -4,6 +4,7 @@ from tfpyramid.models.antialias import antialias
 from tfpyramid.models.feature_levels import feature_levels
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_detector import pyramid_detector
+from tfpyramid.models.pyramid_flow import pyramid_flow
 from tfpyramid.models.pyramid_segmenter import pyramid_segmenter
 from tfpyramid.models.pyramid_super_resolution import pyramid_super_resolution
 from tfpyramid.models.pyramid_vlm import pyramid_vlm
@@ -14,6 +15,7 @@ __all__ = [
     "feature_levels",
     "pyramid_classifier",
     "pyramid_detector",
+    "pyramid_flow",
     "pyramid_segmenter",
     "pyramid_super_resolution",
     "pyramid_vlm",

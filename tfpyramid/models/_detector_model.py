@@ -13,8 +13,8 @@ from tfpyramid.layers._base import check_layer
 from tfpyramid.layers.protocols import saved_names
 from tfpyramid.models._detection_layers import Detections
 from tfpyramid.models._pyramid_model import TrainedModel
-from tfpyramid.ops import detection
-from tfpyramid.ops.shapes import sides
+from tfpyramid.ops import batches, detection
+from tfpyramid.ops.shapes import dimensions, sides
 
 _PARTS = ("class_loss", "box_loss", "centerness_loss")
 
@@ -65,8 +65,10 @@ class PyramidDetector(TrainedModel):
         levels = y_pred["logits"]
         logits, distances, centerness = (detection.joined(y_pred[k]) for k in ("logits", "distances", "centerness"))
         points = detection.points_of(levels, self.decoder.strides, self.reach)
+        images = tf.nest.flatten(x)[0]
         boxes, classes = _targets(y, logits)
-        targets = detection.assigned(points, boxes, classes, sides(tf.nest.flatten(x)[0]), self.center_radius)
+        sample_weight = batches.weight_of_samples(sample_weight, images, "x")
+        targets = detection.assigned(points, boxes, classes, sides(images), self.center_radius)
         predicted = detection.to_boxes(points.places, distances)
         parts = _losses(targets, logits, predicted, centerness, sample_weight)
         total = tf.add_n([*parts, *(tf.cast(loss, tf.float32) for loss in self.losses)])
@@ -114,6 +116,15 @@ def _targets(y: Any, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     boxes, classes = (_checks.tensor(name, y[name]) for name in ("boxes", "classes"))
     if boxes.shape.rank != 3 or boxes.shape[2] != 4 or classes.shape.rank != 2:
         raise ValueError(f"{rule} Received: boxes of shape {boxes.shape}, classes of shape {classes.shape}")
+    rule = "`y` must hold as many boxes as classes for each image, and one row of them for each image of the batch."
+    sizes = [[*boxes.shape[:2]], [*classes.shape], [logits.shape[0], boxes.shape[1]]]
+    if any(len({*known} - {None}) > 1 for known in zip(*sizes)):
+        raise ValueError(
+            f"{rule} Received: boxes of shape {boxes.shape}, classes of shape {classes.shape}, "
+            f"for a batch of {logits.shape[0]}"
+        )
+    counts = dimensions(boxes)[:2], dimensions(classes), [dimensions(logits)[0], dimensions(boxes)[1]]
+    boxes, classes = batches.assert_equal(rule, [boxes, classes], *counts)
     boxes, classes = tf.cast(boxes, tf.float32), tf.cast(classes, tf.int32)
     depth = logits.shape[-1]
     rule = f"`classes` must be below {depth}, the number of classes of the model; negative numbers are padding."

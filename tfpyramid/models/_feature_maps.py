@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tfpyramid._compat import node_inputs, node_name, node_of, node_outputs, node_shapes, shape_tuple
+from tfpyramid._compat import graph_nodes, node_inputs, node_name, node_outputs, node_shapes, shape_tuple
 
 # Images that are larger by a multiple of a stride have maps that are larger by exactly one sample per stride, whatever
 # the padding. This is a multiple of every stride up to 10, and of 128. Only shapes are computed.
@@ -38,7 +38,7 @@ def feature_maps(image: Any, outputs: Iterable[Any]) -> FeatureMaps:
     joins two maps, or the first if none does, followed by the layers that are its only reader. Maps that only pad their
     input are ignored.
     """
-    nodes = _by_depth(outputs)
+    nodes = graph_nodes(outputs)
     # A layer may require particular sides, such as even ones, so start from those that the model is made for.
     start = 0 if None not in shape_tuple(image.shape)[1:3] else _GROWTH
     small, problem = _shapes(nodes, image, start)
@@ -57,22 +57,6 @@ def feature_maps(image: Any, outputs: Iterable[Any]) -> FeatureMaps:
     for tensor in outputs:
         readers.setdefault(id(tensor), set()).add(len(nodes))
     return FeatureMaps(_last(nodes, maps, readers), problem)
-
-
-def _by_depth(outputs: Iterable[Any]) -> list:
-    """Return the nodes that compute the outputs, ordered by the number of layers between the input and the node."""
-    depth: dict[int, int] = {}
-    nodes: dict[int, Any] = {}
-    waiting = [node_of(tensor) for tensor in outputs]
-    while waiting:
-        node = waiting[-1]
-        parents = {id(each): each for each in map(node_of, node_inputs(node))}
-        missing = [parent for key, parent in parents.items() if key not in depth]
-        if not missing:
-            nodes[id(node)] = waiting.pop()
-            depth[id(node)] = 1 + max((depth[key] for key in parents), default=0)
-        waiting += missing
-    return sorted(nodes.values(), key=lambda node: depth[id(node)])
 
 
 def _shapes(nodes: list, image: Any, growth: int) -> tuple[dict[int, tuple], str]:

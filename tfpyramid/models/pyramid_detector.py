@@ -15,7 +15,7 @@ from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
 from tfpyramid.models._detection_layers import Detections, LevelDistances
 from tfpyramid.models._detector_model import PyramidDetector
 from tfpyramid.models._pyramid_model import PyramidModel
-from tfpyramid.models.feature_levels import feature_levels
+from tfpyramid.models.feature_levels import levels_of
 
 _PRIOR = 0.01  # The probability of each class before training, as in Lin et al., Focal Loss, 2017, section 4.1.
 
@@ -132,25 +132,18 @@ def pyramid_detector(
         name="detections",
     )
     own_strides = strides[: len(strides) - top_down.extra_levels]
-    levels_of = None if backbone is None else _levels_of(backbone, own_strides)
+    levels = None if backbone is None else levels_of(backbone, own_strides, name="backbone", argument="backbone")
     if input_shape is None:
-        input_shape = (None, None, 3) if levels_of is None else levels_of.input_shape[1:]
+        input_shape = (None, None, 3) if levels is None else levels.input_shape[1:]
     images = keras.Input(_checks.input_shape(input_shape), name="image")
     x = AtLeastOneSample(name="at_least_one")(images)
-    x = _small_backbone(x, own_strides, filters) if levels_of is None else tf.nest.flatten(levels_of(x))
+    x = _small_backbone(x, own_strides, filters) if levels is None else tf.nest.flatten(levels(x))
     x = _per_level(keras.layers.ReLU(), "top_down_relu")(top_down(x))
     predictions = _heads(x, num_classes, filters, num_convolutions, strides)
     flat = AsManyAsImages(name="as_many_as_images")([*(y for levels in predictions.values() for y in levels), images])
     outputs = {key: flat[k * len(strides) : (k + 1) * len(strides)] for k, key in enumerate(predictions)}
     network = PyramidModel(images, outputs, name="network")
     return PyramidDetector(network, decoder, reach, center_radius, name=name)
-
-
-def _levels_of(backbone: Any, strides: Sequence[int]) -> keras.Model:
-    """Return the model from images to the levels of a backbone."""
-    if not isinstance(backbone, keras.Model):
-        raise ValueError(f"`backbone` must be a functional keras.Model, or None. {received('backbone', backbone)}")
-    return feature_levels(backbone, strides, name="backbone")
 
 
 def _small_backbone(x: Any, strides: Sequence[int], filters: int) -> list[Any]:

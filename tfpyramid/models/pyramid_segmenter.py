@@ -12,7 +12,7 @@ from tfpyramid._compat import keras, shape_tuple
 from tfpyramid.layers._base import check_activation
 from tfpyramid.models._at_image_size import AtImageSize
 from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
-from tfpyramid.models._pyramid_model import PyramidModel
+from tfpyramid.models._pyramid_model import PyramidSegmenter
 from tfpyramid.models.feature_levels import check_strides, levels_of
 
 
@@ -128,7 +128,7 @@ def pyramid_segmenter(
         x = _at_image_size(strides[0], scale_factor, _checks.phase(levels_at["phase"]))([x, images])
     (x,) = AsManyAsImages(name="as_many_as_images")([x, images])
     mask = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
-    return PyramidModel(images, mask, name=name)
+    return PyramidSegmenter(images, mask, name=name)
 
 
 def _convolved(levels: Any, num_convolutions: int, filters: int) -> Any:

@@ -1,9 +1,12 @@
 """Costs looked up where a flow points: each pixel reads its own window of another feature map."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid.ops import custom_gradients, portable
+from tfpyramid.ops import custom_gradients, devices, portable, sparse
 from tfpyramid.ops.corners import flat
 from tfpyramid.ops.shapes import dimension, dimensions
 
@@ -29,12 +32,13 @@ def costs(x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, count
     framed = tf.pad(y, [[0, 0], [1, 1], [1, 1], [0, 0]])
     rows, down = _cells(rows, height, places)
     columns, across = _cells(columns, width, places)
-    products = _products(
-        tf.reshape(x / channels, [-1, channels]),
-        tf.reshape(framed, [-1, channels]),
-        tf.reshape(flat(framed, rows, tf.zeros([], tf.int64)), [-1, places.size]),
-        tf.reshape(columns, [-1, places.size]),
+    starts, columns = (
+        tf.reshape(each, [-1, places.size]) for each in (flat(framed, rows, tf.zeros([], tf.int64)), columns)
     )
+    pixels = tf.reshape(framed, [-1, channels])
+
+    windows = _Windows(starts, columns, dimension(pixels, 0))
+    products = custom_gradients.call(windows.products, tf.reshape(x / channels, [-1, channels]), pixels)
     products = tf.reshape(products, [batch, height, width, places.size, places.size])
     # Neighbouring displacements share pixels only if they are a pixel apart.
     stride = 1 if step == 1 else 2
@@ -77,35 +81,88 @@ def _interpolated(x: tf.Tensor, fraction: tf.Tensor, axis: int, stride: int, cou
     return portable.multiply_no_nan(low, 1 - fraction) + portable.multiply_no_nan(high, fraction)
 
 
-def _products(x: tf.Tensor, y: tf.Tensor, starts: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Return `sum_c x[p, c] y[starts[p, i] + columns[p, j], c]`, [points, rows, columns].
+class _Windows:
+    """The gradients of the sum, over points p, rows i, columns j of their windows and channels c, of
+    `x[p, c] y[starts[p, i] + columns[p, j], c] weights[p, i, j]`. The gradients of each are the other two.
 
-    One row of reads at a time, because all of them would take `rows` times the memory.
+    All take one row of a window after the other, because the values of whole windows would fill the memory.
 
     Args:
-        x: [points, channels].
-        y: [pixels, channels].
-        starts: int64 [points, rows], the index of the first pixel of each row.
+        starts: int64 [points, rows], the index in y of the first pixel of each row.
         columns: int64 [points, columns].
+        pixels: number of pixels of y. The first must be zeros.
     """
-    indices = [tf.expand_dims(starts[:, k], 1) + columns for k in range(starts.shape[1])]
 
-    @tf.custom_gradient
-    def products(x: tf.Tensor, y: tf.Tensor) -> tuple:
-        parts: list[tf.Tensor] = []
-        for index in indices:
-            with tf.control_dependencies(parts[-1:]):
-                parts.append(tf.linalg.matvec(tf.gather(y, index), x))
+    def __init__(self, starts: tf.Tensor, columns: tf.Tensor, pixels: int | tf.Tensor) -> None:
+        # TFLite has no `tf.unstack` of int64.
+        self._rows = [tf.expand_dims(starts[:, k], 1) + columns for k in range(starts.shape[1])]
+        self._pixels = pixels
+        # Sparse matrices have at least one row and fewer than 2^31 columns. A size that is unknown is an int32.
+        self._is_matrix = dimension(starts, 0) > 0 if tf.is_tensor(pixels) or pixels < 2**31 else False
 
-        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            to_x, to_y = tf.zeros_like(x), tf.zeros_like(y)
-            for index, weights in zip(indices, tf.unstack(upstream, axis=1)):
-                with tf.control_dependencies([to_x, to_y]):
-                    to_x += tf.linalg.matvec(tf.gather(y, index), weights, transpose_a=True)
-                    terms = tf.expand_dims(weights, 2) * tf.expand_dims(x, 1)
-                    to_y += tf.math.unsorted_segment_sum(terms, index, dimension(y, 0))
-            return to_x, to_y
+    def products(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of `weights`, [points, rows, columns]."""
 
-        return tf.stack(parts, 1), grad
+        @tf.custom_gradient
+        def products(x: tf.Tensor, y: tf.Tensor) -> tuple:
+            parts: list[tf.Tensor] = []
+            for index in self._rows:
+                with tf.control_dependencies(parts[-1:]):
+                    parts.append(tf.linalg.matvec(tf.gather(y, index), x))
+            return tf.stack(parts, 1), lambda weights: (self.read(y, weights), self.spread(x, weights))
 
-    return custom_gradients.call(products, x, y)
+        return products(x, y)
+
+    def read(self, y: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of x: the weighted sums of the pixels of each window, without those of weight 0."""
+
+        @tf.custom_gradient
+        def read(y: tf.Tensor, weights: tf.Tensor) -> tuple:
+            def by_matrix(index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+                return sparse.multiply(tf.transpose(row), tf.transpose(_nonzero(index, row)), y)
+
+            def by_gather(index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+                return tf.linalg.matvec(tf.gather(y, _nonzero(index, row)), row, transpose_a=True)
+
+            x = self._sum(weights, by_matrix, by_gather)
+            return x, lambda x: (self.spread(x, weights), self.products(x, y))
+
+        return read(y, weights)
+
+    def spread(self, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Return the gradient of y: x of each point, weighted and added to the pixels of its window."""
+
+        @tf.custom_gradient
+        def spread(x: tf.Tensor, weights: tf.Tensor) -> tuple:
+            def by_matrix(index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+                columns = tf.transpose(_nonzero(index, row))
+                return sparse.multiply_transposed(tf.transpose(row), columns, x, self._pixels)
+
+            def by_sums(index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+                terms = portable.multiply_no_nan(tf.expand_dims(x, 1), tf.expand_dims(row, 2))
+                return tf.math.unsorted_segment_sum(terms, index, self._pixels)
+
+            y = self._sum(weights, by_matrix, by_sums)
+            return y, lambda y: (self.read(y, weights), self.products(x, y))
+
+        return spread(x, weights)
+
+    def _sum(self, weights: tf.Tensor, by_matrix: Callable, otherwise: Callable) -> tf.Tensor:
+        """Return the sum of a function of the indices and the weights of each row."""
+
+        def total(term: Callable) -> tf.Tensor:
+            y: Any = None
+            for index, row in zip(self._rows, tf.unstack(weights, axis=1)):
+                with tf.control_dependencies([] if y is None else [y]):
+                    part = term(index, row)
+                    y = part if y is None else y + part
+            return y
+
+        if portable.in_slices():
+            return total(otherwise)
+        return devices.choose(lambda: total(by_matrix), lambda: total(otherwise), self._is_matrix)
+
+
+def _nonzero(index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    """Return the index, that of the first pixel, which is 0, instead of those of weight 0: 0 times NaN would be NaN."""
+    return tf.where(tf.equal(row, 0), tf.zeros_like(index), index)

@@ -1,5 +1,6 @@
 """Bilinear sampling of images at arbitrary points."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -210,7 +211,7 @@ def warp(
         section 3, equation 2.
     """
     images = _checks.images(images)
-    flow = flow_for(images, flow)
+    flow = flow_for(flow, {"images": images})
     borders.check(border)
     return_mask = _checks.flag("return_mask", return_mask)
     rows, columns = positions(flow)
@@ -240,12 +241,13 @@ def inside_mask(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Te
     return tf.cast(tf.expand_dims(inside[0] & inside[1], -1), images.dtype)
 
 
-def flow_for(images: tf.Tensor, flow: Any, name: str = "images") -> tf.Tensor:
-    """Return a flow as a tensor of float32 or float64 that fits images; `name` is the name of the images in errors."""
+def flow_for(flow: Any, images: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Return a flow as a tensor of float32 or float64. It must have the sizes of images, given by argument name."""
     flow = _checks.images(flow, "flow")
-    check_flow(flow.shape, images.shape, name)
-    sizes = [dimensions(x)[:3] for x in (flow, images)]
-    rule = f"{_FLOW} `{name}`. Received: three sizes of the flow, then of `{name}`,"
+    name = next(iter(images))
+    check_flow(flow.shape, images[name].shape, name)
+    sizes = [dimensions(x)[:3] for x in (flow, *images.values())]
+    rule = f"{_FLOW} `{name}`. Received: three sizes of each of flow, {', '.join(images)},"
     (flow,) = batches.assert_equal(rule, [flow], *sizes)
     return tf.cast(flow, working_dtype(flow.dtype))
 

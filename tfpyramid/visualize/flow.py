@@ -12,7 +12,7 @@ from tfpyramid.visualize import _page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LONGEST, LEFT, TOP, GAP, KEY, LABEL, BOTTOM = 520, 24, 64, 24, 111, 90, 40  # In pixels.
+LONGEST, LEFT, TOP, GAP, KEY, LABEL, BOTTOM = 520, 24, 64, 24, 110, 90, 40  # In pixels.
 UNKNOWN = 1e9  # Flow files mark pixels of unknown flow with larger numbers.
 BEYOND = 0.75  # How bright the colours of flows beyond the largest length are.
 
@@ -153,7 +153,7 @@ def _wheel_colors() -> np.ndarray:
 
 def _wheel(max_length: float) -> np.ndarray:
     """Return a picture of the colours of all flows up to the largest length, RGBA; transparent outside the circle."""
-    y, x = np.mgrid[-1 : 1 : 2j * KEY, -1 : 1 : 2j * KEY]
+    y, x = np.mgrid[-KEY : KEY + 1, -KEY : KEY + 1] / KEY
     flow = np.stack([x, y], axis=-1) * max_length
     known, length = _lengths(flow)
     inside = np.hypot(x, y) <= 1
