@@ -243,9 +243,8 @@ def print_table(
         print(line.format(name, *values, last["parameters"], f"{last['seconds']:.0f}", f"{last['losses'][-1]:.3f}"))
     print(f"\nFPN above each; {best!r} is the best single level on validation scenes")
     for name, bands in margins.items():
-        print(
-            line.format(name, *(f"{band['mean']:+.3f} ± {band['spread']:.3f}" for band in bands.values()), "", "", "")
-        )
+        values = [f"{band['mean']:+.3f} ± {band['spread']:.3f}" for band in bands.values()]
+        print(line.format(name, *values, "", "", "").rstrip())
 
 
 if __name__ == "__main__":
