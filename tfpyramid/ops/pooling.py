@@ -56,7 +56,8 @@ def _blur_pool(
     first = [offset(*each, padding) for each in zip(sides(x), pool_size, strides)]
     counts: list[Any] = [output_side(*each, padding) for each in zip(sides(x), pool_size, strides)]
     # A stride beyond the image gives one output, as that of its side does; XLA would pad the image to the stride.
-    strides = tuple(min(step, n) if isinstance(n, int) else step for step, n in zip(strides, sides(x)))
+    rows, columns = (min(step, n) if isinstance(n, int) else step for step, n in zip(strides, sides(x)))
+    strides = rows, columns
     is_whole = padding != "valid" or pool_size == (1, 1)
     if is_whole and len({*strides}) == len({*kernel_size}) == 1 and all(isinstance(k, int) and k == 0 for k in first):
         x = separable.down(x, taps[0], strides[0], border)
