@@ -227,11 +227,12 @@ def test_it_is_saved_and_exported(tmp_path):
     again = keras.models.load_model(tmp_path / "model.keras")
     assert type(again) is PyramidModel
     final.export(str(tmp_path / "export"))
-    served = tf.saved_model.load(str(tmp_path / "export"))
+    served = tf.saved_model.load(str(tmp_path / "export")).signatures["serving_default"]
     for images, flows in zip(batches, expected):
         for key, flow in again(images).items():
             np.testing.assert_allclose(flow, flows[key], atol=1e-5)
-        np.testing.assert_allclose(served.serve(images)["flow"], flows["flow"], atol=1e-5)
+        (flow,) = served(**{key: tf.constant(image) for key, image in images.items()}).values()
+        np.testing.assert_allclose(flow, flows["flow"], atol=1e-5)
 
 
 def test_outputs_are_float32_under_mixed_precision():
