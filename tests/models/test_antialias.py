@@ -277,9 +277,8 @@ def test_the_copy_is_exported(tmp_path):
     copy = models.antialias(with_random_weights(network()))
     export_saved_model(copy, tmp_path / "saved")
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
-    found = served(tf.constant(images()))
     expected = {tuple(y.shape): y for y in copy(images())}
-    for y in found.values():
+    for y in served(tf.constant(images())).values():
         np.testing.assert_allclose(y, expected[tuple(y.shape)], rtol=1e-4, atol=1e-4)
 
 

@@ -20,6 +20,7 @@ for batch in sorted({name.split("/")[0] for name in arrays}):
 with tf.GradientTape() as tape:
     tape.watch(inputs)
     outputs = loaded.signatures["serving_default"](**inputs)
-    objective = tf.add_n([tf.reduce_mean(tf.square(y)) for y in outputs.values()])
-answers.update({f"gradient/{name}": g.numpy() for name, g in tape.gradient(objective, inputs).items()})
+    objective = tf.add_n([tf.reduce_mean(tf.square(y)) for y in outputs.values() if y.dtype.is_floating])
+gradients = tape.gradient(objective, inputs, unconnected_gradients="zero")  # Detections have none.
+answers.update({f"gradient/{name}": g.numpy() for name, g in gradients.items()})
 np.savez(sys.argv[3], **answers)

@@ -38,6 +38,15 @@ def magnifier():
     return made, [{"image": image}, {"image": image[:1, :1, :5]}]
 
 
+def segmenter():
+    """Return a segmenter of a backbone of Keras."""
+    image = np.random.default_rng(0).random((2, 65, 97, 3), np.float32)
+    backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3), alpha=0.35)
+    made = models.pyramid_segmenter(3, backbone=backbone, strides=(8, 16, 32), filters=4)
+    made = keras.Model(made.input, {"label": made.output})
+    return made, [{"image": image}, {"image": image[:1, :64, :33]}]
+
+
 def detector():
     image = np.random.default_rng(0).random((2, 33, 47, 3), np.float32)
     made = models.pyramid_detector(
@@ -58,7 +67,7 @@ def write(made, batch, folder):
     write_saved_model(made, {"serve": (call, specs)}, folder)
 
 
-@pytest.mark.parametrize("make", [quickstart, questions, magnifier, detector])
+@pytest.mark.parametrize("make", [quickstart, questions, magnifier, segmenter, detector])
 def test_the_client_returns_the_outputs_of_keras(make, tmp_path):
     made, batches = make()
     write(made, batches[0], tmp_path / "model")

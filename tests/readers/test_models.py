@@ -1,33 +1,42 @@
-"""The exports of pyramid_super_resolution: without tfpyramid, and in other runtimes."""
+"""The exports of whole models: without tfpyramid, and in other runtimes. docs/serving.md has the table."""
 
 import numpy as np
 import pytest
 
 from tests.readers import runtimes, table
-from tests.readers.test_c_client import magnifier
+from tests.readers.test_c_client import detector, magnifier, segmenter
 from tfpyramid._compat import keras
-from tfpyramid.export import export_saved_model, load_saved_model
+from tfpyramid.export import export_saved_model
 
 
-@pytest.fixture(scope="module")
 def final():
+    """Return the magnifier with its last output only."""
     made, batches = magnifier()
-    made = keras.Model(made.input, {"x4": made.output["x4"]})
-    return made, batches, [np.asarray(made(batch["image"])["x4"]) for batch in batches]
+    return keras.Model(made.input, {"x4": made.output["x4"]}), batches
 
 
-def test_it_is_exported_for_tensorflow(final, tmp_path):
-    made, batches, expected = final
-    path = export_saved_model(made, tmp_path / "model")  # Checks it in a process without tfpyramid.
-    served = load_saved_model(path)
-    for batch, y in zip(batches, expected):
-        np.testing.assert_allclose(served(**batch)["x4"], y, atol=1e-5)
+def answers_of_keras(made, batches):
+    found = [made(batch["image"]) for batch in batches]
+    named = [y if isinstance(y, dict) else {"label": y} for y in found]
+    return [{name: np.asarray(y) for name, y in each.items()} for each in named]
+
+
+def assert_equal(answers, expected):
+    for answer, outputs in zip(answers, expected, strict=True):
+        for name, y in outputs.items():
+            assert table.error(answer[name], y) <= table.TOLERANCE, name
+
+
+@pytest.mark.parametrize("make", [segmenter, final, detector])
+def test_python_without_the_package_returns_the_outputs_of_keras(make, tmp_path):
+    made, batches = make()
+    path = export_saved_model(made, tmp_path / "model")
+    assert_equal(runtimes.python(path, batches, tmp_path), answers_of_keras(made, batches))
 
 
 @pytest.mark.parametrize("reader", runtimes.BY_ROW)
-def test_other_runtimes_return_the_output_of_keras(reader, final, tmp_path):
-    made, batches, expected = final
+@pytest.mark.parametrize("make", [segmenter, final])
+def test_other_runtimes_return_the_outputs_of_keras(make, reader, tmp_path):
+    made, batches = make()
     path = export_saved_model(made, tmp_path / "model", portable=True)
-    answers = runtimes.BY_ROW[reader](path, batches, tmp_path)
-    for answer, y in zip(answers, expected, strict=True):
-        assert table.error(answer["x4"], y) <= table.TOLERANCE
+    assert_equal(runtimes.BY_ROW[reader](path, batches, tmp_path), answers_of_keras(made, batches))

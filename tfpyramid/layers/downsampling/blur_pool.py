@@ -134,11 +134,11 @@ class BlurPool2D(ImageLayer):
         )
         return (batch, height, width, channels)
 
-    def compute_output_spec(self, images: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Return symbolic integers for integers, as `call` does; Keras 3 would return the dtype of the layer."""
-        if tf.as_dtype(keras.backend.standardize_dtype(images.dtype)).is_integer:
-            return keras.KerasTensor(self.compute_output_shape(images.shape), images.dtype)
-        return super().compute_output_spec(images, **kwargs)
+        if tf.as_dtype(keras.backend.standardize_dtype(inputs.dtype)).is_integer:
+            return keras.KerasTensor(self.compute_output_shape(inputs.shape), inputs.dtype)
+        return super().compute_output_spec(inputs, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         names = ("kernel_size", "strides", "pool_size", "padding", "pooling", "border")

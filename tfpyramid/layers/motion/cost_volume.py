@@ -86,7 +86,7 @@ class CostVolume(ImageLayer):
         first, second, *flow = split(inputs, *_INPUTS)
         first = tf.cast(_checks.floating_tensor("first", first), self.compute_dtype)
         second = tf.cast(_checks.floating_tensor("second", second), self.compute_dtype)
-        search = {"step": self.step, "kernel_size": self.kernel_size, "sampling": self.sampling}
+        search: dict[str, Any] = {"step": self.step, "kernel_size": self.kernel_size, "sampling": self.sampling}
         return correlation.cost_volume(first, second, self.max_displacement, flow=flow[0] if flow else None, **search)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
