@@ -11,10 +11,10 @@ remedy alone, and with all of them. The remedies are options of the model and of
 - `normalize_gradients`: gradients of one length at each level.
 
 At every step it takes the norm of the gradient of the whole loss for the features of each level, of both images. Two
-numbers sum up a training: the ratio of the largest to the smallest norm of a level (the geometric mean over the steps),
-and the noise, which is the standard deviation over the steps of the logarithm to base 10 of a level's norm, after
-subtracting a running mean. The error is the mean end-point error on pairs from two photographs that it was not trained
-on.
+numbers sum up a training. The ratio is the largest norm of a level divided by the smallest, the median over the steps.
+The noise is the spread over the steps of the logarithm to base 10 of a level's norm, after subtracting a running mean:
+half the distance of its 16th and 84th percentile, the standard deviation of a normal distribution. The error is the
+mean end-point error on pairs from two photographs that the network was not trained on.
 
 Results are written after every training, and an interrupted run resumes. `--quick` trains for a few steps.
 """
@@ -52,6 +52,7 @@ class Protocol(NamedTuple):
     levels: int = 4
     finest_level: int = 1
     max_displacement: int = 3
+    patch_size: int = 5
     rate: float = 3e-3
 
 
@@ -89,9 +90,12 @@ def main() -> None:
     tests = made.pairs(made.copies(made.VALIDATION, 96), protocol.test_pairs, 96, np.random.default_rng(1))
     done = {(run["remedy"], run["seed"]) for run in runs}
     todo = [(case, seed) for seed in range(protocol.seeds) for case in CASES if (case.name, seed) not in done]
+    trainings: dict[str, Training] = {}
     with tqdm(todo, desc="Training", unit="network") as bar:
         for case, seed in bar:
-            run = measured(case, seed, pool, tests, protocol)
+            if case.name not in trainings:
+                trainings[case.name] = Training(case, protocol)
+            run = measured(trainings[case.name], seed, pool, tests)
             runs.append({"remedy": case.name, "seed": seed, **run})
             common.write_json(path, {**results, "environment": common.environment()})
             bar.write(
@@ -106,44 +110,60 @@ def main() -> None:
         draw(runs, protocol).savefig(aside)
 
 
-def measured(case: Case, seed: int, pool: made.Pairs, tests: made.Pairs, protocol: Protocol) -> dict[str, Any]:
-    keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = models.pyramid_flow(
-        protocol.levels,
-        finest_level=protocol.finest_level,
-        max_displacement=protocol.max_displacement,
-        **case.model,
-    )
-    features = model.get_layer("features_1").output
-    watched = keras.Model(model.input, {"flows": model.output, "features": list(features)})
-    loss = losses.MultiScaleLoss(losses.EndPointError(**case.loss), decay=1.0)
-    rate = keras.optimizers.schedules.CosineDecay(protocol.rate, protocol.steps)
-    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
-    weights = model.trainable_variables
+class Training:
+    """The training of a case: one graph for all seeds."""
 
-    @tf.function
-    def step(first: tf.Tensor, second: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
+    def __init__(self, case: Case, protocol: Protocol) -> None:
+        self.case, self.protocol = case, protocol
+        self.model = self.network()
+        self.watched = keras.Model(
+            self.model.input, {"flows": self.model.output, "features": list(self.model.get_layer("features_1").output)}
+        )
+        self.loss = losses.MultiScaleLoss(losses.EndPointError(**case.loss), decay=1.0)
+        rate = keras.optimizers.schedules.CosineDecay(protocol.rate, protocol.steps)
+        self.optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
+        self.optimizer.build(self.model.trainable_variables)
+        self.step = tf.function(self._step, autograph=False)
+
+    def network(self) -> keras.Model:
+        names = ("finest_level", "max_displacement", "patch_size")
+        options = {name: getattr(self.protocol, name) for name in names}
+        return models.pyramid_flow(self.protocol.levels, **options, **self.case.model)
+
+    def reset(self, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(self.network().get_weights())
+        for variable in self.optimizer.variables:
+            if "learning_rate" not in variable.name:
+                variable.assign(tf.zeros_like(variable))
+
+    def _step(self, first: tf.Tensor, second: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            found = watched({"first": first, "second": second}, training=True)
-            objective = tf.add_n([loss(flow, each) for each in found["flows"].values()])
-        values = [raw(weight) for weight in weights]
-        of_weights, of_features = tape.gradient(objective, [values, found["features"]])
-        optimizer.apply_gradients(zip(of_weights, weights))
+            found = self.watched({"first": first, "second": second}, training=True)
+            objective = tf.add_n([self.loss(flow, each) for each in found["flows"].values()])
+        weights = self.model.trainable_variables
+        of_weights, of_features = tape.gradient(objective, [[raw(each) for each in weights], found["features"]])
+        self.optimizer.apply_gradients(zip(of_weights, weights))
         return tf.stack([tf.norm(each) for each in of_features])
 
+
+def measured(training: Training, seed: int, pool: made.Pairs, tests: made.Pairs) -> dict[str, Any]:
+    protocol = training.protocol
+    training.reset(seed)
+    rng = np.random.default_rng(seed)
     norms = []
     for _ in range(protocol.steps):
         chosen = rng.choice(len(pool.first), protocol.batch, replace=False)
         pairs = made.turned(made.Pairs(*(each[chosen] for each in pool)), protocol.side, rng)
-        norms.append(step(pairs.first, pairs.second, pairs.flow).numpy())
-    found = model.predict({"first": tests.first, "second": tests.second}, batch_size=8, verbose=0)["flow"]
-    logs = np.log10(np.array(norms) + 1e-30)[1:]  # At step 0 the last kernel is 0, and so is the gradient.
+        norms.append(training.step(*map(tf.constant, pairs[:3])).numpy())
+    found = training.model({"first": tests.first, "second": tests.second})["flow"].numpy()
+    logs = np.log10(np.array(norms) + 1e-30)
+    low, high = np.percentile(logs - smooth(logs), [16, 84], axis=0)
     return {
         "error": round(float(np.linalg.norm(found - tests.flow, axis=-1).mean()), 4),
         "no_flow": round(float(np.linalg.norm(tests.flow, axis=-1).mean()), 4),
-        "ratio": round(float(10 ** np.mean(logs.max(1) - logs.min(1))), 3),
-        "noise": round(float(np.std(logs - smooth(logs), axis=0).mean()), 4),
+        "ratio": round(float(10 ** np.median(logs.max(1) - logs.min(1))), 3),
+        "noise": round(float(np.mean(high - low)) / 2, 4),
         "log10_norms": logs.round(3).tolist(),
     }
 

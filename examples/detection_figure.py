@@ -12,10 +12,10 @@ from matplotlib.patches import Rectangle
 
 INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
 COLORS = ("#2563eb", "#9ca3af", "#1f2430")  # Of the models, in the chart.
-WIDTH, HEIGHT = 1200, 1130  # The page, in pixels.
-LEFT, TOP, CELL, GAP = 150, 120, 192, 12  # The images.
-COLUMNS, SHOWN = 5, 0.4  # Detections with lower scores are not drawn.
-CHART = 785  # The top of the chart.
+WIDTH, HEIGHT = 840, 960  # The page, in pixels.
+LEFT, TOP, CELL, GAP = 106, 84, 174, 8  # The images.
+COLUMNS, SHOWN = 4, 0.4  # Detections with lower scores are not drawn.
+CHART = 660  # The top of the chart.
 
 
 def draw(
@@ -33,12 +33,12 @@ def draw(
         bands: the result of `summary`.
     """
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
-    write(figure, 40, 48, "Garments of 14 to 48 pixels, found by a pyramid and by one level", size=21, weight="bold")
+    write(figure, 20, 34, "Garments of 14 to 48 pixels, found by a pyramid and by one level", size=15, weight="bold")
     note = f"solid: detections with a score above {SHOWN}, green if the class and the place are right; dotted: missed"
-    write(figure, 40, 78, note, size=12, color=PALE)
+    write(figure, 20, 58, note, size=9, color=PALE)
     for row, (name, outputs) in enumerate(found.items()):
         top = TOP + row * (CELL + GAP)
-        write(figure, 40, top + CELL / 2, name.replace(", ", ",\n"), size=12, va="center")
+        write(figure, 20, top + CELL / 2, name.replace(", ", ",\n"), size=9, va="center")
         for k in range(min(COLUMNS, len(scenes.images))):
             axes = picture(figure, LEFT + k * (CELL + GAP), top, scenes.images[k])
             draw_boxes(
@@ -66,7 +66,7 @@ def draw_boxes(
             min(box[1], 60),
             y,
             text,
-            size=7,
+            size=6,
             color="white",
             va=va,
             bbox={"facecolor": color, "edgecolor": "none", "pad": 1},
@@ -78,7 +78,7 @@ def draw_boxes(
 def outline(axes: Axes, box: np.ndarray, color: str, style: str) -> None:
     # Pixel i covers i to i + 1 in a box, and i - 0.5 to i + 0.5 on the axes.
     y_min, x_min, y_max, x_max = box - 0.5
-    rectangle = Rectangle((x_min, y_min), x_max - x_min, y_max - y_min, fill=False, color=color, ls=style, lw=1.6)
+    rectangle = Rectangle((x_min, y_min), x_max - x_min, y_max - y_min, fill=False, color=color, ls=style, lw=1.3)
     axes.add_patch(rectangle)
 
 
@@ -90,8 +90,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> None:
     """Draw AP50 in bars for each model and band, with the standard deviation of the seeds."""
-    write(figure, 40, CHART - 22, "AP50 in percent, by the size of the garment", size=13)
-    axes = figure.add_axes((LEFT / WIDTH, 60 / HEIGHT, (WIDTH - LEFT - 60) / WIDTH, 1 - (CHART + 70) / HEIGHT))
+    write(figure, 20, CHART, "AP50 in percent, by the size of the garment", size=10)
+    axes = figure.add_axes((LEFT / WIDTH, 30 / HEIGHT, (WIDTH - LEFT - 20) / WIDTH, 1 - (CHART + 46) / HEIGHT))
     names = list(next(iter(bands.values())))
     width = 0.8 / len(bands)
     for k, ((model, each), color) in enumerate(zip(bands.items(), COLORS)):
@@ -100,15 +100,15 @@ def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> N
         means, spreads = [value["mean"] for value in values], [value["spread"] for value in values]
         axes.bar(x, means, 0.92 * width, yerr=spreads, color=color, label=model, error_kw={"lw": 1, "ecolor": PALE})
         for place, mean, spread in zip(x, means, spreads):
-            axes.text(place, mean + spread + 1, f"{mean:.1f}", ha="center", size=11, color=INK)
+            axes.text(place, mean + spread + 1, f"{mean:.1f}", ha="center", size=9, color=INK)
     axes.set_xticks(range(len(names)), [name if name != "all" else "all sizes" for name in names])
     axes.set_ylim(0, max(1, 1.12 * axes.get_ylim()[1]))
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=12, labelcolor=INK, length=0)
+    axes.tick_params(labelsize=9, labelcolor=INK, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(PALE)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(bands), fontsize=12, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(bands), fontsize=9, frameon=False)
 
 
 def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:

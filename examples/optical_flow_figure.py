@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+
+from tfpyramid import visualize
 
 INK, PALE = "#1f2430", "#6b7280"
 COLORS = ("#9ca3af", "#93c5fd", "#60a5fa", "#3b82f6", "#ea580c")  # The last is the network.
@@ -26,12 +27,16 @@ def draw(shown: Shown, table: dict[str, dict[str, dict[str, list[float]]]]) -> F
     height = TOP + sum(heights) + GAP * len(shown) + PLOT + 140
     figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100)
     write(figure, MARGIN, 52, "Optical flow", size=21, weight="bold")
-    note = "hue: direction; saturation: length, up to the longest true flow of the row; black: unknown"
+    note = "hue: direction; saturation: length, full for the longest true flow of the row; black: unknown"
     write(figure, MARGIN, 82, note, size=12, color=PALE)
     top = TOP
     for row, ((first, second, flows), tall) in enumerate(zip(shown, heights)):
-        longest = np.nanmax(np.linalg.norm(flows["true"], axis=-1))
-        images = {"first": first, "second": second, **{name: colored(flow, longest) for name, flow in flows.items()}}
+        longest = float(np.nanmax(np.linalg.norm(flows["true"], axis=-1)))
+        images = {
+            "first": first,
+            "second": second,
+            **{name: visualize.flow_colors(flow, max_length=longest) / 255 for name, flow in flows.items()},
+        }
         for column, (label, image) in enumerate(images.items()):
             x = MARGIN + column * (CELL + GAP)
             if row == 0:
@@ -40,15 +45,6 @@ def draw(shown: Shown, table: dict[str, dict[str, dict[str, list[float]]]]) -> F
         top += tall + GAP
     draw_errors(figure, top + 60, table)
     return figure
-
-
-def colored(flow: np.ndarray, longest: float) -> np.ndarray:
-    """Return the colors of a flow: the hue is its direction, the saturation its length."""
-    known = np.isfinite(flow).all(-1)
-    dx, dy = np.moveaxis(np.where(known[..., None], flow, 0), -1, 0)
-    length = np.clip(np.hypot(dx, dy) / max(float(longest), 1e-6), 0, 1)
-    hue = np.arctan2(dy, dx) / (2 * np.pi) % 1
-    return hsv_to_rgb(np.stack([hue, length, known.astype(float)], -1))
 
 
 def draw_errors(figure: Figure, top: float, table: dict[str, dict[str, dict[str, list[float]]]]) -> None:
@@ -63,6 +59,7 @@ def draw_errors(figure: Figure, top: float, table: dict[str, dict[str, dict[str,
         for x, each in zip(at, ratios):
             axes.plot([x] * len(each), each, ".", color=INK, markersize=5)
     axes.set_xticks(range(len(table)), list(table), fontsize=13)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # Room for the legend.
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelcolor=PALE, length=0)

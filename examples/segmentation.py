@@ -1,21 +1,21 @@
 """Segmentation: find garments of 14 to 48 pixels, with one level of a network, with all levels, and with an FPN.
 
 Garments of Fashion-MNIST are pasted on photographs and textures of scikit-image, so that their masks are exact. Each
-pixel is one of five kinds of garments, or background. The same backbone, with feature maps of strides 2, 4, 8 and 16,
-is trained with three decoders, on the same scenes, in the same order and at the same rate:
+pixel is one of five kinds of garments, or background. A backbone has feature maps of strides 2, 4, 8 and 16. It is
+trained with several decoders, on the same scenes, in the same order and at the same rate:
 
-- one level: only the finest feature map;
+- one level: a single feature map, each of the four in turn; the backbone ends there;
 - upsample and concat: `UpsampleConcat` of all feature maps;
 - FPN: `FeaturePyramid`, which adds coarser features to finer ones, before `UpsampleConcat`.
 
 Strided convolutions have kernels of 4, so samples lie between pixels: `phase=0.5`. The table shows the mean IoU of the
-five kinds, on scenes with garments of one band of sizes. `segmentation.png` shows them with scenes and predicted masks.
-`--every-level` also trains decoders of each other single level.
+five kinds, on scenes with garments of one band of sizes. The best single level is the one with the highest mean over
+the bands on validation scenes: other garments, and other parts of the photographs, than those of training and test.
+`segmentation.png` shows the table, and scenes with predicted masks.
 
-The settings were chosen by shorter trainings of one seed, measured as with `--split validation`: on garments that are
-not used for training, and on other parts of the photographs. The results are those of `--split test`. Keras downloads
-Fashion-MNIST (30 MB), unless `--data` names a folder with its four idx .gz files. One seed takes less than four minutes
-on two cores; `--seeds 3` prints means and standard deviations.
+The settings were chosen by shorter trainings of one seed, measured with `--split validation`; the results are those of
+`--split test`. Keras downloads Fashion-MNIST (30 MB), unless `--data` names a folder with its four idx .gz files. One
+seed takes less than six minutes on two cores; `--seeds 3` prints means and standard deviations.
 """
 
 from __future__ import annotations
@@ -51,46 +51,52 @@ KINDS = {
     "bag": ("bag",),
 }
 BANDS = {"14-18": (14, 18), "19-26": (19, 26), "27-35": (27, 35), "36-48": (36, 48)}
-ONE, CONCAT, FPN = "one level", "upsample and concat", "FPN"
+STRIDES = {f"one level, stride {stride}": stride for stride in (2, 4, 8, 16)}
+CONCAT, FPN = "upsample and concat", "FPN"
+NAMES = [*STRIDES, CONCAT, FPN]
 SIDE = 64
 WIDTHS = (12, 24, 48, 64)  # Channels of the backbone at strides 2, 4, 8 and 16.
 FILTERS = 24  # Channels of the decoder.
 WEIGHT = 4.0  # Of the loss of a garment's pixel: nine of ten pixels are background.
 SETTINGS = {"scenes": 4000, "epochs": 4, "batch": 16, "rate": 4e-3, "each_band": 400}
-QUICK = {"scenes": 32, "epochs": 1, "batch": 16, "rate": 4e-3, "each_band": 8}
+QUICK = {"scenes": 16, "epochs": 1, "batch": 8, "rate": 3e-3, "each_band": 8}
+
+Bands = dict[str, Any]  # `pasted_garments.Scenes` of each band of sizes.
 
 
 def main() -> None:
     options = parse_options()
     settings = QUICK if options.quick else SETTINGS
-    train, held_out = map(by_kind, fashion_mnist.splits("segmentation", options))
-    names = [ONE, CONCAT, FPN]
-    if options.every_level:
-        names += [f"only stride {2 ** (k + 1)}" for k in range(1, len(WIDTHS))]
     options.output.mkdir(parents=True, exist_ok=True)
-    photographs = pasted_garments.backgrounds(options.split)
-    bands = {
-        name: pasted_garments.scenes(held_out, photographs, settings["each_band"], seed=k, side=SIDE, sizes=sizes)
-        for k, (name, sizes) in enumerate(BANDS.items())
-    }
-    seeds = range(options.seed, options.seed + options.seeds)
+    train, held_out = fashion_mnist.splits("segmentation", options)
+    splits = {options.split: held_out}
+    if options.split != "validation":
+        on_validation = argparse.Namespace(**{**vars(options), "split": "validation"})
+        splits["validation"] = fashion_mnist.splits("segmentation", on_validation)[1]
+    measured = {split: scenes_of_bands(by_kind(each), split, settings) for split, each in splits.items()}
+    seeds = range(options.seed, options.seed + (1 if options.quick else options.seeds))
     runs, shown = [], {}
-    with tqdm(total=len(seeds) * len(names) * settings["epochs"], leave=False) as bar:
+    with tqdm(total=len(seeds) * len(NAMES) * settings["epochs"], leave=False) as bar:
         for seed in seeds:
             runs.append({"seed": seed})
-            for name in names:
+            epochs = training_scenes(by_kind(train), seed, settings)
+            for name in NAMES:
                 bar.set_description_str(f"seed {seed}, {name}")
-                model, runs[-1][name] = trained(name, seed, train, settings, bar)
-                masks = {band: predicted(model, scenes.images) for band, scenes in bands.items()}
-                runs[-1][name]["iou"] = {band: mean_iou(bands[band].masks, each) for band, each in masks.items()}
-                if seed == seeds[-1]:
-                    shown[name] = {band: each[:2] for band, each in masks.items()}
-    table = summary(runs, names)
-    print_table(runs, table)
+                model, runs[-1][name] = trained(name, seed, epochs, settings, bar)
+                for split, bands in measured.items():
+                    masks = {band: predicted(model, scenes.images) for band, scenes in bands.items()}
+                    found = {band: mean_iou(bands[band].masks, each) for band, each in masks.items()}
+                    runs[-1][name].setdefault("iou", {})[split] = found
+                    if split == options.split:
+                        shown[name] = {band: each[:1] for band, each in masks.items()}
+    best = max(STRIDES, key=lambda name: sum(sum(run[name]["iou"]["validation"].values()) for run in runs))
+    table, margins = summary(runs, options.split), margins_of(runs, options.split)
+    print_table(runs, table, margins, best)
     with running.written_aside(options.output / "segmentation.png") as path:
-        draw(table, bands, {name: shown[name] for name in (ONE, CONCAT, FPN)}, list(KINDS)).savefig(path)
-    numbers = {"quick": options.quick, "split": options.split, "settings": settings, "table": table, "runs": runs}
-    numbers["seconds"] = round(time.perf_counter() - START, 1)
+        figure = draw(table, best, measured[options.split], shown, list(KINDS))
+        figure.savefig(path, pil_kwargs={"optimize": True})
+    numbers = {"quick": options.quick, "split": options.split, "settings": settings, "best single level": best}
+    numbers |= {"table": table, "margins": margins, "runs": runs, "seconds": round(time.perf_counter() - START, 1)}
     with running.written_aside(options.output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
     print(f"\nWritten to {options.output}: segmentation.png, metrics.json")
@@ -102,8 +108,24 @@ def parse_options() -> argparse.Namespace:
     parser = running.parser(__doc__, output="segmentation_output", quick=quick)
     fashion_mnist.add_options(parser)
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from --seed on (default: %(default)s)")
-    parser.add_argument("--every-level", action="store_true", help="also train a decoder of each coarser level alone")
     return parser.parse_args()
+
+
+def scenes_of_bands(garments: fashion_mnist.Split, split: str, settings: dict[str, Any]) -> Bands:
+    photographs = pasted_garments.backgrounds(split)
+    return {
+        name: pasted_garments.scenes(garments, photographs, settings["each_band"], seed=k, side=SIDE, sizes=sizes)
+        for k, (name, sizes) in enumerate(BANDS.items())
+    }
+
+
+def training_scenes(garments: fashion_mnist.Split, seed: int, settings: dict[str, Any]) -> list[Any]:
+    """Return new scenes for each epoch, the same for all decoders."""
+    photographs = pasted_garments.backgrounds("training")
+    return [
+        pasted_garments.scenes(garments, photographs, settings["scenes"], seed=1000 * (1 + seed) + epoch, side=SIDE)
+        for epoch in range(settings["epochs"])
+    ]
 
 
 def by_kind(garments: fashion_mnist.Split) -> fashion_mnist.Split:
@@ -126,13 +148,10 @@ def backbone(images: Any) -> list[Any]:
 def segmenter(name: str) -> keras.Model:
     """Return a model from scenes to logits of the kinds and the background."""
     images = keras.Input((None, None, 3))
-    levels = backbone(images)
-    stride = 2
-    if name == ONE:
-        levels = levels[:1]
-    elif name not in (CONCAT, FPN):
-        stride = int(name.split()[-1])
-        levels = [levels[stride.bit_length() - 2]]
+    levels, stride = backbone(images), 2
+    if name in STRIDES:
+        stride = STRIDES[name]
+        levels = [levels[list(STRIDES).index(name)]]
     if name == CONCAT:  # As many convolutions as an FPN has.
         for kernel_size in (1, 3):
             convolve = keras.layers.Conv2D(FILTERS, kernel_size, padding="same", use_bias=False)
@@ -154,19 +173,17 @@ def convolution(x: Any, filters: int, kernel_size: int, strides: int = 1) -> Any
 
 
 def trained(
-    name: str, seed: int, garments: fashion_mnist.Split, settings: dict[str, Any], bar: tqdm
+    name: str, seed: int, epochs: list[Any], settings: dict[str, Any], bar: tqdm
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Return a trained model with its losses; each epoch has new scenes, the same for all models."""
+    """Return a trained model with its losses."""
     keras.utils.set_random_seed(seed)
     started = time.perf_counter()
     model = segmenter(name)
-    count, batch = settings["scenes"], settings["batch"]
-    rate = keras.optimizers.schedules.CosineDecay(settings["rate"], settings["epochs"] * -(-count // batch))
+    batch = settings["batch"]
+    rate = keras.optimizers.schedules.CosineDecay(settings["rate"], len(epochs) * -(-settings["scenes"] // batch))
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    photographs = pasted_garments.backgrounds("training")
     losses = []
-    for epoch in range(settings["epochs"]):
-        scenes = pasted_garments.scenes(garments, photographs, count, seed=1000 * (1 + seed) + epoch, side=SIDE)
+    for scenes in epochs:
         data = tf.data.Dataset.from_tensor_slices((scenes.images, scenes.masks)).batch(batch).map(weighted).prefetch(2)
         losses.append(round(float(model.fit(data, shuffle=False, verbose=0).history["loss"][0]), 4))
         bar.update()
@@ -193,25 +210,41 @@ def mean_iou(truth: np.ndarray, masks: np.ndarray) -> float:
     return round(float(np.mean(found)), 4)
 
 
-def summary(runs: list[dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the mean and the standard deviation over the seeds of the IoU of each decoder, in each band."""
-    table: dict[str, dict[str, Any]] = {}
-    for name in names:
-        table[name] = {}
-        for band in BANDS:
-            seeds = [run[name]["iou"][band] for run in runs]
-            spread = statistics.stdev(seeds) if len(seeds) > 1 else 0.0
-            table[name][band] = {"seeds": seeds, "mean": round(statistics.mean(seeds), 3), "spread": round(spread, 3)}
-    return table
+def summary(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, Any]]:
+    """Return the IoU of each decoder in each band: the seeds, their mean and their standard deviation."""
+    return {name: {band: of_seeds([run[name]["iou"][split][band] for run in runs]) for band in BANDS} for name in NAMES}
 
 
-def print_table(runs: list[dict[str, Any]], table: dict[str, dict[str, Any]]) -> None:
+def margins_of(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, Any]]:
+    """Return by how much the FPN is above each other decoder, in each band, by differences with the same seed."""
+    return {
+        name: {
+            band: of_seeds([round(run[FPN]["iou"][split][band] - run[name]["iou"][split][band], 4) for run in runs])
+            for band in BANDS
+        }
+        for name in NAMES
+        if name != FPN
+    }
+
+
+def of_seeds(values: list[float]) -> dict[str, Any]:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"seeds": values, "mean": round(statistics.mean(values), 3), "spread": round(spread, 3)}
+
+
+def print_table(
+    runs: list[dict[str, Any]], table: dict[str, dict[str, Any]], margins: dict[str, dict[str, Any]], best: str
+) -> None:
     line = "{:<22}" + "{:>16}" * len(BANDS) + "{:>12}{:>10}{:>9}"
     print(line.format("mean IoU", *(f"{band} px" for band in BANDS), "parameters", "seconds", "loss"))
     for name, bands in table.items():
         last = runs[-1][name]
         values = [f"{band['mean']:.3f} ± {band['spread']:.3f}" for band in bands.values()]
         print(line.format(name, *values, last["parameters"], f"{last['seconds']:.0f}", f"{last['losses'][-1]:.3f}"))
+    print(f"\nFPN above each; {best!r} is the best single level on validation scenes")
+    for name, bands in margins.items():
+        values = [f"{band['mean']:+.3f} ± {band['spread']:.3f}" for band in bands.values()]
+        print(line.format(name, *values, "", "", "").rstrip())
 
 
 if __name__ == "__main__":

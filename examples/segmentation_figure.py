@@ -1,73 +1,82 @@
-"""The figure of segmentation.py: IoU over the size of garments, and scenes with the masks of each decoder."""
+"""The figure of segmentation.py: IoU over the size of garments, and scenes with the masks of some decoders."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, PALE = "#1f2430", "#6b7280"
-COLORS = ("#9ca3af", "#2563eb", "#15803d")  # One level, upsample and concat, FPN.
+COLORS = ("#e2e5ea", "#c4c9d1", "#9ca3af", "#6b7280", "#2563eb", "#15803d")  # Of the decoders; greys: single levels.
 KINDS = ((230, 57, 70), (69, 123, 250), (255, 183, 3), (42, 200, 120), (190, 90, 240))
-WIDTH, HEIGHT, LEFT, CELL, GAP = 1200, 1090, 150, 122, 6  # In pixels.
+WIDTH, HEIGHT, LEFT = 840, 1120, 108  # In pixels.
+COLUMN = (WIDTH - LEFT - 12) / 4  # Width of a band, in the chart and below.
+CHART, SCENES, CELL, STEP = (100, 280), 452, 128, 133  # Top and height of the chart; top, side and step of the scenes.
 
 
 def draw(
-    table: dict[str, dict[str, Any]], bands: dict[str, Any], shown: dict[str, dict[str, np.ndarray]], kinds: list[str]
+    table: dict[str, dict[str, Any]],
+    best: str,
+    bands: dict[str, Any],
+    shown: dict[str, dict[str, np.ndarray]],
+    kinds: list[str],
 ) -> Figure:
     """Return the figure.
 
     Args:
         table: the result of `summary`.
+        best: name of the best single level.
         bands: scenes of each band of sizes.
-        shown: for each decoder, the masks of the first two scenes of each band.
+        shown: for each decoder, the masks of scenes of each band; the best single level and the last two are drawn.
         kinds: names of the kinds of garments.
     """
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
-    write(figure, 40, 48, "Garments of any size need several levels", size=21, weight="bold")
+    write(figure, 20, 34, "Garments of any size need several levels", size=15, weight="bold")
     count = len(next(iter(next(iter(table.values())).values()))["seeds"])
     seeds = f"{count} seeds" if count > 1 else "one seed"
-    note = f"mean IoU over five kinds of garments, by the size of the garments in pixels; {seeds}, same backbone"
-    write(figure, 40, 76, note, size=12, color=PALE)
-    draw_bars(figure, {name: table[name] for name in shown})
-    top = 480.0
+    note = (
+        f"mean IoU over five kinds of garments, by their size; {seeds}. One level: one feature map of the same backbone"
+    )
+    write(figure, 20, 56, note, size=9, color=PALE)
+    top, height = CHART
+    frame = (LEFT / WIDTH, 1 - (top + height) / HEIGHT, 4 * COLUMN / WIDTH, height / HEIGHT)
+    draw_bars(figure.add_axes(frame), table, best)
     for k, (kind, color) in enumerate(zip(kinds, KINDS)):
-        write(figure, LEFT + 130 * k, top - 36, f"■ {kind}", size=13, color=np.array(color) / 255)
-    rows = {"scene": None, "truth": None, **shown}
+        write(figure, LEFT + 8 + 90 * k, SCENES - 14, f"■ {kind}", size=10, color=np.array(color) / 255)
+    rows = {"scene": None, "truth": None, **{name: shown[name] for name in (best, *list(table)[-2:])}}
     for row, name in enumerate(rows):
-        y = top + row * CELL
-        write(figure, 20, y + CELL / 2, name.replace(" and ", "\nand "), size=12, va="center")
-        for column in range(2 * len(bands)):
-            band, k = list(bands)[column // 2], column % 2
-            image, mask = bands[band].images[k], bands[band].masks[k]
+        y = SCENES + row * STEP
+        write(figure, 20, y + CELL / 2, name.replace(" and ", "\nand ").replace(", ", ",\n"), size=9, va="center")
+        for column, scenes in enumerate(bands.values()):
+            image, mask = scenes.images[0], scenes.masks[0]
             if rows[name] is not None:
-                mask = rows[name][band][k]
-            x = LEFT + column * (CELL + GAP)
-            side = (CELL - 6) / WIDTH, (CELL - 6) / HEIGHT
-            axes = figure.add_axes((x / WIDTH, 1 - (y + CELL - 6) / HEIGHT, *side))
+                mask = rows[name][list(bands)[column]][0]
+            x = LEFT + (column + 0.5) * COLUMN - CELL / 2
+            axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
             axes.imshow(image if name == "scene" else painted(image, mask), interpolation="nearest")
             axes.set_axis_off()
-            if row == 0 and k == 0:
-                write(figure, x, y - 8, f"{band} px", size=12, color=PALE)
     return figure
 
 
-def draw_bars(figure: Figure, table: dict[str, dict[str, Any]]) -> None:
-    axes = figure.add_axes((LEFT / WIDTH, 1 - 400 / HEIGHT, (WIDTH - LEFT - 40) / WIDTH, 290 / HEIGHT))
-    for k, (name, bands) in enumerate(table.items()):
-        x = np.arange(len(bands)) + 0.27 * (k - 1)
-        means = [band["mean"] for band in bands.values()]
-        axes.bar(x, means, 0.25, color=COLORS[k], label=name, yerr=[band["spread"] for band in bands.values()])
-        for place, mean in zip(x, means):
-            axes.text(place, mean + 0.03, f"{mean:.2f}", size=12, ha="center", color=COLORS[k], weight="bold")
+def draw_bars(axes: Axes, table: dict[str, dict[str, Any]], best: str) -> None:
+    width = 0.9 / len(table)
+    for k, ((name, bands), color) in enumerate(zip(table.items(), COLORS)):
+        x = np.arange(len(bands)) + (k - (len(table) - 1) / 2) * width
+        means, spreads = ([band[key] for band in bands.values()] for key in ("mean", "spread"))
+        label = f"{name} (best)" if name == best else name
+        axes.bar(x, means, 0.92 * width, color=color, label=label, yerr=spreads, error_kw={"lw": 1})
+        for place, mean, spread in zip(x, means, spreads):
+            axes.text(place, mean + spread + 0.015, f"{mean:.2f}".lstrip("0"), size=8, ha="center", color=INK)
     axes.set_xticks(range(len(bands)), [f"{band} px" for band in bands])
-    axes.set_ylim(0, 1)
-    axes.tick_params(labelsize=12, labelcolor=PALE, length=0)
+    axes.set_xlim(-0.5, len(bands) - 0.5)
+    axes.set_ylim(0, 0.9)
+    axes.tick_params(labelsize=9, labelcolor=PALE, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.legend(loc="upper left", fontsize=13, ncols=3, edgecolor="none", framealpha=1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.93), fontsize=9, ncols=3, frameon=False)
 
 
 def painted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

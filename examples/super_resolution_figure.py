@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 INK, PALE = "#1f2430", "#6b7280"
 COLORS = ("#9ca3af", "#2563eb")  # The network without the pyramid, and the pyramid.
-WIDTH, MARGIN, GAP, TOP = 1400, 40, 14, 150  # In pixels of the figure.
-CELL, CROP = 252, 112  # The side of a cell, and of the part of a photograph that it shows.
-PLOT = 250  # The height of the axes of gains.
+WIDTH, MARGIN, GAP, TOP = 840, 24, 8, 96  # In pixels of the figure.
+CELL, CROP = 152, 76  # The side of a cell, and of the part of a photograph that it shows.
+PLOT = 170  # The height of the axes of gains.
 # The upper left corner of the crop of each photograph, (y, x).
-CORNERS = {"astronaut": (30, 190), "coffee": (150, 330), "chelsea": (90, 130), "camera": (90, 190)}
+CORNERS = {"astronaut": (56, 190), "coffee": (170, 350), "chelsea": (92, 136), "camera": (98, 206)}
 ROWS = 3
 
 
@@ -24,16 +24,16 @@ def draw(images: dict[str, dict[str, np.ndarray]], gains: dict[str, dict[str, li
         gains: for each network and photograph, the gain over Lanczos at 4x in dB, one for each seed.
     """
     rows = dict(list(images.items())[:ROWS])
-    height = TOP + len(rows) * (CELL + GAP) + PLOT + 140
+    height = TOP + len(rows) * (CELL + GAP) + PLOT + 92
     figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100)
-    write(figure, MARGIN, 52, "Super-resolution, 4 ×", size=21, weight="bold")
-    note = f"photographs that no network was trained on; {CROP} × {CROP} pixels of each"
-    write(figure, MARGIN, 82, note, size=12, color=PALE)
+    write(figure, MARGIN, 34, "Magnified by 4", size=15, weight="bold")
+    note = f"{CROP} × {CROP} pixels of photographs that no network was trained on"
+    write(figure, MARGIN, 56, note, size=9.5, color=PALE)
     for row, (name, each) in enumerate(rows.items()):
         for column, (label, image) in enumerate(each.items()):
             x, y = MARGIN + column * (CELL + GAP), TOP + row * (CELL + GAP)
             if row == 0:
-                write(figure, x, TOP - 12, label, size=13)
+                write(figure, x, TOP - 8, label, size=9.5)
             place(figure, x, y, CELL, CELL).imshow(crop(image, name), interpolation="nearest", vmin=0, vmax=1)
     draw_gains(figure, height, gains)
     return figure
@@ -47,21 +47,21 @@ def crop(image: np.ndarray, name: str) -> np.ndarray:
 
 def draw_gains(figure: Figure, height: int, gains: dict[str, dict[str, list[float]]]) -> None:
     """Draw a bar for each photograph and network, and a point for each seed."""
-    top = height - PLOT - 60
-    write(figure, MARGIN, top - 22, "PSNR over Lanczos, in dB; points: seeds", size=13)
-    axes = place(figure, MARGIN + 30, top, WIDTH - 2 * MARGIN - 30, PLOT, frame=True)
+    top = height - PLOT - 34
+    write(figure, MARGIN, top - 16, "PSNR over Lanczos in dB; each dot is a seed", size=9.5)
+    axes = place(figure, MARGIN + 24, top, WIDTH - 2 * MARGIN - 24, PLOT, frame=True)
     for k, ((name, photographs), color) in enumerate(zip(gains.items(), COLORS)):
         at = np.arange(len(photographs)) + 0.36 * (k - 0.5)
         axes.bar(at, [np.mean(each) for each in photographs.values()], 0.34, color=color, label=name)
         for x, each in zip(at, photographs.values()):
-            axes.plot([x] * len(each), each, ".", color=INK, markersize=5)
-    axes.set_xticks(range(len(photographs)), list(photographs), fontsize=13)
+            axes.plot([x] * len(each), each, ".", color=INK, markersize=4)
+    axes.set_xticks(range(len(photographs)), list(photographs), fontsize=9.5)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(labelcolor=PALE, length=0)
+    axes.tick_params(labelcolor=PALE, labelsize=9, length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    axes.legend(loc="upper right", fontsize=12, edgecolor="none", ncols=2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), fontsize=9.5, edgecolor="none", ncols=2)
 
 
 def place(figure: Figure, x: float, y: float, width: float, height: float, *, frame: bool = False) -> Axes:

@@ -16,7 +16,7 @@ def test_every_scale_is_measured_and_drawn(tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == ["metrics.json", "super_resolution.png"]
 
     width, height = script.size_of_png(tmp_path / "out/super_resolution.png")
-    assert width >= 1000 and height >= 600
+    assert width == 840 and height >= 400
 
     numbers = json.loads((tmp_path / "out/metrics.json").read_text())
     assert numbers["split"] == "validation"

@@ -65,7 +65,7 @@ def test_the_gradient_of_a_coarse_flow_is_the_derivative_of_a_fine_loss(sampling
     assert_gradients(loss, no_changes())
 
 
-@pytest.mark.parametrize("sampling", ["warp", "lookup"])
+@pytest.mark.parametrize("sampling", [pytest.param("warp", marks=pytest.mark.slow), "lookup"])
 def test_a_stop_between_levels_leaves_each_loss_to_its_own_level(sampling):
     for level in range(3):
         free, stopped = (gradients(level, sampling=sampling, stop=stop) for stop in (False, True))
@@ -103,7 +103,7 @@ def test_lookup_sends_a_fine_loss_to_fewer_coarse_pixels_than_a_warp():
     assert np.all(reached["warp"] >= reached["lookup"]) and reached["warp"].sum() > reached["lookup"].sum()
 
 
-@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("level", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (0, 2))])
 def test_loss_max_pooling_has_gradients_at_the_hardest_pixels_of_each_level(level):
     everywhere, pooled = (gradients(level, losses.EndPointError(share), stop=True)[level] for share in (1.0, 0.1))
     norms = [np.linalg.norm(gradient, axis=-1) for gradient in (everywhere, pooled)]

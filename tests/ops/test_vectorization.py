@@ -28,6 +28,10 @@ SMOOTH = {
     "blend": (lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [X, X[::-1], X**2]),
     "conv_down": (lambda x, k: ops.conv_down(x, k[0]), [X, KERNEL]),
     "cost_volume": (lambda x, y: ops.cost_volume(x, y, 1), [normal(1, 2, 2, 1), normal(1, 2, 2, 1) + 1]),
+    "cost_volume by lookup": (
+        lambda x, y, flow: ops.cost_volume(x, y, 1, flow=flow, sampling="lookup"),
+        [normal(2, 2, 2, 1), normal(2, 2, 2, 1) + 1, normal(2, 2, 2, 2)],
+    ),
     "cumulative_gates": (lambda z: ops.cumulative_gates(z[0])[None], [normal(1, 3)]),
     "depthwise_down": (lambda x, k: ops.depthwise_down(x, k[0]), [X, KERNEL]),
     "exposure_fusion": (lambda *images: ops.exposure_fusion(images, 2), [X, X + 0.5]),

@@ -30,10 +30,14 @@ def test_it_is_exported_for_tensorflow(final, tmp_path):
         np.testing.assert_allclose(answer["flow"], flow, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def portable(final, tmp_path_factory):
+    return export_saved_model(final[0], tmp_path_factory.mktemp("portable") / "model", portable=True)
+
+
 @pytest.mark.parametrize("reader", runtimes.BY_ROW)
-def test_other_runtimes_return_the_output_of_keras(reader, final, tmp_path):
-    made, batches, expected = final
-    path = export_saved_model(made, tmp_path / "model", portable=True)
-    answers = runtimes.BY_ROW[reader](path, batches, tmp_path)
+def test_other_runtimes_return_the_output_of_keras(reader, final, portable, tmp_path):
+    _, batches, expected = final
+    answers = runtimes.BY_ROW[reader](portable, batches, tmp_path)
     for answer, flow in zip(answers, expected, strict=True):
         assert table.error(answer["flow"], flow) <= table.TOLERANCE

@@ -24,8 +24,8 @@ class EndPointError(keras.losses.Loss):
         1 / (hardest n)` and `sum_p v[p] = 1`: the mean of the `hardest n` largest `w e`. w is `sample_weight`, or 1.
 
     Convention:
-        At a difference of 0 the gradient is 0; elsewhere its length is 1. If the weights of pixels are kept, the loss
-        has the shape [batch, height, width] before it is reduced; with `hardest < 1` it has the shape [batch].
+        At a difference of 0, where the length has no derivative, the gradient is 0. Before Keras reduces the loss, its
+        shape is [batch, height, width], or [batch] with `hardest < 1`.
         `sample_weight` may be [batch], or a mask for the pixels, [batch, height, width] or [batch, height, width, 1].
         Pixels of weight 0 have no effect, even if their target is NaN. The default reduction divides by the number of
         all pixels; `reduction="mean_with_sample_weight"` of Keras 3 divides by the sum of the weights. A NaN of another

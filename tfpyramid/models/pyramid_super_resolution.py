@@ -124,8 +124,10 @@ def _counts(value: Any, num_levels: int, share_weights: bool) -> list[int]:
 
 def _level_layers(filters: int, count: int, channels: int, prefix: str) -> list[keras.layers.Layer]:
     """Return the convolutions of a level, its transposed convolution, and the one that predicts the residual."""
+    # A step of Adam changes a residual in proportion to its features. Larger ones make the first steps too long.
+    start = keras.initializers.VarianceScaling(0.3)
     up = keras.layers.Conv2DTranspose(
-        filters, 4, strides=2, padding="same", kernel_initializer="he_normal", name=f"{prefix}up"
+        filters, 4, strides=2, padding="same", kernel_initializer=start, name=f"{prefix}up"
     )
     residual = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name=f"{prefix}residual")
     return [*(_convolution(filters, f"{prefix}conv_{k}") for k in range(count)), up, residual]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid.ops import borders, devices, portable
-from tfpyramid.ops.corners import weighted
+from tfpyramid.ops.corners import weighted, without_nan
 from tfpyramid.ops.shapes import dimension, sides
 
 
@@ -103,7 +103,7 @@ def _read(images: tf.Tensor, first: tf.Tensor) -> list[tf.Tensor]:
 def _spread(upstream: tf.Tensor, *arguments: tf.Tensor) -> tuple:
     """Return the transpose of `_read` with weights. Gradients of all orders are defined."""
     *weights, first, shape = arguments
-    joined = tf.stack(weights)
+    joined = without_nan(tf.stack(weights))
     parts = [tf.reshape(portable.multiply_no_nan(channel, joined), [-1]) for channel in tf.unstack(upstream)]
     size = tf.reduce_prod(shape[:3])
 

@@ -45,10 +45,17 @@ def cost_volume(
         infinity times such a zero is NaN. In the backward pass, NaN or infinity in a map also reaches the gradient up
         to 7 steps further along its row than a displacement does. The result is the mean over channels, not the sum, so
         its scale does not depend on the number of channels.
+        The two ways to use a flow are equal for a constant flow. With "warp", displacement d of pixel p reads the flow
+        of pixel p + d, which may belong to another object, and has a gradient for it. With "lookup", all displacements
+        of a pixel use its own flow, and no other flow has a gradient. Where a flow leaves the image, `second` fades to
+        zero within a pixel, as in `warp`. A flow of NaN makes all costs of its pixel NaN with "lookup"; with "warp" one
+        cost of each pixel that reaches it.
 
     Equation:
         `y[p, k] = sum_{l, c} first[p + l, c] second[p + l + (dy, dx), c] / (kernel_size^2 channels)`, l over the
-        kernel_size by kernel_size offsets around 0.
+        kernel_size by kernel_size offsets around 0. With a flow and "warp", `warp(second, flow)` replaces `second`.
+        With "lookup", the position p + l + (dy, dx) in `second` becomes `p + l + flow[p + l] + (dy, dx)`, read
+        bilinearly.
 
     Args:
         first: [batch, height, width, channels], floating point; sides of at least 1, known or not. float16 and bfloat16
@@ -72,8 +79,8 @@ def cost_volume(
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
         section 3, equation 3 ("warp").
         Teed and Deng, RAFT: Recurrent All-Pairs Field Transforms for Optical Flow, 2020, section 3.2 ("lookup").
-        Hofinger, Rota Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical Flow on a Pyramid Level, 2020:
-        sampling instead of warping.
+        Hofinger, Rota Bulo, Porzi, Knapitsch, Pock and Kontschieder, Improving Optical Flow on a Pyramid Level, 2020
+        (sampling instead of warping, there with absolute differences instead of products).
     """
     first, second = _checks.images(first, "first"), _checks.images(second, "second")
     max_displacement, step, kernel_size = check_search(max_displacement, step, kernel_size)

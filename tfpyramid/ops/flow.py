@@ -26,7 +26,7 @@ def weight_of_pixels(sample_weight: Any, predictions: tf.Tensor) -> tf.Tensor:
         sample_weight: one number, or numbers [batch], [batch, 1], [batch, height, width] or [batch, height, width, 1].
         predictions: [batch, height, width, 2].
     """
-    weight = _checks.tensor("sample_weight", sample_weight)
+    weight: Any = _checks.tensor("sample_weight", sample_weight)
     if (weight.shape.rank or 0) < 3:
         weight = batches.weight_of_samples(weight, predictions, "predictions")
         return tf.reshape(tf.cast(weight, predictions.dtype), [-1, 1, 1] if weight.shape.rank else [])

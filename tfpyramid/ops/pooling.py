@@ -56,13 +56,12 @@ def _blur_pool(
     first = [offset(*each, padding) for each in zip(sides(x), pool_size, strides)]
     counts: list[Any] = [output_side(*each, padding) for each in zip(sides(x), pool_size, strides)]
     # A stride beyond the image gives one output, as that of its side does; XLA would pad the image to the stride.
-    rows, columns = (min(step, n) if isinstance(n, int) else step for step, n in zip(strides, sides(x)))
-    strides = rows, columns
+    steps = tuple(min(step, n) if isinstance(n, int) else step for step, n in zip(strides, sides(x)))
     is_whole = padding != "valid" or pool_size == (1, 1)
-    if is_whole and len({*strides}) == len({*kernel_size}) == 1 and all(isinstance(k, int) and k == 0 for k in first):
-        x = separable.down(x, taps[0], strides[0], border)
+    if is_whole and len({*steps}) == len({*kernel_size}) == 1 and all(isinstance(k, int) and k == 0 for k in first):
+        x = separable.down(x, taps[0], steps[0], border)
     else:
-        for axis, weights, step, start, count in zip((1, 2), taps, strides, first, counts):
+        for axis, weights, step, start, count in zip((1, 2), taps, steps, first, counts):
             x = _decimate(x, axis, weights, step, start, count, border)
     x.set_shape([images.shape[0], *(n if isinstance(n, int) else None for n in counts), images.shape[3]])
     return tf.cast(x if images.dtype.is_floating else tf.round(x), images.dtype)

@@ -57,6 +57,9 @@ class CostVolume(ImageLayer):
         >>> costs = CostVolume(max_displacement=1)([first, second])
         >>> int(tf.argmax(costs[0, 0, 2])), tuple(costs.shape)  # Column 2 moved to column 3: (dy, dx) = (0, 1).
         (5, (1, 1, 5, 9))
+        >>> costs = CostVolume(1, sampling="lookup")([first, second, tf.tile([[[[1.0, 0.0]]]], [1, 1, 5, 1])])
+        >>> int(tf.argmax(costs[0, 0, 2]))  # The flow is right: what is left is the displacement 0.
+        4
 
     References:
         Sun, Yang, Liu and Kautz, PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume, 2018,
@@ -83,7 +86,7 @@ class CostVolume(ImageLayer):
         first, second, *flow = split(inputs, *_INPUTS)
         first = tf.cast(_checks.floating_tensor("first", first), self.compute_dtype)
         second = tf.cast(_checks.floating_tensor("second", second), self.compute_dtype)
-        search = {"step": self.step, "kernel_size": self.kernel_size, "sampling": self.sampling}
+        search: dict[str, Any] = {"step": self.step, "kernel_size": self.kernel_size, "sampling": self.sampling}
         return correlation.cost_volume(first, second, self.max_displacement, flow=flow[0] if flow else None, **search)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
