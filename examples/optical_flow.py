@@ -14,7 +14,8 @@ It competes with no flow at all, OpenCV's DIS (preset "medium") and Farneback, a
 
 The weights are those of three seeds. The settings were chosen on two other photographs, which `--split validation`
 keeps from training. The example draws `optical_flow.png`, writes every number to `metrics.json`, and exports a
-SavedModel that takes two images of any size. An interrupted run resumes with the next seed.
+SavedModel that takes two images of any size. An interrupted run resumes. On made pairs, DIS is slightly better than the
+network, and on the motorcycle by an eighth to a quarter. The example took 17 minutes on a busy machine with two cores.
 """
 
 from __future__ import annotations
