@@ -59,6 +59,7 @@ def draw_errors(figure: Figure, top: float, table: dict[str, dict[str, dict[str,
         for x, each in zip(at, ratios):
             axes.plot([x] * len(each), each, ".", color=INK, markersize=5)
     axes.set_xticks(range(len(table)), list(table), fontsize=13)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # Room for the legend.
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelcolor=PALE, length=0)

@@ -49,7 +49,8 @@ def test_every_contender_is_measured_and_drawn(tmp_path):
     ended = script.run("optical_flow", tmp_path, "--split", "validation")
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
-    assert sorted(os.listdir(tmp_path / "out")) == ["metrics.json", "optical_flow.png", "saved_model", "weights_0.npz"]
+    written = ["metrics.json", "optical_flow.png", "saved_model", "weights_0_0.npz", "weights_0_1.npz"]
+    assert sorted(os.listdir(tmp_path / "out")) == written
     width, height = script.size_of_png(tmp_path / "out/optical_flow.png")
     assert width >= 1000 and height >= 600
     numbers = json.loads((tmp_path / "out/metrics.json").read_text())

@@ -86,6 +86,13 @@ def test_a_global_setting_of_channels_first_is_refused():
         keras.backend.set_image_data_format("channels_last")
 
 
+@pytest.mark.parametrize("layer", [lambda: layers.GaussianPyramid(2), layers.BlurPool2D, layers.LearnableDownsample2D])
+def test_images_may_be_given_by_name(layer):
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, layer()(images=images))
+    assert tf.nest.flatten(model(np.ones([1, 8, 8, 3], np.float32)))[-1].shape == (1, 4, 4, 3)
+
+
 @pytest.mark.parametrize("layer", [*PYRAMIDS, layers.LearnablePyramid])
 def test_integer_images_are_refused_eagerly_and_symbolically(layer):
     message = "must be floating point. Convert integers first, for example with tf.image.* of dtype uint8"

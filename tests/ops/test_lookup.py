@@ -144,6 +144,24 @@ def test_a_nan_in_the_flow_stays_where_it_belongs(value):
             assert np.isfinite(of_second).all()
 
 
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("border", ["constant", "edge"])
+def test_a_nan_in_the_flow_of_a_warp_leaves_the_gradient_of_the_images_finite(channels, border):
+    images, _, flow = inputs(1, 5, 6, channels=channels)
+    broken = flow.copy()
+    broken[0, 2, 3] = np.nan
+    gradients = []
+    for given in (flow, broken):
+        x = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = ops.warp(x, given, border=border)
+        upstream = np.ones_like(images)
+        upstream[0, 2, 3] = given is broken  # The clean warp has no gradient from this pixel.
+        gradients.append(tape.gradient(y, x, tf.constant(upstream)))
+    np.testing.assert_allclose(gradients[1], gradients[0], atol=1e-12)
+
+
 def test_a_nan_in_the_second_map_reaches_only_the_costs_that_read_it():
     first, second, flow = inputs(1, 5, 6, scale=0.0)
     second[0, 2, 3, 1] = np.nan

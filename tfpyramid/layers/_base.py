@@ -41,8 +41,10 @@ class BaseLayer(keras.layers.Layer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Check before Keras converts the inputs: its errors name no argument, and it drops the mask of an array.
         name = _first_argument(type(self))  # type: ignore[arg-type]  # Keras has no types.
-        if args or name in kwargs:
-            _check_inputs(name, args[0] if args else kwargs[name])
+        if not args and name in kwargs:
+            args = (kwargs.pop(name),)  # Keras 3 would pass it by this name to `compute_output_spec`, too.
+        if args:
+            _check_inputs(name, args[0])
         return super().__call__(*args, **kwargs)
 
     def __dir__(self) -> list[str]:

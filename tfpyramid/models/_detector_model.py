@@ -34,8 +34,9 @@ class PyramidDetector(TrainedModel):
         **kwargs: arguments of `keras.Model`.
     """
 
-    # Keras already saves these layers as members of `layers`. Metrics are not part of a model.
-    second_names = ("network", "decoder", "loss_metrics")
+    # Keras already saves these layers as members of `layers`. Metrics are not part of a model, but Keras 2 would save
+    # them with its weights, and then refuse the weights that Keras 3 saved.
+    second_names = ("network", "decoder", "loss_metrics", "metrics", "_metrics")
 
     def __init__(
         self, network: keras.Model, decoder: Detections, reach: float, center_radius: float | None, **kwargs: Any

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfpyramid.ops import borders, devices, portable
-from tfpyramid.ops.corners import weighted
+from tfpyramid.ops.corners import weighted, without_nan
 from tfpyramid.ops.shapes import dimension, sides
 
 
@@ -45,7 +45,7 @@ class Cells:
         self, images: tf.Tensor, lows: Sequence[tf.Tensor], fractions: Sequence[tf.Tensor], border: str
     ) -> None:
         self._shape, self._points = tf.shape(images), tf.shape(lows[0])
-        self._channels = images.shape[3]
+        self._channels, self._border = images.shape[3], border
         # GPUs have no arithmetic of int32.
         pixels = images.shape[:3].num_elements()
         exact = tf.float32 if pixels is not None and pixels + 2 <= 2**24 else tf.float64
@@ -57,7 +57,9 @@ class Cells:
         if images.shape[0] != 1:
             samples = tf.range(tf.cast(self._shape[0], exact)) * (height * width)
             first += tf.reshape(samples, [-1] + [1] * (rows.shape.rank - 1))
-        first = tf.where(first >= 0, first, tf.zeros([], exact))  # It is NaN for a point that is.
+        # The index is NaN for a point that is. With "constant" the last two rows are zeros, and not of the image.
+        nowhere = tf.cast((height - 2) * width, exact) if border == "constant" else tf.zeros([], exact)
+        first = tf.where(first >= 0, first, nowhere)
         self._first = tf.reshape(first, [-1])
         self._values = _read(images, self._first)
         self._parts = [[1 - fraction, fraction] for fraction in (tf.reshape(each, [-1]) for each in fractions)]
@@ -74,7 +76,8 @@ class Cells:
         a, b, c, d = _dots(self._values, upstream)
         down, right = self._parts
         slopes = weighted([c - a, d - b], right), weighted([b - a, d - c], down)
-        return _spread(upstream, *self._weights, self._first, self._shape), *slopes
+        weights = self._weights if self._border == "constant" else map(without_nan, self._weights)
+        return _spread(upstream, *weights, self._first, self._shape), *slopes
 
 
 def _dots(values: Sequence[tf.Tensor], upstream: tf.Tensor) -> list[tf.Tensor]:

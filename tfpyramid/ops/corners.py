@@ -57,12 +57,17 @@ class Corners:
         a, b, c, d = tf.unstack(dots)
         down, right = ([tf.reshape(part, [-1]) for part in parts] for parts in self._parts)
         slopes = weighted([c - a, d - b], right), weighted([b - a, d - c], down)
-        return self._sums.spread(self._weights, upstream), *slopes
+        return self._sums.spread(without_nan(self._weights), upstream), *slopes
 
 
 def weighted(values: Sequence[tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
     """Return the sum of values, each times its weight. It ignores a value of weight 0: 0 times NaN would be NaN."""
     return tf.add_n([portable.multiply_no_nan(value, weight) for value, weight in zip(values, weights)])
+
+
+def without_nan(weights: tf.Tensor) -> tf.Tensor:
+    """Return weights, and 0 for those that are NaN: a point that is NaN has no pixel for a gradient."""
+    return tf.where(tf.math.is_nan(weights), tf.zeros_like(weights), weights)
 
 
 def flat(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

@@ -39,7 +39,8 @@ def bilinear_sample(images: tf.Tensor, points: tf.Tensor, *, border: str = "cons
         border: "reflect", "symmetric", "edge", "constant" (zeros) or "wrap".
 
     Returns:
-        [batch, ..., channels] of the dtype of `images`; NaN for a point that is NaN.
+        [batch, ..., channels] of the dtype of `images`; NaN for a point that is NaN, which the gradient of the images
+        ignores.
 
     Raises:
         ValueError: if an argument breaks a rule above.
