@@ -33,7 +33,7 @@ def draw(
         kinds: names of the kinds of garments.
     """
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
-    write(figure, 20, 34, "Garments of any size need several levels", size=15, weight="bold")
+    write(figure, 20, 34, "Garments of 14 to 48 pixels, with one level and with all of them", size=15, weight="bold")
     count = len(next(iter(next(iter(table.values())).values()))["seeds"])
     seeds = f"{count} seeds" if count > 1 else "one seed"
     note = (
