@@ -15,7 +15,7 @@ of the smallest level beside the question.
 The data comes with packages (pip install 'tfpyramid[examples]'). The settings are those of visual_questions.py, which
 were chosen on images held out from training, but with 12 passes over the images instead of 84 to save time. None was
 chosen with the test images. `--split validation` measures on 400 images that it keeps from training. The example takes
-about four minutes on two cores.
+four to five minutes on two cores.
 """
 
 from __future__ import annotations
