@@ -14,8 +14,8 @@ prints the results, and draws detections on test images in `detection.png`.
 
 The strides, the reach, the batch and the rate were chosen with one seed and `--split validation`: on garments and parts
 of the photographs that are used neither for training nor for the results, which are those of `--split test`. Keras
-downloads Fashion-MNIST (30 MB), unless `--data` names a folder with its four idx .gz files. `--seeds 1` takes a third of
-the time.
+downloads Fashion-MNIST (30 MB), unless `--data` names a folder with its four idx .gz files. `--seeds 1` takes a third
+of the time.
 """
 
 from __future__ import annotations

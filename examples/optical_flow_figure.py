@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
+from layout import INK, PALE, place, write
 from matplotlib.figure import Figure
 
 from tfpyramid import visualize
 
-INK, PALE = "#1f2430", "#6b7280"
 COLORS = ("#9ca3af", "#93c5fd", "#60a5fa", "#3b82f6", "#ea580c")  # The last is the network.
 WIDTH, MARGIN, GAP, TOP, CELL = 1400, 40, 14, 150, 252  # In pixels of the figure.
 PLOT = 250  # The height of the axes of errors.
@@ -65,17 +64,3 @@ def draw_errors(figure: Figure, top: float, table: dict[str, dict[str, dict[str,
     axes.tick_params(labelcolor=PALE, length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     axes.legend(loc="upper right", fontsize=12, edgecolor="none", ncols=4)
-
-
-def place(figure: Figure, x: float, y: float, width: float, height: float, *, frame: bool = False) -> Axes:
-    """Return axes with their upper left corner at (x, y), in pixels of the figure."""
-    pixels_wide, pixels_high = 100 * figure.get_size_inches()
-    axes = figure.add_axes((x / pixels_wide, 1 - (y + height) / pixels_high, width / pixels_wide, height / pixels_high))
-    if not frame:
-        axes.set_axis_off()
-    return axes
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: object) -> None:
-    pixels_wide, pixels_high = 100 * figure.get_size_inches()
-    figure.text(x / pixels_wide, 1 - y / pixels_high, text, color=color, **style)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
+from layout import INK, PALE, place, write
 from matplotlib.figure import Figure
 
-INK, PALE = "#1f2430", "#6b7280"
 COLORS = ("#9ca3af", "#2563eb")  # The network without the pyramid, and the pyramid.
 WIDTH, MARGIN, GAP, TOP = 840, 24, 8, 96  # In pixels of the figure.
 CELL, CROP = 152, 76  # The side of a cell, and of the part of a photograph that it shows.
@@ -62,17 +61,3 @@ def draw_gains(figure: Figure, height: int, gains: dict[str, dict[str, list[floa
     axes.tick_params(labelcolor=PALE, labelsize=9, length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), fontsize=9.5, edgecolor="none", ncols=2)
-
-
-def place(figure: Figure, x: float, y: float, width: float, height: float, *, frame: bool = False) -> Axes:
-    """Return axes with their upper left corner at (x, y), in pixels of the figure."""
-    pixels_wide, pixels_high = 100 * figure.get_size_inches()
-    axes = figure.add_axes((x / pixels_wide, 1 - (y + height) / pixels_high, width / pixels_wide, height / pixels_high))
-    if not frame:
-        axes.set_axis_off()
-    return axes
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: object) -> None:
-    pixels_wide, pixels_high = 100 * figure.get_size_inches()
-    figure.text(x / pixels_wide, 1 - y / pixels_high, text, color=color, **style)
