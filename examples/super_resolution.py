@@ -64,7 +64,7 @@ LUMA = np.float32([0.299, 0.587, 0.114])
 BICUBIC = [-3, -9, 29, 111, 111, 29, -9, -3]  # As `pyr_down`, the antialiased bicubic to half the size.
 NETWORK: dict[str, Any] = {"filters": 32, "num_convolutions": (2, 1)}
 PYRAMID, PLAIN, LANCZOS = "pyramid", "without the pyramid", "Lanczos"
-SETTINGS = {"steps": 800, "batch": 4, "side": 16, "rate": 2e-3, "decay": 2.0, "seeds": 3}
+SETTINGS = {"steps": 1200, "batch": 4, "side": 16, "rate": 2e-3, "decay": 2.0, "seeds": 3}
 QUICK = {"steps": 3, "batch": 2, "side": 8, "rate": 2e-3, "decay": 2.0, "seeds": 1}
 
 Magnify = Callable[[tf.Tensor], tf.Tensor]
