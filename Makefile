@@ -53,7 +53,7 @@ test-addons: $(ADDONS_VENV)/.installed-test,addons  ## Run the tests on TensorFl
 # models that train or read the graph of another model. All cases run on the Keras 2 of `make test-addons`, and
 # `make test-all` tests the operations on this TensorFlow.
 test-legacy: $(VENV)/.installed-test,legacy  ## Run the checks of one case of each layer, and those of models, on tf_keras
-	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) -m "not slow" \
+	TF_USE_LEGACY_KERAS=1 $(VENV)/bin/python $(PYTEST) -m "not slow" --part $(PART) \
 		-k "not test_conformance or (not gradient- and not reference- and not xla-)" tests/test_conformance.py \
 		tests/layers/test_blur_pool_like_keras.py tests/losses/test_image_losses.py tests/models
 
@@ -69,7 +69,7 @@ test-crossing: $(VENV)/.installed-test,legacy $(ADDONS_VENV)/.installed-test,add
 
 # What reads exports elsewhere: converters and servers, with what they need, in an environment of their own.
 test-readers: $(READERS_VENV)/.installed-readers  ## Check exports in converters and servers: TFLite, ONNX, OpenVINO, TensorFlow Serving and more
-	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers
+	TFPYRAMID_READERS=1 $(READERS_VENV)/bin/python $(PYTEST) tests/readers --part $(PART)
 
 # The site, with Chromium from the distribution.
 test-docs: docs  ## Build the site, run its code blocks and notebooks, and open every page in Chromium
