@@ -157,16 +157,21 @@ def _multi_scale_ssim(
 
 def _compared(x: tf.Tensor, size: int, sigma: float, c1: float, c2: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the brightness, and the contrast and structure, of every window; x holds both images, side by side."""
+    # Variances do not depend on the mean of an image. Without it, they lose fewer digits where they are small.
+    centre = tf.stop_gradient(tf.reduce_mean(x, [1, 2], keepdims=True))
+    x -= centre
     first, second = tf.split(x, 2, 3)
     moments = tf.concat([x, first * second, tf.square(first) + tf.square(second)], 3)
     for axis in (1, 2):
         moments, taps = _window(moments, axis, size, sigma)
         moments = axes.convolve(moments, axis, taps, 1)
     a, b, product, squares = tf.split(moments, 4, 3)
-    means, mean_squares = 2 * a * b, tf.square(a) + tf.square(b)
     # Rounding can make a variance negative.
-    variances = tf.maximum(squares - mean_squares, 0)
-    return (means + c1) / (mean_squares + c1), (2 * product - means + c2) / (variances + c2)
+    variances = tf.maximum(squares - tf.square(a) - tf.square(b), 0)
+    structure = (2 * (product - a * b) + c2) / (variances + c2)
+    c, d = tf.split(centre, 2, 3)
+    a, b = a + c, b + d
+    return (2 * a * b + c1) / (tf.square(a) + tf.square(b) + c1), structure
 
 
 def _window(x: tf.Tensor, axis: int, size: int, sigma: float) -> tuple[tf.Tensor, axes.Taps]:
