@@ -11,7 +11,7 @@ from tfpyramid import _checks
 from tfpyramid._compat import keras, register, shape_tuple
 from tfpyramid.layers._base import BaseLayer, ImageLayer
 from tfpyramid.models._batch_layers import BatchLayer
-from tfpyramid.ops import batches, resample
+from tfpyramid.ops import correlation, resample
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimensions, sides
 
@@ -24,8 +24,6 @@ _SMALLEST_SQUARE = 1e-4
 _SHARPNESS, _THRESHOLD = 60.0, 0.7
 _SMALLEST_CONFIDENCE = 1e-4
 
-_ONE_SHAPE = "`second` must have the shape of `first`."
-
 
 @register
 class BothImages(BatchLayer):
@@ -34,14 +32,11 @@ class BothImages(BatchLayer):
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         first, second = inputs
         self.compute_output_shape([first.shape, second.shape])
-        rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
-        (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
-        return tf.concat([first, second], 0)
+        return tf.concat([first, correlation.assert_one_shape(first, second)], 0)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         first, second = map(shape_tuple, input_shape)
-        if not tf.TensorShape(first).is_compatible_with(second):
-            raise ValueError(f"{_ONE_SHAPE} Received: first of shape {first}, second of shape {second}")
+        correlation.check_shapes(first, second)
         return (None if first[0] is None else 2 * first[0], *first[1:])
 
 

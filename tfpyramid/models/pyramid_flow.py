@@ -11,8 +11,8 @@ from tfpyramid.layers._base import output_shape
 from tfpyramid.models._batch_layers import AsManyAsImages, AtLeastOneSample
 from tfpyramid.models._flow_layers import BothImages, Contrast, EachImage, FinerFlow, NoFlow, SoftMatch, StoppedGradient
 from tfpyramid.models._pyramid_model import PyramidModel
+from tfpyramid.ops import correlation
 
-_SAMPLING = ("warp", "lookup")
 _MOST_DISPLACEMENT, _MOST_PATCH = 32, 31
 _MOST_FINEST = 10  # A flow is magnified by at most 1024.
 
@@ -123,7 +123,7 @@ def pyramid_flow(
     patch_size = _checks.integer("patch_size", patch_size, 1, "an odd number", maximum=_MOST_PATCH)
     if patch_size % 2 == 0:
         raise ValueError(f"`patch_size` must be odd. {_checks.received('patch_size', patch_size)}")
-    sampling = _checks.one_of("sampling", sampling, _SAMPLING)
+    sampling = correlation.check_sampling(sampling)
     stop_gradient = _checks.flag("stop_gradient", stop_gradient)
     normalize_gradients = _checks.flag("normalize_gradients", normalize_gradients)
     refinements = _checks.integer("refinements", refinements, 0, maximum=_checks.MOST_LEVELS)

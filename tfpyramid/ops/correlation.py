@@ -91,8 +91,7 @@ def cost_volume(
         )
     sampling, centres = check_sampling(sampling), None
     if flow is None:
-        rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
-        (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+        second = assert_one_shape(first, second)
     else:
         centres = positions(flow_for(flow, {"first": first, "second": second}))
         if sampling == "warp":
@@ -187,6 +186,13 @@ def check_shapes(first: Any, second: Any) -> None:
     """Raise `ValueError` unless two feature maps can have the same shape."""
     if not tf.TensorShape(second).is_compatible_with(first):
         raise ValueError(f"{_ONE_SHAPE} Received: first of shape {tuple(first)}, second of shape {tuple(second)}")
+
+
+def assert_one_shape(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return `second`, which must have the shape of `first`, also where only the graph knows it."""
+    rule = f"{_ONE_SHAPE} Received: the sizes of `first`, then of `second`,"
+    (second,) = batches.assert_equal(rule, [second], dimensions(first), dimensions(second))
+    return second
 
 
 def check_sampling(sampling: str) -> str:
