@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from layout import INK, PALE, place, write
 from matplotlib.figure import Figure
 
-INK, PALE, WRONG = "#1f2430", "#6b7280", "#b91c1c"
+WRONG = "#b91c1c"
+STYLE = {"ha": "center", "va": "top"}  # Of all texts.
 WIDTH, TOP, CELL = 840, 84, 206  # In pixels: the width of the figure, the height of its title, that of a row.
 PICTURE, LINE, LETTERS = 112, 17, 26  # In pixels: the side of an image, the height of a line; letters in a line.
 
@@ -23,30 +25,25 @@ def draw(columns: Sequence[Sequence[dict[str, Any]]]) -> Figure:
     rows, across = max(map(len, columns)), WIDTH / len(columns)
     height = TOP + rows * CELL
     figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=100)
-
-    def write(x: float, y: float, text: str, **style: object) -> None:
-        figure.text(x / WIDTH, 1 - y / height, text, va="top", **style)
-
-    write(WIDTH / 2, 14, "One image, three questions", size=14, weight="bold", color=INK, ha="center")
+    write(figure, WIDTH / 2, 14, "One image, three questions", size=14, weight="bold", color=INK, **STYLE)
     note = "each image at the resolution that the model chose for the question"
-    write(WIDTH / 2, 42, note, size=9, color=PALE, ha="center")
+    write(figure, WIDTH / 2, 42, note, size=9, color=PALE, **STYLE)
     for column, panels in enumerate(columns):
         for row, panel in enumerate(panels):
             middle, y = (column + 0.5) * across, TOP + row * CELL
-            place = ((middle - PICTURE / 2) / WIDTH, 1 - (y + PICTURE) / height, PICTURE / WIDTH, PICTURE / height)
-            axes = figure.add_axes(place)
+            axes = place(figure, middle - PICTURE / 2, y, PICTURE, PICTURE, frame=True)
             axes.imshow(_reduced(panel["image"], panel["side"]), interpolation="nearest", vmin=0, vmax=1)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_color("#d1d5db")
             y += PICTURE + 6
             for line in textwrap.wrap(panel["question"], LETTERS):
-                write(middle, y, line, size=9, color=PALE, ha="center")
+                write(figure, middle, y, line, size=9, color=PALE, **STYLE)
                 y += LINE
             right = panel["answer"] == panel["truth"]
             answer = panel["answer"] if right else f"{panel['answer']} (wrong)"
             for line in textwrap.wrap(answer, LETTERS):
-                write(middle, y, line, size=9, color=INK if right else WRONG, weight="bold", ha="center")
+                write(figure, middle, y, line, size=9, color=INK if right else WRONG, weight="bold", **STYLE)
                 y += LINE
     return figure
 

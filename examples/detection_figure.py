@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from layout import INK, PALE, place, write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
+GOOD, BAD = "#15803d", "#c2410c"
 COLORS = ("#2563eb", "#9ca3af", "#1f2430")  # Of the models, in the chart.
 WIDTH, HEIGHT = 840, 960  # The page, in pixels.
 LEFT, TOP, CELL, GAP = 106, 84, 174, 8  # The images.
@@ -99,8 +100,8 @@ def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> N
         x = np.arange(len(names)) + (k - (len(bands) - 1) / 2) * width
         means, spreads = [value["mean"] for value in values], [value["spread"] for value in values]
         axes.bar(x, means, 0.92 * width, yerr=spreads, color=color, label=model, error_kw={"lw": 1, "ecolor": PALE})
-        for place, mean, spread in zip(x, means, spreads):
-            axes.text(place, mean + spread + 1, f"{mean:.1f}", ha="center", size=9, color=INK)
+        for at, mean, spread in zip(x, means, spreads):
+            axes.text(at, mean + spread + 1, f"{mean:.1f}", ha="center", size=9, color=INK)
     axes.set_xticks(range(len(names)), [name if name != "all" else "all sizes" for name in names])
     axes.set_ylim(0, max(1, 1.12 * axes.get_ylim()[1]))
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
@@ -113,11 +114,6 @@ def draw_chart(figure: Figure, bands: dict[str, dict[str, dict[str, Any]]]) -> N
 
 def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:
     """Draw an image of CELL pixels with its upper left corner at (x, y)."""
-    axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
+    axes = place(figure, x, y, CELL, CELL)
     axes.imshow(image, interpolation="nearest")
-    axes.set_axis_off()
     return axes
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: Any) -> None:
-    figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=color, **style)

@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from layout import INK, PALE, place, write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, MARGIN, GAP = 1800, 1310, 60, 36  # In pixels of the figure.
 THIRD = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
-INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
+GOOD, BAD = "#15803d", "#c2410c"
 CHANNELS = {"red": "#dc2626", "green": "#16a34a", "blue": "#2563eb"}
 
 
@@ -94,7 +95,7 @@ def draw_response(
     figure: Figure, x: float, y: float, width: float, height: float, before: np.ndarray, after: np.ndarray
 ) -> None:
     """Draw the horizontal frequency response of a kernel, from each channel to the same channel."""
-    axes = area(figure, x + 44, y, width - 54, height)
+    axes = place(figure, x + 44, y, width - 54, height, frame=True)
     waves = np.linspace(0, 0.5, 201)
     basis = np.exp(-2j * np.pi * np.outer(waves, np.arange(len(before))))
     axes.axvspan(0.25, 0.5, color="#f3f4f6")
@@ -141,20 +142,11 @@ def picture(
     figure: Figure, x: float, y: float, width: float, image: np.ndarray, title: str, note: str, **style: Any
 ) -> Axes:
     """Draw an image with its upper left corner at (x, y), and a title and a note above it."""
-    axes = area(figure, x, y, width, width * image.shape[0] / image.shape[1])
+    axes = place(figure, x, y, width, width * image.shape[0] / image.shape[1])
     axes.imshow(image.clip(0, 1) if image.ndim == 3 else image, aspect="auto", **style)
-    axes.set_axis_off()
     write(figure, x, y - 38, title, size=14, weight="bold")
     write(figure, x, y - 14, note, size=11, color=PALE)
     return axes
-
-
-def area(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
-    return figure.add_axes((x / WIDTH, 1 - (y + height) / HEIGHT, width / WIDTH, height / HEIGHT))
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: Any) -> None:
-    figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=color, **style)
 
 
 def mosaic(levels: list[np.ndarray]) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+from layout import INK, PALE, place, write
 from matplotlib.figure import Figure
 
-INK, PALE, GOOD, BAD = "#1f2430", "#6b7280", "#15803d", "#c2410c"
+GOOD, BAD = "#15803d", "#c2410c"
 COLORS = (INK, "#2563eb")  # The network alone, and the pyramid.
 WIDTH, HEIGHT = 1200, 790  # The page, in pixels.
 LEFT, RIGHT, TOP, BOTTOM = 90, 1110, 130, 530  # The axes.
@@ -46,7 +46,7 @@ def draw(
 def draw_curves(
     figure: Figure, sizes: dict[str, list[dict[int, float]]], bands: dict[str, dict[str, Any]], trained: tuple[int, int]
 ) -> None:
-    axes = figure.add_axes((LEFT / WIDTH, 1 - BOTTOM / HEIGHT, (RIGHT - LEFT) / WIDTH, (BOTTOM - TOP) / HEIGHT))
+    axes = place(figure, LEFT, TOP, RIGHT - LEFT, BOTTOM - TOP, frame=True)
     axes.axvspan(*trained, color="#e5e7eb", linewidth=0)
     axes.text(sum(trained) / 2, 0.03, "trained", size=12, color=PALE, ha="center", transform=axes.get_xaxis_transform())
     lowest = 100.0
@@ -80,12 +80,12 @@ def draw_curves(
         for band, each in bands[name].items():
             first, last = map(int, band.split("-"))
             axes.plot([first, last], [93, 93], color=PALE, linewidth=1)
-            place = (
+            style = (
                 {"ha": "right", "x": (first + last) / 2 - 0.4}
                 if k == 0
                 else {"ha": "left", "x": (first + last) / 2 + 0.4}
             )
-            axes.text(s=f"{each['mean']:.1f}", y=95, size=14, weight="bold", color=color, **place)
+            axes.text(s=f"{each['mean']:.1f}", y=95, size=14, weight="bold", color=color, **style)
 
 
 def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str]) -> None:
@@ -97,20 +97,9 @@ def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str])
         if each["size"] not in TICKS:
             continue
         middle = LEFT + (each["size"] - shown[0]["size"] + 1) * (RIGHT - LEFT) / span
-        axes = picture(figure, middle - CELL / 2, GARMENTS, each["image"])
-        axes.set_axis_off()
+        axes = place(figure, middle - CELL / 2, GARMENTS, CELL, CELL)
+        axes.imshow(each["image"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         write(figure, middle, GARMENTS + CELL + 22, each["truth"], size=11, color=INK, ha="center")
         for name, y in zip(names, (42, 62)):
             color = GOOD if each[name] == each["truth"] else BAD
             write(figure, middle, GARMENTS + CELL + y, each[name], size=11, color=color, ha="center")
-
-
-def picture(figure: Figure, x: float, y: float, image: np.ndarray) -> Axes:
-    """Draw an image of CELL pixels with its upper left corner at (x, y)."""
-    axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    return axes
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: str = INK, **style: Any) -> None:
-    figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=color, **style)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from layout import INK, PALE, place, write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, PALE = "#1f2430", "#6b7280"
 COLORS = ("#e2e5ea", "#c4c9d1", "#9ca3af", "#6b7280", "#2563eb", "#15803d")  # Of the decoders; greys: single levels.
 KINDS = ((230, 57, 70), (69, 123, 250), (255, 183, 3), (42, 200, 120), (190, 90, 240))
 WIDTH, HEIGHT, LEFT = 840, 1120, 108  # In pixels.
@@ -54,9 +54,8 @@ def draw(
             if rows[name] is not None:
                 mask = rows[name][list(bands)[column]][0]
             x = LEFT + (column + 0.5) * COLUMN - CELL / 2
-            axes = figure.add_axes((x / WIDTH, 1 - (y + CELL) / HEIGHT, CELL / WIDTH, CELL / HEIGHT))
+            axes = place(figure, x, y, CELL, CELL)
             axes.imshow(image if name == "scene" else painted(image, mask), interpolation="nearest")
-            axes.set_axis_off()
     return figure
 
 
@@ -67,8 +66,8 @@ def draw_bars(axes: Axes, table: dict[str, dict[str, Any]], best: str) -> None:
         means, spreads = ([band[key] for band in bands.values()] for key in ("mean", "spread"))
         label = f"{name} (best)" if name == best else name
         axes.bar(x, means, 0.92 * width, color=color, label=label, yerr=spreads, error_kw={"lw": 1})
-        for place, mean, spread in zip(x, means, spreads):
-            axes.text(place, mean + spread + 0.015, f"{mean:.2f}".lstrip("0"), size=8, ha="center", color=INK)
+        for at, mean, spread in zip(x, means, spreads):
+            axes.text(at, mean + spread + 0.015, f"{mean:.2f}".lstrip("0"), size=8, ha="center", color=INK)
     axes.set_xticks(range(len(bands)), [f"{band} px" for band in bands])
     axes.set_xlim(-0.5, len(bands) - 0.5)
     axes.set_ylim(0, 0.9)
@@ -84,7 +83,3 @@ def painted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.35, 3, axis=2)
     colors = np.array([(0, 0, 0), *KINDS])[mask]
     return np.uint8(np.where(mask[:, :, np.newaxis] > 0, 0.25 * grey + 0.9 * colors, grey).clip(0, 255))
-
-
-def write(figure: Figure, x: float, y: float, text: str, color: Any = INK, **style: Any) -> None:
-    figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=color, **style)
