@@ -1,7 +1,7 @@
 """Excerpts of images: rectangles of pixels, at other places in each image, read without a copy of the whole image."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Union
 
 import tensorflow as tf
@@ -31,41 +31,45 @@ def read(
     runs = [_run(dimension(images, 2), unit) for unit in units]
     indices = [_index(images, *each) for each in zip(corners, sizes, runs)]
 
-    def gathered(images: tf.Tensor, *indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        channels = images.shape[3]
+    def gathered(images: tf.Tensor, places: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         excerpts = []
-        for index, size, run in zip(indices, sizes, runs):
-            pixels = tf.gather(tf.reshape(images, [-1, run * channels]), index)
-            excerpts.append(tf.reshape(pixels, [-1, *size, channels]))
+        for index, run in _split(places, runs):
+            _, rows, columns = dimensions(index)
+            pixels = tf.gather(tf.reshape(images, [-1, run * images.shape[3]]), index)
+            excerpts.append(tf.reshape(pixels, [-1, rows, columns * run, images.shape[3]]))
         return tuple(excerpts)
 
+    # The gradient functions use no tensors but their arguments, see `custom_gradients.call`.
     @tf.custom_gradient
-    def gather(images: tf.Tensor, *indices: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
-        shape = tf.shape(images)
-
+    def gather(images: tf.Tensor, *places: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
         def grad(*upstream: tf.Tensor) -> tuple:
-            return scatter(shape, *indices, *upstream), *[None] * len(indices)
+            return scatter(tf.shape(images), *places, *upstream), *[None] * len(places)
 
-        return gathered(images, *indices), grad
+        return gathered(images, places), grad
 
     @tf.custom_gradient
     def scatter(shape: tf.Tensor, *arguments: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        indices, parts = arguments[: len(runs)], arguments[len(runs) :]
+        places, parts = arguments[: -len(runs)], arguments[-len(runs) :]
         work, channels = working_dtype(parts[0].dtype), parts[0].shape[3]  # GPUs have no float16 kernel.
         total = tf.zeros(shape, work)
-        for index, part, run in zip(indices, parts, runs):
-            lines = tf.reshape(total, [-1, run * channels])
-            values = tf.reshape(tf.cast(part, work), [-1, run * channels])
+        for (index, run), part in zip(_split(places, runs), parts):
+            lines, values = (tf.reshape(each, [-1, run * channels]) for each in (total, tf.cast(part, work)))
             total = tf.tensor_scatter_nd_add(lines, tf.reshape(index, [-1, 1]), values)
         total = tf.cast(tf.reshape(total, shape), parts[0].dtype)
         total.set_shape([None, None, None, channels])
 
         def grad(upstream: tf.Tensor) -> tuple:
-            return None, *[None] * len(indices), *gathered(upstream, *indices)
+            return None, *[None] * len(places), *gathered(upstream, places)
 
         return total, grad
 
-    return custom_gradients.call(gather, images, *indices)
+    return custom_gradients.call(gather, images, *indices, *filter(tf.is_tensor, runs))
+
+
+def _split(places: Sequence[tf.Tensor], runs: Sequence[int | tf.Tensor]) -> Iterator[tuple[tf.Tensor, int | tf.Tensor]]:
+    """Return each index with the length of its runs, which follow all indices unless they are known."""
+    rest = iter(places[len(runs) :])
+    return ((index, next(rest) if tf.is_tensor(run) else run) for index, run in zip(places, runs))
 
 
 def _run(width: int | tf.Tensor, unit: int) -> int | tf.Tensor:

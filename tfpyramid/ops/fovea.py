@@ -1,6 +1,5 @@
 """Foveated pyramids: crops of one size around a point, each from the next coarser level of a pyramid."""
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -64,14 +63,14 @@ def foveated_pyramid(
         `bilinear_sample`.
 
         The cost does not grow with the image. Each level is computed from a window of the image that holds what its
-        crop reads. If the windows of all fixations of an image hold more pixels than the image, the whole pyramid is
-        computed once instead. It is also computed at factors that are no integers, with the border "wrap", and if the
-        sides are unknown in an export for other runtimes. The result is the same.
+        crop reads. If the sides are known and the windows of all fixations of an image hold more pixels than the image,
+        the whole pyramid is computed once instead, and always at factors that are no integers and with the border
+        "wrap". The result is the same.
 
     Args:
         images: [batch, height, width, channels], floating point; sides of at least 1, known or not.
         fixations: floating tensor [batch, 2], or [batch, n, 2] for n fixations of each image.
-        size: rows and columns of a crop, from 1 to 65536.
+        size: rows and columns of a crop, from 1 to 1024.
         num_levels: length of the list, from 1 to 64.
         scale_factor: ratio of the sample distances of one crop to those of the crop before it, greater than 1 and at
             most 1024.
@@ -106,7 +105,7 @@ def foveated_pyramid(
 
 def check_size(value: object) -> int:
     """Return the side of a crop."""
-    return _checks.integer("size", value, 1, "the rows and columns of a crop", maximum=_checks.LARGEST_WINDOW)
+    return _checks.integer("size", value, 1, "the rows and columns of a crop", maximum=_checks.LARGEST)
 
 
 def check_fixations(value: Any) -> tf.TensorShape:
@@ -149,9 +148,8 @@ class _Fovea(NamedTuple):
         fixations = tf.cast(fixations, portable.position_dtype())
         unknown = tf.math.is_nan(fixations)
         reads = self._reads(images, tf.where(unknown, tf.zeros_like(fixations), fixations))
-        way = self._cheaper(images, dimension(fixations, 1))
-        by_windows, by_levels = (functools.partial(f, images, reads) for f in (self._by_windows, self._by_levels))
-        crops = tf.cond(way, by_windows, by_levels) if tf.is_tensor(way) else (by_windows if way else by_levels)()
+        sparse = self._is_sparse(images, dimension(fixations, 1))
+        crops = self._by_windows(images, reads) if sparse else self._by_levels(images, reads)
         # Replace the crops, not their weights: then the gradient of the images is 0, not NaN.
         unknown = tf.reshape(tf.reduce_any(unknown, -1), [-1, 1, 1, 1])
         crops = [tf.where(unknown, tf.constant(math.nan, crop.dtype), crop) for crop in crops]
@@ -181,21 +179,19 @@ class _Fovea(NamedTuple):
         inside = tf.equal(places, folded) if self.border == "constant" else None
         return _Reads(tf.cast(folded, tf.int64), inside, first - low)
 
-    def _cheaper(self, images: tf.Tensor, count: int | tf.Tensor) -> bool | tf.Tensor:
-        """Return whether windows for `count` fixations of an image are possible and hold fewer pixels than it does."""
+    def _is_sparse(self, images: tf.Tensor, count: int | tf.Tensor) -> bool:
+        """Return whether to read windows: unless the images have known sides and fewer pixels than their windows.
+
+        Where sides are unknown, windows are at most as large as the image, so they never cost much more than it does.
+        A choice when the graph runs would put both ways into it.
+        """
         spacing, parts = ratio(self.scale_factor)
-        size = sides(images)
-        known = not any(map(tf.is_tensor, [*size, count]))
-        possible = parts == 1 and self.border != "wrap" and (known or not portable.is_portable())
-        if not possible or self.size * spacing ** (self.num_levels - 1) > _checks.LONGEST:
+        if parts > 1 or self.border == "wrap" or self.size * spacing ** (self.num_levels - 1) > _checks.LONGEST:
             return False
-        areas = [self._window(size, k) for k in range(self.num_levels)] + [size]
-        if known:
-            *windows, image = map(math.prod, areas)
-            return count * sum(windows) < image
-        # Products could overflow int32.
-        *windows, image = (tf.cast(rows, tf.float64) * tf.cast(columns, tf.float64) for rows, columns in areas)
-        return tf.cast(count, tf.float64) * tf.add_n(windows) < image
+        size = sides(images)
+        if any(map(tf.is_tensor, [*size, count])):
+            return True
+        return count * sum(math.prod(self._window(size, k)) for k in range(self.num_levels)) < math.prod(size)
 
     def _by_levels(self, images: tf.Tensor, reads: Sequence[Sequence[_Reads]]) -> list[tf.Tensor]:
         """Return the crops, [batch * n, size, size, channels], from levels of the whole images."""

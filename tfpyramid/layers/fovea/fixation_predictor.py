@@ -10,7 +10,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer, as_called
 from tfpyramid.layers._inputs import split, split_shapes
-from tfpyramid.ops import borders, convolution, maxima
+from tfpyramid.ops import batches, borders, convolution, maxima
 from tfpyramid.ops.dtypes import working_dtype
 
 _INPUTS = ("a view of the image, or a list of two tensors, [view, query]", [1, 2])
@@ -122,7 +122,9 @@ class FixationPredictor(ImageLayer):
 
     def _logits(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         """Return the maps m, [batch, height, width, fixations]."""
-        view, *query = split(inputs if isinstance(inputs, (list, tuple)) else [inputs], *_INPUTS)
+        inputs = split(inputs if isinstance(inputs, (list, tuple)) else [inputs], *_INPUTS)
+        view, *query = batches.check(dict(zip(("view", "query"), inputs)))
+        view = _checks.images(view, "view")
         work = working_dtype(view.dtype)
         features = convolution.conv_down(
             tf.cast(view, work), tf.cast(self.features_kernel, work), 1, border=self.border
@@ -133,6 +135,11 @@ class FixationPredictor(ImageLayer):
             scale, shift = tf.split(changes[:, None, None], 2, -1)
             features = (1 + scale) * features + shift
         return tf.nn.relu(features) @ tf.cast(self.map_kernel, work)
+
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
+        """Return Keras 3's symbolic output in the dtype of `call`; the default is that of the layer."""
+        spec = super().compute_output_spec(inputs, **kwargs)
+        return keras.KerasTensor(spec.shape, working_dtype(tf.as_dtype(self.compute_dtype)).name)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch = _shapes(input_shape)[0][0]

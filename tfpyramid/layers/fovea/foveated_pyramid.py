@@ -41,7 +41,7 @@ class FoveatedPyramid(FixedStepLayer):
         than the image. See `tfpyramid.ops.foveated_pyramid`.
 
     Args:
-        size: rows and columns of a crop, from 1 to 65536.
+        size: rows and columns of a crop, from 1 to 1024.
         num_levels: number of crops, from 1 to 64.
         scale_factor: ratio of the sample distances of one crop to those of the crop before it, greater than 1 and at
             most 1024. Only at an integer factor is the cost independent of the size of the image.
