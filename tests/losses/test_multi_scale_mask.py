@@ -88,7 +88,9 @@ def test_xla_and_sizes_that_are_not_known_while_tracing_give_the_same():
     for function in (tf.function(run, jit_compile=True, autograph=False), traced):
         for found in function(*inputs):
             np.testing.assert_allclose(found, wanted, rtol=1e-10)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`mask` must be numbers .* the sizes of mask, then of"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="`mask` must be .batch, height, .* the sizes of mask, then of"
+    ):
         traced(inputs[0], inputs[1][:, 1:], *inputs[2:])
 
 
@@ -147,10 +149,10 @@ def test_fit_takes_a_mask_for_each_output():
     [
         (
             {"mask": np.ones([2, 9, 13])},
-            r"`mask` must be numbers .* of `targets`. Received: mask of shape \(2, 9, 13\)",
+            r"`mask` must be .batch, height, .* of `targets`. Received: mask of shape \(2, 9, 13\)",
         ),
-        ({"mask": np.ones([2, 9, 14, 2])}, "`mask` must be numbers .* Received: mask of shape"),
-        ({"mask": np.ones([3, 9, 14])}, "`mask` must be numbers .* Received: mask of shape"),
+        ({"mask": np.ones([2, 9, 14, 2])}, "`mask` must be .batch, height, .* Received: mask of shape"),
+        ({"mask": np.ones([3, 9, 14])}, "`mask` must be .batch, height, .* Received: mask of shape"),
         ({"kernel": [-1, 4, -1]}, r"`kernel` must have no negative taps if `mask` is given.* Received: kernel="),
         (
             {"loss": losses.EndPointError(0.5)},
@@ -167,7 +169,7 @@ def test_bad_arguments_are_errors(arguments, message):
 
 def test_weights_of_another_shape_are_errors():
     loss, p = losses.MultiScaleLoss("mse"), np.float32(LEVELS[1])
-    with pytest.raises(ValueError, match=r"`mask` must be numbers .* Received: mask of shape \(2, 5, 7\)"):
+    with pytest.raises(ValueError, match=r"`mask` must be .batch, height, .* Received: mask of shape \(2, 5, 7\)"):
         loss(np.float32(TARGET), p, np.ones([2, 5, 7], np.float32))
     with pytest.raises(ValueError, match="`sample_weight` must be one number for each sample"):
         loss(np.float32(TARGET), p, np.ones([2, 2], np.float32))

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid._compat import keras
 from tfpyramid.ops import batches, kernels
 
-_MASK = "`mask` must be numbers [batch, height, width] or [batch, height, width, 1], with the sizes of `targets`."
+_MASK = "`mask` must be [batch, height, width] or [batch, height, width, 1], with the sizes of `targets`."
+
+
+class Masked(NamedTuple):
+    """What Keras passes on as targets if they have weights of their pixels."""
+
+    targets: Any
+    mask: tf.Tensor
+
+
+def share(mask: Any, dtype: tf.DType) -> tf.Tensor:
+    """Return the mean weight of each sample, [batch]."""
+    mask = tf.stop_gradient(tf.cast(mask, dtype))
+    return tf.reduce_mean(mask, list(range(1, mask.shape.rank)))
 
 
 def check_kernel(kernel: Any, scale_factor: float) -> None:
@@ -26,15 +38,15 @@ def check_kernel(kernel: Any, scale_factor: float) -> None:
         raise ValueError(f"{rule} {_checks.received('kernel', kernel)}")
 
 
-def stacked(target: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a target times its weights, with the weights as a last channel, and the mean weight of each sample.
+def stacked(target: tf.Tensor, mask: Any) -> tf.Tensor:
+    """Return a target times its weights, with the weights as a last channel.
 
     A pixel of weight 0 is 0, even if the target is NaN there.
     """
     weight = batches.weight_of_pixels(_checks.tensor("mask", mask), target, _MASK, ("mask", "targets"))
     weight = tf.stop_gradient(weight)
     weighted = tf.where(weight > 0, weight * target, tf.zeros_like(target))
-    return tf.concat([weighted, weight], -1), tf.reduce_mean(weight, [1, 2, 3])
+    return tf.concat([weighted, weight], -1)
 
 
 def weighted_mean(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
@@ -61,10 +73,3 @@ def weighted_mean(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -
     weight = tf.cast(weight, values.dtype) * tf.ones_like(values)
     total = tf.reduce_sum(tf.where(known, weight * values, tf.zeros_like(values)), axes)
     return tf.math.divide_no_nan(total, tf.reduce_sum(weight, axes))
-
-
-class Reduced(keras.losses.Loss):
-    """Keras's reduction of values that are losses already, [batch], by weights [batch]."""
-
-    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        return y_pred

@@ -92,15 +92,16 @@ def multi_scale_loss(
         Fischer et al., FlowNet: Learning Optical Flow with Convolutional Networks, 2015, section 4 (a loss at each
         resolution); Sun, Yang, Liu and Kautz, PWC-Net, 2018, section 3 (training loss).
     """
-    total, size = _total(targets, predictions, loss, weights, decay, _step(scale_factor, kernel, border, phase), mask)
-    return total if size is None else size * total
+    step = _step(scale_factor, kernel, border, phase)
+    total = _total(targets, predictions, loss, weights, decay, step, mask)
+    return total if mask is None else total * _masked_levels.share(mask, total.dtype)
 
 
 def _total(
     targets: Any, predictions: Any, loss: Any, weights: Any, decay: float, step: dict[str, Any], mask: Any
-) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Return the loss of each sample, [batch], and the mean of its mask, by which it must be multiplied."""
-    compare, mean, size = _loss_function(loss), _per_sample, None
+) -> tf.Tensor:
+    """Return the loss of each sample, [batch]; with a mask, divided by the mean of the mask."""
+    compare, mean = _loss_function(loss), _per_sample
     decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     targets, predictions = in_lists(targets, predictions)
     targets, predictions = _images(targets, "targets"), _images(predictions, "predictions")
@@ -129,7 +130,7 @@ def _total(
             rule = "`mask` must be None if `targets` is a list, because each target then has a size of its own"
             raise ValueError(f"{rule}. Received: a list of {len(targets)} targets")
         _masked_levels.check_kernel(step["kernel"], step["scale_factor"])
-        targets, size = _masked_levels.stacked(tf.cast(targets, working_dtype(targets.dtype)), mask)
+        targets = _masked_levels.stacked(tf.cast(targets, working_dtype(targets.dtype)), mask)
         mean = _masked_levels.weighted_mean
     terms, target = [], targets
     for k, prediction in enumerate(predictions):
@@ -141,7 +142,7 @@ def _total(
     if len({term.dtype for term in terms}) > 1:
         dtypes = [prediction.dtype.name for prediction in predictions]
         raise ValueError(f"`predictions` must have one dtype. Received: predictions of dtypes {dtypes}")
-    return tf.add_n(terms), None if size is None else tf.cast(size, terms[0].dtype)
+    return tf.add_n(terms)
 
 
 def _images(values: Any, name: str) -> Any:
@@ -273,14 +274,12 @@ class MultiScaleLoss(keras.losses.Loss):
         if weight is None or (weight.shape.rank or 0) < 3:
             weight = batches.weight_of_samples(weight, tf.nest.flatten(y_pred)[0], "predictions")
             return super().__call__(y_true, y_pred, weight)
-        # Keras multiplies what it gets by the mean weights, and divides by their sum if `reduction` says so.
-        means, size = self._total(y_true, y_pred, weight)
-        return _masked_levels.Reduced(reduction=self.reduction)(means, means, size)
+        # Keras multiplies the loss by the mean of the mask, and divides by the sum of these if `reduction` says so.
+        share = _masked_levels.share(weight, weight.dtype if weight.dtype.is_floating else tf.float32)
+        return super().__call__(_masked_levels.Masked(y_true, weight), y_pred, share)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
-        return self._total(y_true, y_pred, None)[0]
-
-    def _total(self, y_true: Any, y_pred: Any, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        y_true, mask = y_true if isinstance(y_true, _masked_levels.Masked) else (y_true, None)
         dtype = tf.nest.flatten(y_pred)[0].dtype
         y_true = tf.nest.map_structure(lambda target: tf.cast(target, dtype), y_true)
         return _total(y_true, y_pred, self.loss, None, self.decay, _step(**self.step), mask)
