@@ -31,7 +31,7 @@ from tfpyramid.layers.pyramids import (
     LearnableLaplacianReconstruction,
     LearnablePyramid,
 )
-from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
+from tfpyramid.layers.selection import GumbelLevelSelector, LevelCascade, LevelRouter, QueryLevelSelector
 
 __all__ = [
     "AdaptiveDepthPyramid",
@@ -52,6 +52,7 @@ __all__ = [
     "LearnableLaplacianReconstruction",
     "LearnablePyramid",
     "LearnableStrideConv2D",
+    "LevelCascade",
     "LevelRouter",
     "LogitFusion",
     "PerLevel",

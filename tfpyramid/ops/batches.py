@@ -114,6 +114,18 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, needed: bo
     return tf.nest.map_structure(lambda y: _first(y, x, size(y.shape.rank)), result)
 
 
+def call_all(function: Callable[..., Any], *inputs: tf.Tensor | None) -> Any:
+    """Return `function(*inputs)`, as `call` does, for a function of several tensors [batch, ...] or None.
+
+    Operations inside the function do not pad the batch again.
+    """
+    padded = [None if x is None else at_least_one(x) for x in inputs]
+    with never_empty():
+        result = function(*padded)
+    first = next(x for x in inputs if x is not None)
+    return tf.nest.map_structure(lambda y: as_many_as(y, first), result)
+
+
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:
     """Return x [batch, ...], or one sample of zeros if the batch is empty. Other batches are not copied."""
     count = dimension(x, 0) if count is None else count
