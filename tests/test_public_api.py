@@ -73,6 +73,8 @@ PUBLIC = {
     "tfpyramid.metrics": {"EndPointError", "MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
     "tfpyramid.models": {
         "antialias",
+        "calibrate_confidence",
+        "cost_curve",
         "feature_levels",
         "pyramid_classifier",
         "pyramid_detector",
@@ -137,6 +139,7 @@ PUBLIC = {
     },
     "tfpyramid.visualize": {
         "flow_colors",
+        "show_cost_curve",
         "show_flow",
         "show_gates",
         "show_gradient_norms",
