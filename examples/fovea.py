@@ -52,6 +52,7 @@ keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS
 NEAR = 16  # A fixation within so many pixels from the middle of the frame is counted as a hit.
 BATCH = 25  # Of measured scenes.
 SETTINGS: dict[str, Any] = {
+    "networks": NAMES,
     "side": 512,
     # Side of the scenes, scenes in a batch, batches. The learning rate falls from `rate` to 0 in each part.
     "first": [[56, 64, 300]],
@@ -66,6 +67,7 @@ SETTINGS: dict[str, Any] = {
 }
 QUICK: dict[str, Any] = {
     **SETTINGS,
+    **{"networks": (FULL, COARSE, NAMES[-1])},
     **{"side": 128, "first": [[56, 2, 1]], "then": {"whole": [[64, 2, 1]], "fovea": [[64, 2, 1]]}},
     **{"measured": 4, "timed": 2, "canvases": [128, 256]},
 }
@@ -82,7 +84,7 @@ def main() -> None:
     weights = trained(train, seeds, settings, options)
     photographs = made.photographs(options.split)
     scenes = made.scenes(held_out, photographs, settings["measured"], settings["side"], np.random.default_rng(12345))
-    runs, models = [], {name: networks.build(name) for name in NAMES}
+    runs, models = [], {name: networks.build(name) for name in settings["networks"]}
     for seed in reversed(seeds):  # The models keep the weights of the first seed.
         for name, model in models.items():
             model.set_weights(weights[seed][name])
@@ -93,7 +95,7 @@ def main() -> None:
     times = {"images": len(sample), "seconds": speed(models, sample)}
     times["canvases"] = growth(models, settings["canvases"])
     print_times(times)
-    best = max(FIXATIONS, key=lambda name: table[name]["accuracy"]["mean"])
+    best = max(FIXATIONS.keys() & models, key=lambda name: table[name]["accuracy"]["mean"])
     answers = exported(models[best], options.output / "saved_model", scenes)
     with running.written_aside(options.output / "fovea.png") as path:
         draw(scenes, answers, fashion_mnist.GARMENTS, table).savefig(path)
@@ -122,7 +124,7 @@ def trained(
     first, then = settings["first"], settings["then"]
     plan = [(f"{FULL}, first part", FULL, None, first), (FULL, FULL, f"{FULL}, first part", then["whole"])]
     plan += [(COARSE, COARSE, None, [*first, *then["whole"]])]
-    plan += [(name, name, f"{FULL}, first part", then["fovea"]) for name in FIXATIONS]
+    plan += [(name, name, f"{FULL}, first part", then["fovea"]) for name in settings["networks"] if name in FIXATIONS]
     photographs = made.photographs("training")
     work = len(seeds) * sum(steps * batch for *_, stages in plan for _, batch, steps in stages)
     with tqdm(total=work, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}") as bar:
@@ -187,7 +189,7 @@ def batches(
 
     def endless() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         while True:
-            scenes = made.scenes(garments, photographs, batch, side, rng, varied=True)
+            scenes = made.scenes(garments, photographs, batch, side, rng)
             yield scenes.images, scenes.classes
 
     signature = (tf.TensorSpec([batch, side, side, 3], tf.uint8), tf.TensorSpec([batch], tf.int32))
@@ -222,7 +224,7 @@ def percentage(right: np.ndarray) -> float:
 def summary(runs: list[dict[str, Any]], side: int) -> dict[str, dict[str, Any]]:
     """Return for each model the fraction of pixels, and for each measure all seeds, their mean and spread."""
     result: dict[str, dict[str, Any]] = {}
-    for name in NAMES:
+    for name in runs[0]["models"]:
         result[name] = {"pixels": round(networks.pixels(name, side) / side**2, 4)}
         for measure in runs[0]["models"][name]:
             seeds = [run["models"][name][measure] for run in runs]

@@ -6,6 +6,7 @@ scikit-image is used for two of training, validation and test.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,8 @@ class Scenes(NamedTuple):
 
 
 def photographs(split: str) -> list[np.ndarray]:
-    """Return the color images of a split, with 8 bits."""
+    """Return the color images of a split, with 8 bits; those for training with their channels in every order."""
+    orders = list(itertools.permutations(range(3))) if split == "training" else [(0, 1, 2)]
     found = []
     for name in PHOTOGRAPHS[split]:
         image = getattr(data, name)()
@@ -43,7 +45,8 @@ def photographs(split: str) -> list[np.ndarray]:
         image = color.gray2rgb(image) if image.ndim == 2 else image
         scale = max(1.0, LEAST / min(image.shape[:2]))
         sides = [round(scale * side) for side in image.shape[:2]]
-        found.append(np.uint8(np.rint(255 * transform.resize(image, sides, order=1 if scale == 1 else 3).clip(0, 1))))
+        large = np.uint8(np.rint(255 * transform.resize(image, sides, order=3).clip(0, 1))) if scale > 1 else image
+        found += [np.ascontiguousarray(large[..., order]) for order in orders]
     return found
 
 
@@ -53,8 +56,6 @@ def scenes(
     count: int,
     side: int,
     rng: np.random.Generator,
-    *,
-    varied: bool = False,
 ) -> Scenes:
     """Return random scenes, the same for the same arguments.
 
@@ -64,12 +65,8 @@ def scenes(
         count: number of scenes.
         side: height and width of a scene.
         rng: generator of all random choices.
-        varied: whether to exchange the color channels of backgrounds, for training on few photographs.
     """
     images = pasted_garments.crops(backgrounds, count, side, rng)
-    if varied:
-        for i in range(count):
-            images[i] = images[i][..., rng.permutation(3)]
     others = round(MOST * (side / 512) ** 2)
     reach = (SIZES[0] + 2 * EDGE, SIZES[1] + 2 * EDGE)
     extents, corners, used = pasted_garments.places(count, side, 1 + others, reach, rng)

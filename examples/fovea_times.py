@@ -44,7 +44,7 @@ def growth(models: dict[str, keras.Model], sides: list[int]) -> dict[str, dict[i
         shrink = tf.function(Shrink(side * VIEW // sides[0]))
         view = shrink(images)
         contenders: dict[str, Callable] = {"making the view": lambda shrink=shrink: shrink(images)}
-        for name in FIXATIONS:
+        for name in FIXATIONS.keys() & models:
             fovea = tf.function(models[name].get_layer("fovea"))
             contenders[f"{name}, view given"] = lambda fovea=fovea: fovea([images, view])
         for name, seconds in turns(contenders, 4 * REPEATS).items():
