@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import layers, losses, metrics, ops
 from tfpyramid._compat import keras
-from tfpyramid.ops import portable, routing
+from tfpyramid.ops import partition, portable, routing
 
 IMAGE, HALF, FLOW, LOGITS, WEIGHTS = (8, 6, 3), (4, 3, 3), (8, 6, 2), (3,), (2,)
 LEVELS = [IMAGE, HALF]
@@ -48,7 +48,7 @@ def first_by_query(x, y):
     return ops.fuse_logits([x, y], "attention", query=[1.0, 2.0, 3.0])
 
 
-STAGES = [routing.Stage(lambda x: tf.reduce_mean(x, [1, 2]), [3])] * 2
+STAGES = [partition.Stage(lambda x: tf.reduce_mean(x, [1, 2]), [3])] * 2
 
 FUNCTIONS = {
     "align_levels": Case(lambda *levels: ops.align_levels(levels), LEVELS),
@@ -71,7 +71,8 @@ FUNCTIONS = {
     "routing.weighted_sum": Case(lambda x, y, w: routing.weighted_sum([x, y], w), [LOGITS, LOGITS, WEIGHTS]),
     "routing.route": Case(lambda x, y, w: routing.route([x, y], w, STAGES), [*LEVELS, WEIGHTS]),
     "routing.route_down": Case(
-        lambda x, w: routing.route_down(x, w, STAGES, [routing.Stage(lambda x: x[:, ::2, ::2], HALF)]), [IMAGE, WEIGHTS]
+        lambda x, w: routing.route_down(x, w, STAGES, [partition.Stage(lambda x: x[:, ::2, ::2], HALF)]),
+        [IMAGE, WEIGHTS],
     ),
     "multi_scale_loss": Case(lambda t, *p: losses.multi_scale_loss(t, p), [IMAGE, *LEVELS]),
     "multi_scale_loss of one": Case(losses.multi_scale_loss, [IMAGE, HALF]),

@@ -2,6 +2,7 @@
 
 from tfpyramid.ops.blending import blend, exposure_fusion, focus_stack
 from tfpyramid.ops.boxes import generalized_iou
+from tfpyramid.ops.cascades import cascade_costs
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fovea import foveated_pyramid
@@ -31,6 +32,7 @@ __all__ = [
     "binomial",
     "blend",
     "box",
+    "cascade_costs",
     "conv_down",
     "cost_volume",
     "cumulative_gates",
