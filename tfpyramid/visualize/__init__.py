@@ -1,5 +1,9 @@
-"""Figures of pyramids, what they learned, and flows. They need matplotlib: `pip install 'tfpyramid[visualize]'`."""
+"""Figures of pyramids, what they learned, fixations and flows.
 
+They need matplotlib: `pip install 'tfpyramid[visualize]'`.
+"""
+
+from tfpyramid.visualize.fixations import show_fixations
 from tfpyramid.visualize.flow import flow_colors, show_flow
 from tfpyramid.visualize.gates import show_gates
 from tfpyramid.visualize.gradient_norms import show_gradient_norms
@@ -11,6 +15,7 @@ from tfpyramid.visualize.strides import show_strides
 
 __all__ = [
     "flow_colors",
+    "show_fixations",
     "show_flow",
     "show_gates",
     "show_gradient_norms",
