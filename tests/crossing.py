@@ -118,6 +118,12 @@ def every_layer() -> Any:
     pools = layers.PerLevel(keras.layers.GlobalAveragePooling2D(name="pool"), name="PerLevel")(features)
     outputs["LogitFusion"] = layers.LogitFusion("attention", name="LogitFusion")(pools)
     outputs["Warp2D"] = layers.Warp2D(name="Warp2D")([image, image[..., :2]])
+    for hard in (False, True):
+        name = "FixationPredictor" + "_hard" * hard
+        places = layers.FixationPredictor(2, filters=3, hard=hard, name=name)([image, pools[0]])
+        outputs[name] = places
+        name = "FoveatedPyramid" + "_hard" * hard
+        outputs[name] = layers.FoveatedPyramid(2, 2, hard=hard, name=name)([image, places])[1]
     outputs["CostVolume"] = layers.CostVolume(1, name="CostVolume")([image, outputs["Warp2D"]])
     lookup = layers.CostVolume(1, sampling="lookup", name="CostVolume_lookup")
     outputs["CostVolume_lookup"] = lookup([image, image, image[..., :2]])

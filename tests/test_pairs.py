@@ -61,6 +61,7 @@ FUNCTIONS = {
     "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
     "focus_stack": Case(lambda *images: ops.focus_stack(images, 2), [IMAGE, IMAGE]),
+    "foveated_pyramid": Case(lambda x, f: ops.foveated_pyramid(x, f, 2, 2), [IMAGE, (3, 2)]),
     "fuse_logits": Case(lambda *logits: ops.fuse_logits(logits), [LOGITS] * 3),
     "fuse_logits by a query": Case(first_by_query, [LOGITS] * 2),
     "reconstruct": Case(lambda *levels: ops.reconstruct(levels), LEVELS),
@@ -88,12 +89,17 @@ FUNCTIONS = {
     "MultiScaleLoss with weights": Case(
         lambda p, w: losses.MultiScaleLoss(reduction="none")(p, p + 1, sample_weight=w), [IMAGE, ()]
     ),
+    "MultiScaleLoss with a mask": Case(
+        lambda p, w: losses.MultiScaleLoss(reduction="none")(p, p + 1, sample_weight=w), [IMAGE, IMAGE[:2]]
+    ),
     "ShiftConsistency": Case(consistency, [LOGITS, LOGITS]),
     "ShiftConsistency with weights": Case(weighted_consistency, [LOGITS, ()]),
 }
 
 LAYERS = {
     "FeaturePyramid": Case(lambda: layers.FeaturePyramid(2), LEVELS),
+    "FixationPredictor": Case(layers.FixationPredictor, [IMAGE, LOGITS]),
+    "FoveatedPyramid": Case(lambda: layers.FoveatedPyramid(2, 2), [IMAGE, WEIGHTS]),
     "LaplacianReconstruction": Case(layers.LaplacianReconstruction, LEVELS),
     "LearnableLaplacianReconstruction": Case(
         lambda: layers.LearnableLaplacianReconstruction(layers.LearnableLaplacianPyramid(2)), LEVELS
@@ -123,7 +129,8 @@ SINGLE = """
     SpectralDownsample2D
     affine_grid bilinear_down binomial box conv_down cumulative_gates depthwise_down fusion_weights gaussian
     gaussian_pyramid gumbel_softmax heaviside_st laplacian_pyramid normalize_gradient normalize_kernel one_hot_st phase
-    pixel_costs pyr_down pyr_up quantize_st resize_by round_st scale_gradient shifted_pair spectral_pool strided_conv2d
+    pixel_costs pyr_down pyr_up quantize_st resize_by round_st scale_gradient shifted_pair soft_argmax spectral_pool
+    strided_conv2d
 """.split()
 # What passes on any list of tensors, each by itself.
 PASSED_ON = ["GradientNormalization"]
@@ -199,7 +206,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
         function = traced(name, *[None] * (count - 1), known)
         nodes = [node.type for node in function.get_concrete_function().graph.get_operations()]
         # Keras hands over sample weights by themselves.
-        assert nodes.count("Assert") == (2 if name == "MultiScaleLoss with weights" else 1)
+        assert nodes.count("Assert") == (2 if name.startswith("MultiScaleLoss with") else 1)
         function(*case.inputs(*[2] * count))
         for batches in unequal(case):
             if known in (None, batches[-1]):

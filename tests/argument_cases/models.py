@@ -227,6 +227,23 @@ ROWS = [
         stopped_for_odd_values=("LevelRouter",),
     ),
     Row(
+        models.pyramid_vlm,
+        lambda: {
+            "vocabulary_size": 3,
+            "num_answers": 2,
+            "input_shape": (5, 5, 2),
+            "num_levels": 2,
+            "objective": "cascade",
+            "image_encoder": keras.layers.GlobalAveragePooling2D(name="mean"),
+            "question_encoder": _questions(),
+            "decoder": _answers(),
+            "confidences": keras.layers.Dot(1, name="sure"),
+        },
+        use=_shapes,
+        stopped_for_odd_values=("LevelCascade",),
+        label="cascade",
+    ),
+    Row(
         models.with_text_input,
         lambda: {"model": _text_model(), "vectorization": _vectorization(), "name": "question"},
         use=_shapes,

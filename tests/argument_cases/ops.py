@@ -8,6 +8,7 @@ from tfpyramid import ops
 LOGITS = np.float32([[0.5, 1, -1]])
 KERNEL = np.float32(np.arange(9 * 2).reshape(3, 3, 2, 1) / 16)
 BOXES = np.float32([[[0, 0, 2, 3], [1, 1, 4, 2]]])
+FIXATIONS = np.float32([[0.25, 0.75]])
 STEP = {"scale_factor": 2.0, "kernel": [1.0, 2.0, 1.0], "border": "edge"}
 ALIGNED = {"scale_factor": 2.0, "interpolation": "bilinear", "phase": 0.5}
 
@@ -53,6 +54,10 @@ ROWS = [
     ),
     Row(ops.focus_stack, lambda: {"images": [IMAGES, IMAGES[:, ::-1]], "num_levels": 2, **STEP}),
     Row(
+        ops.foveated_pyramid,
+        lambda: {"images": IMAGES, "fixations": FIXATIONS, "size": 3, "num_levels": 2, "hard": True, **STEP},
+    ),
+    Row(
         ops.fuse_logits,
         lambda: {"logits": [LOGITS, LOGITS + 1], "method": "attention", "query": np.float32([1, 0, 2])},
     ),
@@ -91,6 +96,7 @@ ROWS = [
     Row(ops.resize_by, lambda: {"images": IMAGES, "output_size": (9, 8), **ALIGNED, "phase": (0.5, 0.25)}),
     Row(ops.round_st, lambda: {"x": LOGITS}),
     Row(ops.scale_gradient, lambda: {"x": LOGITS, "factor": 0.5}),
+    Row(ops.soft_argmax, lambda: {"maps": IMAGES, "temperature": 0.5, "hard": True}),
     Row(
         ops.spectral_pool,
         lambda: {"images": IMAGES, "strides": (1.5, 2.0), "output_size": (3, 2), "smoothness": 2.0, "hard": False},

@@ -37,6 +37,7 @@ class LayerCase:
         unknown_sides: whether the layer works on images with unknown sides.
         compiled: whether XLA can compile the layer.
         learned_sides: whether the sides of the output depend on a weight, so `compute_output_shape` cannot return them.
+        precise: whether the outputs are float32 where the dtype policy is of half precision.
         statistics: names of weights that a training step may change without a gradient.
     """
 
@@ -53,6 +54,7 @@ class LayerCase:
     unknown_sides: bool = True
     compiled: bool = True
     learned_sides: bool = False
+    precise: bool = False
     statistics: tuple[str, ...] = ()
 
     @functools.cached_property  # Each test of the table asks for it, and layers take a millisecond to make.

@@ -68,19 +68,32 @@ def test_each_point_is_what_a_loop_over_the_samples_counts(cascade):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, levels", [("value", 3)])
-def test_the_model_reaches_each_point_with_its_setting(objective, levels):
+@pytest.mark.parametrize("objective", ["value", "cascade"])
+def test_the_model_reaches_each_point_with_its_setting(objective):
     inputs, labels = data()
-    model = small(objective, num_levels=levels)
-    for w in model.selector.trainable_weights:
-        w.assign(0.4 * np.random.default_rng(1).standard_normal(w.shape))
+    model = small(objective, num_levels=3)
+    cascade = objective == "cascade"
+    for part in model.cascade.confidences if cascade else [model.selector]:
+        for w in part.trainable_weights:
+            w.assign((1 if cascade else 0.4) * np.random.default_rng(1).standard_normal(w.shape))
+    if cascade:
+        model.cascade.calibration.assign([[0.5, 0.1], [2, -0.2]])
+    setting = model.cascade.threshold if cascade else model.selector.cost_weight
     curve = models.cost_curve(model, (inputs, labels))
     assert len(curve.pixels) > 4
+    read = 4.0 ** -np.arange(3)
+    read = np.cumsum(read[::-1])[::-1] if cascade else read
     for threshold, accuracy, pixels in list(zip(*curve))[::2]:
-        model.selector.cost_weight.assign(threshold)
+        setting.assign(threshold)
         outputs = model(inputs)
         np.testing.assert_allclose(np.mean(np.argmax(outputs["answer"], axis=1) == labels), accuracy)
-        np.testing.assert_allclose(np.mean(outputs["level_weights"] @ 4.0 ** -np.arange(levels)[:, None]), pixels)
+        np.testing.assert_allclose(np.mean(outputs["level_weights"] @ read[:, None]), pixels)
+
+
+def test_equal_probabilities_leave_the_cheapest_level_and_with_no_price_the_finest():
+    model, given = made(cascade=False)
+    same = Answers(model.answers, tf.zeros_like(model.logits), COSTS)
+    np.testing.assert_array_equal(models.cost_curve(same, given).pixels, [COSTS[2], 1])
 
 
 def test_a_point_is_chosen_for_a_budget():

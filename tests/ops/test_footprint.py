@@ -14,6 +14,7 @@ SIDES = (7, 6)
 PIXELS = SIDES[0] * SIDES[1]
 RNG = np.random.default_rng(0)
 POINTS = np.concatenate([RNG.uniform(-2, 9, [20, 2]), RNG.integers(-2, 9, [20, 2])])[None]
+FIXATIONS = np.array([[0.2, 0.3], [1 / 2, 1 / 2], [1.1, 0.9]])[None]
 FLOW = RNG.integers(-6, 7, [1, *SIDES, 2]) / 2
 
 
@@ -73,6 +74,9 @@ CASES = {
 }
 for name in borders.NAMES:
     CASES[f"bilinear_sample {name}"] = lambda x, name=name: ops.bilinear_sample(x, same(x, POINTS), border=name)
+    CASES[f"foveated_pyramid {name}"] = lambda x, name=name: tf.concat(
+        ops.foveated_pyramid(x, same(x, FIXATIONS), 3, 2, border=name), 0
+    )
     CASES[f"warp {name}"] = lambda x, name=name: ops.warp(x, same(x, FLOW), border=name)
 
 

@@ -36,6 +36,11 @@ SMOOTH = {
     "depthwise_down": (lambda x, k: ops.depthwise_down(x, k[0]), [X, KERNEL]),
     "exposure_fusion": (lambda *images: ops.exposure_fusion(images, 2), [X, X + 0.5]),
     "focus_stack": (lambda *images: ops.focus_stack(images, 2), [X, X[::-1]]),
+    "foveated_pyramid": (lambda x, f: in_rows(ops.foveated_pyramid(x, f, 2, 2)), [X, normal(2, 2)]),
+    "foveated_pyramid by windows": (
+        lambda x, f: in_rows(ops.foveated_pyramid(x, f, 1, 2)),
+        [normal(2, 14, 15, 1), normal(2, 2, 2)],
+    ),
     "fuse_logits": (lambda a, b: ops.fuse_logits([a, b]), [ROWS, ROWS + 1]),
     "fusion_weights": (lambda v: ops.fusion_weights(v[0])[None], [normal(1, 4)]),
     "gaussian_pyramid": (lambda x: in_rows(ops.gaussian_pyramid(x, 2)), [X]),
@@ -50,6 +55,7 @@ SMOOTH = {
     "pyr_up": (lambda x: ops.pyr_up(x, (8, 5)), [X]),
     "reconstruct": (lambda x, y: ops.reconstruct([x, y]), [X, Y]),
     "resize_by": (lambda x: ops.resize_by(x, 1.5, (5, 4)), [X]),
+    "soft_argmax": (ops.soft_argmax, [X]),
     "spectral_pool": (lambda x, s: ops.spectral_pool(x, s[0], (2, 2)), [X, np.array([[1.4, 1.3]])]),
     "strided_conv2d": (
         lambda x, k, s: ops.strided_conv2d(x, k[0], s[0], output_size=(2, 2)),
@@ -61,6 +67,7 @@ SMOOTH = {
 OWN_GRADIENT = {
     "cumulative_gates": (lambda z: ops.cumulative_gates(z[0], hard=True)[None], [normal(1, 3)]),
     "fusion_weights": (lambda v: ops.fusion_weights(v[0], hard=True)[None], [normal(1, 4)]),
+    "foveated_pyramid": (lambda x: in_rows(ops.foveated_pyramid(x, [[0.3, 0.7]] * 2, 2, 2, hard=True)), [X]),
     "gumbel_softmax": (lambda z: ops.gumbel_softmax(z, seed=[1, 2], hard=True), [ROWS]),
     "heaviside_st": (ops.heaviside_st, [ROWS]),
     "normalize_gradient": (lambda x: ops.normalize_gradient(x, "sample"), [ROWS]),
@@ -68,6 +75,7 @@ OWN_GRADIENT = {
     "quantize_st": (ops.quantize_st, [ROWS]),
     "round_st": (ops.round_st, [ROWS]),
     "scale_gradient": (lambda x: ops.scale_gradient(x, -2.0), [ROWS]),
+    "soft_argmax": (lambda x: ops.soft_argmax(x, hard=True), [X]),
     "spectral_pool": (lambda s: ops.spectral_pool(X, s[0], (2, 2), hard=True), [np.array([[1.4, 1.3]])]),
     "surrogate_st": (lambda x: ops.surrogate_st(tf.constant(ROWS), x**2), [ROWS]),
 }

@@ -70,6 +70,14 @@ def _lookup(image: object, levels: list, query: object) -> object:
     return layers.CostVolume(1, sampling="lookup")([image, image[:, ::-1], image[..., :2]])
 
 
+def _fixations(hard: bool) -> Callable:
+    return lambda image, levels, query: layers.FixationPredictor(2, filters=4, hard=hard)([image, query])
+
+
+def _crops(hard: bool) -> Callable:
+    return lambda image, levels, query: layers.FoveatedPyramid(2, LEVELS, hard=hard)([image, query[:, :2]])
+
+
 def _warp(return_mask: bool) -> Callable:
     return lambda image, levels, query: layers.Warp2D(return_mask=return_mask)([image, 3 * image[..., :2] - 1])
 
@@ -88,6 +96,10 @@ ROWS: dict[str, Callable] = {
     "CostVolume": _costs,
     "CostVolume, lookup": _lookup,
     "FeaturePyramid": _of_levels("FeaturePyramid", 4, extra_levels=1),
+    "FixationPredictor": _fixations(hard=False),
+    "FixationPredictor, hard": _fixations(hard=True),
+    "FoveatedPyramid": _crops(hard=False),
+    "FoveatedPyramid, hard": _crops(hard=True),
     "GaussianPyramid": _of_image("GaussianPyramid", LEVELS),
     "GradientNormalization": _of_image("GradientNormalization"),
     "GumbelLevelSelector": _of_query("GumbelLevelSelector"),

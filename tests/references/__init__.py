@@ -13,6 +13,7 @@ from tests.references.convolutions import (
     windows,
 )
 from tests.references.estimators import complex_step, hard, soft, straight_through
+from tests.references.fovea import foveated_pyramid, soft_argmax
 from tests.references.fusion import (
     align,
     feature_pyramid,
@@ -75,6 +76,7 @@ __all__ = [
     "feature_pyramid",
     "focus_stack",
     "fraction",
+    "foveated_pyramid",
     "fusion_weights",
     "gaussian_pyramid",
     "generalized_iou",
@@ -90,6 +92,7 @@ __all__ = [
     "relu",
     "sigmoid",
     "soft",
+    "soft_argmax",
     "softmax",
     "spectral_pool",
     "straight_through",

@@ -11,6 +11,7 @@ from tfpyramid.layers.downsampling import (
     SpatialTransformerDownsample2D,
     SpectralDownsample2D,
 )
+from tfpyramid.layers.fovea import FixationPredictor, FoveatedPyramid
 from tfpyramid.layers.fusion import (
     FeaturePyramid,
     LogitFusion,
@@ -42,6 +43,8 @@ __all__ = [
     "ContentAdaptiveDownsample2D",
     "CostVolume",
     "FeaturePyramid",
+    "FixationPredictor",
+    "FoveatedPyramid",
     "GaussianPyramid",
     "GradientNormalization",
     "GumbelLevelSelector",

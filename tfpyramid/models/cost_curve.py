@@ -90,7 +90,7 @@ def _settings(every: EveryLevel) -> np.ndarray:
     changes = every.changes()
     changes = np.unique(changes[np.isfinite(changes) & (changes > 0)])
     if not len(changes):
-        return np.zeros(1)
+        return np.array([1.0, 0.0])
     middle = (changes[1:] + changes[:-1]) / 2
     return np.r_[2 * changes[-1], middle[::-1], changes[0] / 2, 0.0]
 

@@ -5,11 +5,13 @@ from tfpyramid.ops.boxes import generalized_iou
 from tfpyramid.ops.cascades import cascade_costs
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
+from tfpyramid.ops.fovea import foveated_pyramid
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
 from tfpyramid.ops.kernels import normalize_kernel, phase
 from tfpyramid.ops.logits import fuse_logits
+from tfpyramid.ops.maxima import soft_argmax
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
@@ -37,6 +39,7 @@ __all__ = [
     "depthwise_down",
     "exposure_fusion",
     "focus_stack",
+    "foveated_pyramid",
     "fuse_logits",
     "fusion_weights",
     "gaussian",
@@ -58,6 +61,7 @@ __all__ = [
     "resize_by",
     "round_st",
     "scale_gradient",
+    "soft_argmax",
     "spectral_pool",
     "strided_conv2d",
     "surrogate_st",

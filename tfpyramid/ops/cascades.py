@@ -1,15 +1,17 @@
 """Cascades: each sample visits levels from coarse to fine, and stops at the first that is good enough."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid.ops import batches, partition
+from tfpyramid.ops import batches, partition, portable
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.routing import check_weights, pixel_costs
+from tfpyramid.ops.shapes import dimension
 
 
 class Level(NamedTuple):
@@ -25,6 +27,14 @@ class Level(NamedTuple):
     encode: Callable[[tf.Tensor], tf.Tensor]
     sure: Callable[..., tf.Tensor] | None
     samples: Callable[[tf.Tensor], tf.Tensor] | None = None
+
+    def features(self, samples: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Return the features of samples of the level, or of the images if that is finer."""
+        return tf.cast(self.encode(samples if self.samples is None else self.samples(samples)), dtype)
+
+    def traced(self) -> "Level":
+        """Return a level with the same results; all calls of its functions in a graph share one traced function."""
+        return Level(*(function and partition.traced(function) for function in self))
 
 
 def halting_weights(halting: tf.Tensor, start: tf.Tensor | None = None) -> tf.Tensor:
@@ -113,7 +123,7 @@ def cascade(
     *,
     query: tf.Tensor | None = None,
     start: tf.Tensor | None = None,
-    merge: Callable[[list[tf.Tensor]], tf.Tensor] | None = None,
+    merge: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the features of each sample from the level where it stops, and that level.
 
@@ -132,39 +142,91 @@ def cascade(
     Returns:
         Features [batch, ...], and the level where the sample stopped, [batch], int32.
     """
-    count = tf.shape(images)[0]
-    sample_shape = features.shape[1:]
-    visited = _levels_down(images, len(levels), descend, start)
-    rest, previous = tf.range(0), partition.nothing(sample_shape, features.dtype)
+    count = dimension(images, 0)
+    if tf.is_tensor(count) and not portable.is_portable():  # The graph holds each function once, for one and for many.
+        levels, descend = [level.traced() for level in levels], [step.traced() for step in descend]
+        merge = merge and partition.traced(merge)
+    given = images, levels, descend, features, query, start, merge
+    y, stop = partition.of_one_or_many(count, lambda: _of_one(*given), lambda: _of_many(count, *given))
+    y.set_shape([images.shape[0], *features.shape[1:]])
+    stop.set_shape(images.shape[:1])
+    return y, stop
+
+
+def _of_one(
+    images: tf.Tensor,
+    levels: Sequence[Level],
+    descend: Sequence[partition.Stage],
+    features: tf.TensorSpec,
+    query: tf.Tensor | None,
+    start: tf.Tensor | None,
+    merge: Callable | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the features and the level of a batch of one sample, without a partition."""
+    coarsest = len(levels) - 1
+    samples = [images] * (len(levels) - len(descend))
+    for k, step in enumerate(descend, len(samples)):
+        if start is None:
+            samples.append(step.run(samples[-1]))
+        else:
+            samples.append(step.if_any(start[0] >= k, samples[-1]))
+    state = partition.nothing(features.shape[1:], features.dtype), tf.constant([coarsest]), tf.constant(False)
+    for k in reversed(range(len(levels))):
+        level, (previous, _, goes_on) = levels[k], state
+        begins = k == coarsest if start is None else start[0] == k
+
+        def visit() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            with batches.never_empty():
+                y = level.features(samples[k], features.dtype)
+                if merge is not None and k < coarsest:
+                    merged = functools.partial(_merged, merge, previous, y)
+                    y = merged() if start is None else tf.cond(begins, lambda: y, merged)
+                sure = level.sure(y, *([] if query is None else [query]))[0] if level.sure else tf.constant(True)
+            y.set_shape([None, *features.shape[1:]])
+            return y, tf.constant([k]), ~sure
+
+        state = visit() if begins is True else tf.cond(begins | goes_on, visit, lambda: state)
+    return state[:2]
+
+
+def _of_many(
+    count: int | tf.Tensor,
+    images: tf.Tensor,
+    levels: Sequence[Level],
+    descend: Sequence[partition.Stage],
+    features: tf.TensorSpec,
+    query: tf.Tensor | None,
+    start: tf.Tensor | None,
+    merge: Callable | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the features and the level of each sample; each level is computed for the samples that visit it."""
+    coarsest = len(levels) - 1
+    samples, positions = _levels_down(images, len(levels), descend, start)
+    nobody = tf.range(0), partition.nothing(features.shape[1:], features.dtype)
+    rest, previous = nobody
     indices, parts = [], []
     for k in reversed(range(len(levels))):
+        level = levels[k]
         if start is not None:
-            fresh = partition.where(start == k)
+            index = tf.concat([rest, partition.where(start == k)], axis=0)  # Those that go on come first.
         else:
-            fresh = tf.range(count) if k == len(levels) - 1 else tf.range(0)
+            index = tf.range(count) if k == coarsest else rest
 
-        def visit(k=k, rest=rest, fresh=fresh, previous=previous):
-            # Those that continue come first.
-            index = tf.concat([rest, fresh], axis=0)
-            level, position = visited[k]
-            x = _taken(level, index if position is None else tf.gather(position, index), start is None)
-            x = x if levels[k].samples is None else levels[k].samples(x)
-            y = tf.cast(levels[k].encode(x), features.dtype)
-            if merge is not None and k < len(levels) - 1:
-                y = _merged(merge, previous, y, sample_shape, start is not None)
-            if levels[k].sure is None:
-                return index, y, tf.range(0), partition.nothing(sample_shape, features.dtype)
-            sure = levels[k].sure(y, *(() if query is None else [_taken(query, index, start is None)]))
+        def visit() -> tuple[tf.Tensor, ...]:
+            with batches.never_empty():
+                position = index if positions[k] is None else tf.gather(positions[k], index)
+                y = level.features(_taken(samples[k], position, start is None), features.dtype)
+                if merge is not None and k < coarsest:
+                    y = _merged_first(merge, previous, y) if start is not None else _merged(merge, previous, y)
+                if level.sure is None:
+                    return index, y, *nobody
+                sure = level.sure(y, *([] if query is None else [_taken(query, index, start is None)]))
             stop, go_on = partition.where(sure), partition.where(~sure)
             return tf.gather(index, stop), partition.take(y, stop), tf.gather(index, go_on), partition.take(y, go_on)
 
-        def skip():
-            empty = partition.nothing(sample_shape, features.dtype)
-            return tf.range(0), empty, tf.range(0), empty
-
-        index, part, rest, previous = tf.cond(tf.size(rest) + tf.size(fresh) > 0, visit, skip)
+        index, part, rest, previous = tf.cond(tf.size(index) > 0, visit, lambda: (*nobody, *nobody))
         for tensor in (part, previous):
-            tensor.set_shape([None, *sample_shape])
+            tensor.set_shape([None, *features.shape[1:]])
         indices.append(index)
         parts.append(part)
     stops = [tf.fill(tf.shape(index), k) for index, k in zip(indices, reversed(range(len(levels))))]
@@ -173,33 +235,38 @@ def cascade(
 
 def _levels_down(
     images: tf.Tensor, num_levels: int, descend: Sequence[partition.Stage], start: tf.Tensor | None
-) -> list[tuple[tf.Tensor, tf.Tensor | None]]:
-    """Return each level, and the position in it of each sample of the batch; None if it holds all samples."""
-    visited = [(images, None)] * (num_levels - len(descend))
-    level, kept = images, None
-    for k, step in enumerate(descend, num_levels - len(descend)):
+) -> tuple[list[tf.Tensor], list[tf.Tensor | None]]:
+    """Return each level, and the position in it of each sample of the batch; None if it holds all samples.
+
+    A level that is finer than the images is the images here.
+    """
+    finer = num_levels - len(descend)
+    samples: list[tf.Tensor] = [images] * finer
+    positions: list[tf.Tensor | None] = [None] * finer
+    kept = None
+    for k, step in enumerate(descend, finer):
         if start is None:
-            level = step(level)
-            visited.append((level, None))
+            samples.append(step(samples[-1]))
+            positions.append(None)
             continue
         needed = start >= k
         deeper = partition.where(needed if kept is None else tf.gather(needed, kept))
         kept = deeper if kept is None else tf.gather(kept, deeper)
-        level = step(partition.take(level, deeper))
-        visited.append((level, tf.cumsum(tf.cast(needed, tf.int32)) - 1))
-    return visited
+        samples.append(step.of(samples[-1], deeper))
+        positions.append(tf.cumsum(tf.cast(needed, tf.int32)) - 1)
+    return samples, positions
 
 
 def _taken(samples: tf.Tensor, indices: tf.Tensor, increasing: bool) -> tf.Tensor:
     return partition.take(samples, indices) if increasing else tf.gather(samples, indices)
 
 
-def _merged(
-    merge: Callable, previous: tf.Tensor, y: tf.Tensor, sample_shape: Sequence[int | None], mixed: bool
-) -> tf.Tensor:
-    """Return the features merged with the previous ones; if `mixed`, those are of the first samples only."""
-    if not mixed:
-        return tf.cast(merge([previous, y]), y.dtype)
+def _merged(merge: Callable, previous: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    return tf.cast(merge(previous, y), y.dtype)
+
+
+def _merged_first(merge: Callable, previous: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Return the features, the first of which are merged with the previous ones; there may be none of these."""
     count = tf.shape(previous)[0]
-    merged = partition.Stage(lambda coarser, own: merge([coarser, own]), sample_shape)(previous, y[:count])
+    merged = partition.Stage(merge, y.shape[1:])(previous, y[:count])
     return tf.concat([merged, y[count:]], axis=0)

@@ -1,11 +1,11 @@
 """Partition of a batch: functions that run on some of its samples, and the results in the order of the batch."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfpyramid.ops import custom_gradients, portable
+from tfpyramid.ops import batches, custom_gradients, portable
 
 
 class Stage(NamedTuple):
@@ -19,14 +19,52 @@ class Stage(NamedTuple):
     dtype: tf.DType | None = None
 
     def __call__(self, samples: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
-        dtype = self.dtype or samples.dtype
-        result = tf.cond(
-            tf.shape(samples)[0] > 0,
-            lambda: tf.cast(self.function(samples, *others), dtype),
-            lambda: nothing(self.sample_shape, dtype),
-        )
+        return self.if_any(tf.shape(samples)[0] > 0, samples, lambda: self.run(samples, *others))
+
+    def of(self, samples: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        """Return the results for the samples at increasing indices."""
+        return self.if_any(tf.size(indices) > 0, samples, lambda: self.run(take(samples, indices)))
+
+    def run(self, samples: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        """Return the results for at least one sample."""
+        with batches.never_empty():
+            result = tf.cast(self.function(samples, *others), self.dtype or samples.dtype)
+        result.set_shape([samples.shape[0], *self.sample_shape])
+        return result
+
+    def traced(self) -> "Stage":
+        """Return a stage with the same results; all its calls in a graph share one traced function."""
+        return self._replace(function=traced(self.function))
+
+    def if_any(self, condition: tf.Tensor, samples: tf.Tensor, run: Callable[[], tf.Tensor] | None = None) -> tf.Tensor:
+        """Return the results for the samples, or `run()`, if the condition is true, else no results."""
+        run = run or (lambda: self.run(samples))
+        result = tf.cond(condition, run, lambda: nothing(self.sample_shape, self.dtype or samples.dtype))
         result.set_shape([None, *self.sample_shape])
         return result
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function; all its calls in a graph share one traced function for batches of any size."""
+    made: dict[tuple, Callable] = {}
+
+    def run(*tensors: tf.Tensor) -> Any:
+        specs = tuple(tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in tensors)
+        if specs not in made:
+            made[specs] = tf.function(function, specs, autograph=False)
+        return made[specs](*tensors)
+
+    return run
+
+
+def of_one_or_many(count: int | tf.Tensor, one: Callable[[], Any], many: Callable[[], Any]) -> Any:
+    """Return `one()` for a batch of one sample, which needs no partition, and `many()` for any other.
+
+    Graphs for other runtimes hold `many` only, if the size of the batch is not known.
+    """
+    if not tf.is_tensor(count):
+        return one() if count == 1 else many()
+    return many() if portable.is_portable() else tf.cond(tf.equal(count, 1), one, many)
 
 
 def nothing(sample_shape: Sequence[int | None], dtype: tf.DType) -> tf.Tensor:
@@ -73,10 +111,11 @@ def _one_shape(parts: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
     return reshaped, sample
 
 
-def restore(indices: list[tf.Tensor], parts: list[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:
+def restore(indices: list[tf.Tensor], parts: list[tf.Tensor], batch: int | tf.Tensor) -> tf.Tensor:
     """Return the samples of all parts, each at its index in the batch."""
     parts, sample = _one_shape(parts)
-    shape = tf.concat([batch[None], sample], axis=0)
-    restored = tf.add_n([tf.scatter_nd(index[:, None], part, shape) for index, part in zip(indices, parts)])
-    restored.set_shape([None, *parts[0].shape[1:]])
+    restored = tf.scatter_nd(
+        tf.concat(indices, axis=0)[:, None], tf.concat(parts, axis=0), tf.concat([[batch], sample], axis=0)
+    )
+    restored.set_shape([None if tf.is_tensor(batch) else batch, *parts[0].shape[1:]])
     return restored

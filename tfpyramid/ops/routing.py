@@ -9,7 +9,7 @@ from tfpyramid import _checks
 from tfpyramid.ops import batches, partition, portable
 from tfpyramid.ops._operation import operation
 from tfpyramid.ops.pyramid import check_upsampled_levels
-from tfpyramid.ops.shapes import dimensions
+from tfpyramid.ops.shapes import dimension, dimensions
 
 
 @operation
@@ -94,10 +94,20 @@ def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[pa
         )
     weights = _checked(weights, len(encoders))
     *levels, weights = batches.check({**batches.named("levels", levels), "weights": weights})
-    choice = choice_of(weights)
-    indices = [partition.where(choice == k) for k in range(len(encoders))]
-    parts = [encode(partition.take(level, index)) for encode, level, index in zip(encoders, levels, indices)]
-    return _merge(indices, parts, weights)
+    choice, count = choice_of(weights), dimension(weights, 0)
+    encoders = _shared(encoders, count)
+
+    def one(k: int = 0) -> tf.Tensor:
+        if k == len(encoders) - 1:
+            return encoders[k].run(levels[k])
+        return tf.cond(choice[0] == k, lambda: encoders[k].run(levels[k]), lambda: one(k + 1))
+
+    def many() -> tf.Tensor:
+        indices = [partition.where(choice == k) for k in range(len(encoders))]
+        parts = [encode.of(level, index) for encode, level, index in zip(encoders, levels, indices)]
+        return partition.restore(indices, parts, count)
+
+    return _with_nan(partition.of_one_or_many(count, one, many), weights)
 
 
 def route_down(
@@ -129,17 +139,27 @@ def route_down(
         raise ValueError(f"{rule} Received: {len(descend)} steps")
     weights = _checked(weights, len(encoders))
     images, weights = batches.check({"images": images, "weights": weights})
-    choice = choice_of(weights)
-    remaining, level = tf.range(tf.shape(choice)[0]), images
-    indices, parts = [], []
-    for k, encode in enumerate(encoders):
-        if k > 0:
-            deeper = partition.where(tf.gather(choice, remaining) >= k)
-            remaining, level = tf.gather(remaining, deeper), descend[k - 1](partition.take(level, deeper))
-        chosen = partition.where(tf.gather(choice, remaining) == k)
-        indices.append(tf.gather(remaining, chosen))
-        parts.append(encode(partition.take(level, chosen)))
-    return _merge(indices, parts, weights)
+    choice, count = choice_of(weights), dimension(weights, 0)
+    encoders, descend = _shared(encoders, count), _shared(descend, count)
+
+    def one(level: tf.Tensor = images, k: int = 0) -> tf.Tensor:
+        if k == len(encoders) - 1:
+            return encoders[k].run(level)
+        return tf.cond(choice[0] == k, lambda: encoders[k].run(level), lambda: one(descend[k].run(level), k + 1))
+
+    def many() -> tf.Tensor:
+        remaining, level = tf.range(count), images
+        indices, parts = [], []
+        for k, encode in enumerate(encoders):
+            if k > 0:
+                deeper = partition.where(tf.gather(choice, remaining) >= k)
+                remaining, level = tf.gather(remaining, deeper), descend[k - 1].of(level, deeper)
+            chosen = partition.where(tf.gather(choice, remaining) == k)
+            indices.append(tf.gather(remaining, chosen))
+            parts.append(encode.of(level, chosen))
+        return partition.restore(indices, parts, count)
+
+    return _with_nan(partition.of_one_or_many(count, one, many), weights)
 
 
 def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor:
@@ -193,9 +213,13 @@ def choice_of(weights: tf.Tensor) -> tf.Tensor:
     return tf.argmax(weights, axis=1, output_type=tf.int32)
 
 
-def _merge(indices: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-    """Return the features of all samples in their original order; NaN for samples with a NaN weight."""
-    features = partition.restore(indices, parts, tf.shape(weights)[0])
+def _shared(stages: Sequence[partition.Stage], count: int | tf.Tensor) -> Sequence[partition.Stage]:
+    """Return stages that a graph holds once, though it calls them for one sample and for many."""
+    return [stage.traced() for stage in stages] if tf.is_tensor(count) and not portable.is_portable() else stages
+
+
+def _with_nan(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return the features, those of samples with a NaN weight replaced by NaN."""
     features.set_shape([weights.shape[0], *features.shape[1:]])
     return features + nan_rows(weights, features)
 

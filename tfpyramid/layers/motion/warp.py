@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks
 from tfpyramid._compat import register
 from tfpyramid.layers._base import ImageLayer
-from tfpyramid.layers.motion._inputs import split, split_shapes
+from tfpyramid.layers._inputs import split, split_shapes
 from tfpyramid.ops import borders, sampling
 
 _INPUTS = ("a list of two tensors, [images, flow]", [2])

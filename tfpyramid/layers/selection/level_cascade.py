@@ -164,11 +164,9 @@ class LevelCascade(TakesLevels):
             tf.TensorSpec(feature_shape, self._feature_dtype),
             query=query,
             start=None if start is None else routing.choice_of(start),
-            merge=self.merge,
+            merge=self.merge and (lambda coarser, own: self.merge([coarser, own])),
         )
-        features.set_shape([images.shape[0], *feature_shape[1:]])
         weights = tf.one_hot(stop, self.num_levels, dtype=self.compute_dtype)
-        weights.set_shape([images.shape[0], self.num_levels])
         if start is not None:
             features = features + routing.nan_rows(start, features)
             weights = weights + routing.nan_rows(start, weights)
