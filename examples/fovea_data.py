@@ -26,7 +26,6 @@ SIZES = (20, 40)  # Pixels of the longer side of a garment.
 FRAME = np.uint8([60, 255, 120])
 MARGIN, THICK = 1, 2  # Pixels between a garment and its frame, and of the frame.
 EDGE = MARGIN + THICK
-MOST = 16  # Other objects on a scene of 512 by 512 pixels, half of them garments; as dense on larger and smaller ones.
 
 
 class Scenes(NamedTuple):
@@ -55,6 +54,7 @@ def scenes(
     backgrounds: list[np.ndarray],
     count: int,
     side: int,
+    others: int,
     rng: np.random.Generator,
 ) -> Scenes:
     """Return random scenes, the same for the same arguments.
@@ -64,10 +64,10 @@ def scenes(
         backgrounds: the result of `photographs`.
         count: number of scenes.
         side: height and width of a scene.
+        others: largest number of cards without a frame, half of them with garments; fewer if there is no free place.
         rng: generator of all random choices.
     """
     images = pasted_garments.crops(backgrounds, count, side, rng)
-    others = round(MOST * (side / 512) ** 2)
     reach = (SIZES[0] + 2 * EDGE, SIZES[1] + 2 * EDGE)
     extents, corners, used = pasted_garments.places(count, side, 1 + others, reach, rng)
     chosen = rng.integers(len(garments[0]), size=extents.shape)
