@@ -6,7 +6,6 @@ scikit-image is used for two of training, validation and test.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +34,7 @@ class Scenes(NamedTuple):
 
 
 def photographs(split: str) -> list[np.ndarray]:
-    """Return the color images of a split, with 8 bits; those for training with their channels in every order."""
-    orders = list(itertools.permutations(range(3))) if split == "training" else [(0, 1, 2)]
+    """Return the color images of a split, with 8 bits."""
     found = []
     for name in PHOTOGRAPHS[split]:
         image = getattr(data, name)()
@@ -45,7 +43,7 @@ def photographs(split: str) -> list[np.ndarray]:
         scale = max(1.0, LEAST / min(image.shape[:2]))
         sides = [round(scale * side) for side in image.shape[:2]]
         large = np.uint8(np.rint(255 * transform.resize(image, sides, order=3).clip(0, 1))) if scale > 1 else image
-        found += [np.ascontiguousarray(large[..., order]) for order in orders]
+        found.append(large)
     return found
 
 

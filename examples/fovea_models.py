@@ -35,7 +35,7 @@ def fovea(count: int) -> keras.Model:
     """Return a model from images and a view of each to logits and fixations."""
     images, view = keras.Input([None, None, 3]), keras.Input([None, None, 3])
     evidence = convolution(convolution(view, 12, 1), 12, 1)
-    fixations = layers.FixationPredictor(count, filters=16, temperature=0.25, name="fixations")(evidence)
+    fixations = layers.FixationPredictor(count, filters=16, temperature=0.15, name="fixations")(evidence)
     crops = layers.FoveatedPyramid(SIZE, LEVELS, border="edge")([images, fixations])
     logits = CropLogits(reader((2, 2, 2, 1)), name="logits")(crops)
     return keras.Model([images, view], [logits, fixations], name="fovea")
