@@ -160,9 +160,7 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
     return keras.Model(image, logits, name="network")
 
 
-def _to_logits(
-    network: keras.layers.Layer, num_classes: int | None, channels: int
-) -> tuple[keras.layers.Layer, int]:
+def _to_logits(network: keras.layers.Layer, num_classes: int | None, channels: int) -> tuple[keras.layers.Layer, int]:
     """Return a network from images to logits, with a head if it returns feature maps, and the number of logits."""
     image = keras.Input((None, None, channels), name="image")
     output = network(image)
