@@ -32,6 +32,13 @@ def mean_encoders():
     return [keras.layers.GlobalAveragePooling2D(name=f"mean_{k}") for k in range(2)]
 
 
+def cascade(**arguments):
+    features, query = keras.Input((3,)), keras.Input((4,))
+    log_odds = keras.layers.Dense(1)(keras.layers.Concatenate()([features, query]))
+    confidence = keras.Model([features, query], log_odds)
+    return layers.LevelCascade(mean_encoders(), confidence, layers.GaussianPyramid(2), threshold=0.5, **arguments)
+
+
 def consistency(y_a, y_b):
     metric = metrics.ShiftConsistency()
     metric.update_state(y_a, y_b)
@@ -57,6 +64,7 @@ FUNCTIONS = {
     "bilinear_sample": Case(ops.bilinear_sample, [IMAGE, (30, 2)]),
     "bilinear_sample at few points": Case(ops.bilinear_sample, [IMAGE, (2,)]),
     "blend": Case(lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [IMAGE, IMAGE, (8, 6, 1)]),
+    "cascade_costs": Case(lambda w, start: ops.cascade_costs(w, start=start), [WEIGHTS, WEIGHTS]),
     "cost_volume": Case(lambda first, second: ops.cost_volume(first, second, 1), [IMAGE, IMAGE]),
     "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
@@ -104,6 +112,8 @@ LAYERS = {
     "LearnableLaplacianReconstruction": Case(
         lambda: layers.LearnableLaplacianReconstruction(layers.LearnableLaplacianPyramid(2)), LEVELS
     ),
+    "LevelCascade": Case(lambda: cascade(), [IMAGE, (4,), WEIGHTS]),
+    "LevelCascade of all": Case(lambda: cascade(partition=False), [IMAGE, (4,), WEIGHTS]),
     "LevelRouter": Case(lambda: layers.LevelRouter(mean_encoders()), [*LEVELS, WEIGHTS]),
     "LevelRouter of all": Case(lambda: layers.LevelRouter(mean_encoders(), partition=False), [*LEVELS, WEIGHTS]),
     "LevelRouter of images": Case(

@@ -20,7 +20,7 @@ ROWS = ["full resolution", "coarse image alone", "fovea, 3 fixations"]
 def scenes():
     """Return black scenes with white garments, so that everything else is a texture or the frame."""
     garments = np.ones([7, 28, 28], np.float32), np.arange(7)
-    return made.scenes(garments, [np.zeros([300, 300, 3], np.uint8)], 12, 256, np.random.default_rng(0))
+    return made.scenes(garments, [np.zeros([300, 300, 3], np.uint8)], 12, 256, 9, np.random.default_rng(0))
 
 
 def test_each_scene_has_one_frame_around_its_center(scenes):
@@ -35,7 +35,7 @@ def test_each_scene_has_one_frame_around_its_center(scenes):
 
 def test_scenes_depend_on_the_generator_alone(scenes):
     garments = np.ones([7, 28, 28], np.float32), np.arange(7)
-    again = made.scenes(garments, [np.zeros([300, 300, 3], np.uint8)], 12, 256, np.random.default_rng(0))
+    again = made.scenes(garments, [np.zeros([300, 300, 3], np.uint8)], 12, 256, 9, np.random.default_rng(0))
     assert all(np.array_equal(*pair) for pair in zip(scenes, again))
 
 

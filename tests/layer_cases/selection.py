@@ -150,7 +150,7 @@ def _cascade(
 
     def reference(layer: layers.LevelCascade, images: np.ndarray, *vectors: np.ndarray) -> tuple:
         levels = references.gaussian_pyramid(images, num_levels, upsampled, scale_factor=2.0)
-        features, chances = [], []
+        features = []
         for k, level in enumerate(levels):
             dense = layer.encoders[0 if shared else k].get_layer("dense")
             features.append(level.mean(axis=(1, 2)) @ dense.kernel.numpy() + dense.bias.numpy())
@@ -167,12 +167,10 @@ def _cascade(
             starts = np.eye(num_levels)[-1] if count < 2 else vectors[1][b]
             first = int(starts.argmax())
             starts = starts if soft else np.eye(num_levels)[first]
-            reach = 0.0
+            reach, before = 0.0, np.zeros(2)
             for k in reversed(range(num_levels)):
                 y = features[k][b]
-                if merged and k < first:
-                    y = np.logaddexp(before, y)
-                before = y
+                before = y = np.logaddexp(before, y) if merged and k < first else y
                 reach += starts[k]
                 p = 1.0 if k == 0 else chance(k, y, b)
                 p = p if soft or k == 0 else float(p >= threshold[k - 1])

@@ -2,13 +2,13 @@
 
 from tfpyramid.ops.blending import blend, exposure_fusion, focus_stack
 from tfpyramid.ops.boxes import generalized_iou
-from tfpyramid.ops.cascades import cascade_costs
 from tfpyramid.ops.convolution import conv_down, depthwise_down
 from tfpyramid.ops.correlation import cost_volume
 from tfpyramid.ops.fovea import foveated_pyramid
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
+from tfpyramid.ops.halting import cascade_costs
 from tfpyramid.ops.kernels import normalize_kernel, phase
 from tfpyramid.ops.logits import fuse_logits
 from tfpyramid.ops.maxima import soft_argmax

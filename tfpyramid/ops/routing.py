@@ -60,6 +60,11 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
     features, weights = [tf.convert_to_tensor(feature) for feature in features], tf.convert_to_tensor(weights)
     check_weights(weights.shape, len(features))
     *features, weights = batches.check({**batches.named("features", features), "weights": weights})
+    return summed(features, weights)
+
+
+def summed(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    """Return `weighted_sum` of tensors that fit."""
     first = features[0]
     weights, rank = tf.cast(weights, first.dtype), first.shape.rank
     columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]

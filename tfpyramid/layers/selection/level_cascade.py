@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
-from tfpyramid._compat import keras, register, shape_tuple, track_list
+from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import TakesLevels, build_layer, check_built, check_layer, output_dtype, output_shape
-from tfpyramid.layers.selection import _parts
-from tfpyramid.ops import batches, cascades, dtypes, routing
+from tfpyramid.layers.selection import _cascade_checks, _parts
+from tfpyramid.ops import batches, cascades, dtypes, halting, routing
 
-_INPUTS = ("images", "query", "start")
+INPUTS = ("images", "query", "start")
 
 
 @register
 class LevelCascade(TakesLevels):
     """Features of each sample, from the first level, coarse to fine, that is good enough for it.
 
-    At inference an easy sample runs one small encoder. A confidence layer reads the features and tells how likely they
-    are good enough. Only the samples that are not sure run the encoder of the next finer level.
+    At inference an easy sample runs one small encoder. A confidence layer predicts from the features whether they are
+    good enough, and only the other samples run the encoder of the next finer level.
 
     Equation:
         `P[k] = sigmoid(scale[k] z[k] + bias[k])`, with the log-odds `z[k] = confidence[k](y[k])`, or
@@ -33,17 +34,15 @@ class LevelCascade(TakesLevels):
         level to k + 1, with `P[0] = 1`: the probability that a sample stops at level k.
 
     Convention:
-        Levels are finest first, and run from the last to the first. A threshold of 0 stops at the start level. A
-        threshold of 1 goes on unless P is 1 in its dtype. A sample with a NaN confidence goes on to level 0.
-        At inference each level gets the samples that visit it as one batch, and its encoder is not executed if there
-        are none. Levels that are finer than the images, the `upsampled_levels` of a pyramid, are computed for the
-        samples that visit them. A pyramid computes the other levels from the images down, so these are computed for all
-        samples, down to the start level of each.
-        The confidence is not sure of anything before it is trained. To train it, compute `encode_all`, and minimize the
-        binary cross-entropy between `confidence_logits` and whether the answer from each level was right, as
-        `tfpyramid.models.pyramid_vlm` does. The weighted sum of a training step trains all parts at once.
+        Levels are finest first, and run from the last to the first. A threshold of 0 stops at the start level. With a
+        threshold of 1 a sample goes on unless P is rounded to 1. A sample with a NaN confidence goes on to level 0.
+        At inference each level gets the samples that visit it as one batch. Its encoder is not executed if there are
+        none. Levels finer than the images, a pyramid's `upsampled_levels`, are computed for the samples that visit
+        them. The pyramid computes the other levels from the images down, for all samples that start there or below.
+        To train the confidences, minimize the binary cross-entropy between the `confidence_logits` of `encode_all` and
+        whether the answer from each level was right, as `tfpyramid.models.pyramid_vlm` does.
         The numbers of samples are known only when the graph runs. The layer therefore tells Keras not to compile it
-        with XLA, unless `partition=False`.
+        with XLA, unless `partition=False`. A batch of one sample is not partitioned.
 
     Args:
         encoders: one layer per level, finest first, or one layer for all levels. Outputs have one shape, as in
@@ -52,8 +51,8 @@ class LevelCascade(TakesLevels):
             query] if the cascade is called with a query, to log-odds [batch, 1].
         pyramid: layer that computes the levels from the images, as in `LevelRouter`. It has at least 2 levels. A
             `GaussianPyramid` may have `upsampled_levels`.
-        threshold: initial value of the weight `threshold`, from 0 to 1: a number, or one for each of the levels 1, 2,
-            ....
+        threshold: initial value of the weight `threshold`, from 0 to 1: a number, or a list, one for each level but the
+            finest.
         merge: layer from [features of the coarser levels, features of this level] to features of the same shape, such
             as `LogitFusion()`. None means that each level answers alone. It is not called at the start level.
         partition: at inference, run only the levels that each sample visits. False runs all levels.
@@ -86,9 +85,9 @@ class LevelCascade(TakesLevels):
                [0., 0., 1.]], dtype=float32)
 
     References:
-        Teerapittayanon, McDanel and Kung, BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks, 2016,
-        section III. Graves, Adaptive Computation Time for Recurrent Neural Networks, 2016, section 2, for halting
-        probabilities.
+        Huang, Chen, Li, Wu, van der Maaten and Weinberger, Multi-Scale Dense Networks for Resource Efficient Image
+        Classification, 2018, section 3. Teerapittayanon, McDanel and Kung, BranchyNet, 2016, section III. Halting
+        probabilities: Graves, Adaptive Computation Time for Recurrent Neural Networks, 2016, section 2.
     """
 
     def __init__(
@@ -110,13 +109,13 @@ class LevelCascade(TakesLevels):
                 f"Received: pyramid.num_levels={self.pyramid.num_levels}"
             )
         self.num_levels: int = self.pyramid.num_levels
-        self.encoders = _one_or_each("encoders", encoders, self.num_levels, "one for each level")
-        self.confidences = _one_or_each(
+        self.encoders = _cascade_checks.one_or_each("encoders", encoders, self.num_levels, "one for each level")
+        self.confidences = _cascade_checks.one_or_each(
             "confidences", confidences, self.num_levels - 1, "one for each level but the finest"
         )
         track_list(self, "encoders")
         track_list(self, "confidences")
-        self.initial_threshold = _check_threshold(threshold, self.num_levels - 1)
+        self.initial_threshold = _cascade_checks.threshold(threshold, self.num_levels - 1)
         self.merge = None if merge is None else check_layer("merge", merge)
         self.partition = _checks.flag("partition", partition)
         if self.partition:
@@ -129,7 +128,7 @@ class LevelCascade(TakesLevels):
 
     def build(self, input_shape: Any) -> None:
         levels, features = self._shapes(input_shape)
-        images, *others = _split_shapes(input_shape)
+        images, *others = _cascade_checks.split_shapes(input_shape, INPUTS)
         if not self.pyramid.built:
             self.pyramid.build(images)
         for encoder, shape in zip(self.encoders, levels):
@@ -149,22 +148,20 @@ class LevelCascade(TakesLevels):
     def call(self, inputs: Any, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         levels, feature_shape = self._shapes([x.shape for x in given])
-        given = batches.check(dict(zip(_INPUTS, given)))
-        images, query, start = *given, *[None] * (3 - len(given))
+        given = batches.check(dict(zip(INPUTS, given)))
+        images, query, start = [*given, None, None][:3]
         if training or not self.partition:
-            features, weights = batches.call_all(
-                lambda *padded: self._weighed(*padded, soft=bool(training)), images, query, start
-            )
+            weighed = functools.partial(self._weighed, soft=bool(training))
+            features, weights = batches.call_all(weighed, images, query, start)
             return features, tf.cast(weights, self.compute_dtype)
-        steps = _parts.steps_down(self.pyramid, levels, self.upsampled_levels)
         features, stop = cascades.cascade(
             _parts.as_called_by_keras(self.pyramid, _checks.images(images)),
             self._levels(),
-            steps,
+            _parts.steps_down(self.pyramid, levels, self.upsampled_levels),
             tf.TensorSpec(feature_shape, self._feature_dtype),
             query=query,
             start=None if start is None else routing.choice_of(start),
-            merge=self.merge and (lambda coarser, own: self.merge([coarser, own])),
+            merge=self._merge(),
         )
         weights = tf.one_hot(stop, self.num_levels, dtype=self.compute_dtype)
         if start is not None:
@@ -173,12 +170,11 @@ class LevelCascade(TakesLevels):
         return features, weights
 
     def _levels(self) -> list[cascades.Level]:
-        """Return the functions of each level."""
         thresholds = tf.unstack(tf.convert_to_tensor(self.threshold))
 
         def level(k: int) -> cascades.Level:
             def sure(features: tf.Tensor, *query: tf.Tensor) -> tf.Tensor:
-                probability = self._calibrated(self._confidence(k, features, *query), k)
+                probability = self._probability(self._confidence(k, features, *query), k - 1)
                 return probability >= tf.cast(thresholds[k - 1], probability.dtype)
 
             def upsampled(images: tf.Tensor) -> tf.Tensor:
@@ -200,8 +196,10 @@ class LevelCascade(TakesLevels):
         z = self._each("confidences", k - 1)([features, *query] if query else features)
         return tf.cast(z[:, 0], dtypes.working_dtype(z.dtype))
 
-    def _calibrated(self, z: tf.Tensor, k: int) -> tf.Tensor:
-        scale, bias = tf.unstack(tf.cast(tf.convert_to_tensor(self.calibration)[k - 1], z.dtype))
+    def _probability(self, z: tf.Tensor, levels: int | slice = slice(None)) -> tf.Tensor:
+        """Return P of levels, all of 1, 2, ... or one of these by its index, from their log-odds."""
+        calibration = tf.cast(tf.convert_to_tensor(self.calibration), z.dtype)
+        scale, bias = tf.unstack(calibration[levels], axis=-1)
         return tf.sigmoid(scale * z + bias)
 
     def _weighed(
@@ -210,27 +208,21 @@ class LevelCascade(TakesLevels):
         """Return the sum of the features of all levels, and its weights: one-hot unless `soft`."""
         features = self._encode(images, start)
         logits = self._logits(features, query)
-        if not soft:
-            weights = self.choose(logits, start)
+        if soft:
+            weights = halting.halting_weights(self.probabilities(logits), start)
         else:
-            weights = cascades.halting_weights(self.probabilities(logits), start)
-        return routing.weighted_sum(features, weights), weights
+            weights = self.choose(logits, start)
+        return routing.summed(features, weights), weights
 
     def _encode(self, images: tf.Tensor, start: tf.Tensor | None) -> list[tf.Tensor]:
         """Return the features of each level, merged with those of the coarser levels that a sample visits."""
         levels = self.pyramid(_checks.images(images))
         features = [tf.cast(self._each("encoders", k)(level), self._feature_dtype) for k, level in enumerate(levels)]
-        if self.merge is None:
-            return features
-        merged = features[-1:]
-        for k in reversed(range(self.num_levels - 1)):
-            own = features[k]
-            y = tf.cast(self.merge([merged[0], own]), own.dtype)
-            if start is not None:
-                begins = tf.reshape(routing.choice_of(start) == k, [-1] + [1] * (own.shape.rank - 1))
-                y = tf.where(begins, own, y)
-            merged.insert(0, y)
-        return merged
+        return cascades.merged_levels(features, self._merge(), None if start is None else routing.choice_of(start))
+
+    def _merge(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+        """Return `merge` as a function of the features of the coarser levels and those of a level."""
+        return self.merge and (lambda coarser, own: self.merge([coarser, own]))
 
     def _logits(self, features: Sequence[tf.Tensor], query: tf.Tensor | None) -> tf.Tensor:
         given = [] if query is None else [query]
@@ -248,28 +240,17 @@ class LevelCascade(TakesLevels):
         features = [tf.convert_to_tensor(each) for each in features]
         query = None if query is None else tf.cast(query, self.compute_dtype)
 
-        def logits(query: tf.Tensor | None, *padded: tf.Tensor) -> tf.Tensor:
-            return self._logits(padded, query)
-
-        return batches.call_all(logits, query, *features)
+        return batches.call_all(lambda query, *padded: self._logits(padded, query), query, *features)
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Return P of the levels 1, 2, ..., [batch, levels - 1], from the result of `confidence_logits`."""
         check_built(self, "probabilities")
-        logits = tf.convert_to_tensor(logits)
-        scale, bias = tf.unstack(tf.cast(tf.convert_to_tensor(self.calibration), logits.dtype), axis=1)
-        return tf.sigmoid(scale * logits + bias)
+        return self._probability(tf.convert_to_tensor(logits))
 
     def choose(self, logits: tf.Tensor, start: tf.Tensor | None = None) -> tf.Tensor:
         """Return the one-hot weights of inference, from the result of `confidence_logits`."""
         p = self.probabilities(logits)
-        stops = tf.cast(p >= tf.cast(tf.convert_to_tensor(self.threshold), p.dtype), p.dtype)
-        if start is not None:
-            start = tf.cast(start, p.dtype)
-            start = tf.one_hot(routing.choice_of(start), self.num_levels, dtype=p.dtype) + routing.nan_rows(
-                start, start
-            )
-        return cascades.halting_weights(stops, start)
+        return halting.stopping_weights(p >= tf.cast(tf.convert_to_tensor(self.threshold), p.dtype), start, p.dtype)
 
     def level_usage(self, outputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Return the weights, [batch, levels], for `training.PyramidMonitor`."""
@@ -282,11 +263,9 @@ class LevelCascade(TakesLevels):
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         """Return Keras 3's symbolic outputs, the features with their dtype; the default is the dtype of this layer."""
         given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-        features, weights = self.compute_output_shape([x.shape for x in given])
-        return (
-            keras.KerasTensor(features, dtype=self._feature_dtype.name),
-            keras.KerasTensor(weights, dtype=self.compute_dtype),
-        )
+        shapes = self.compute_output_shape([x.shape for x in given])
+        dtypes_of = self._feature_dtype.name, self.compute_dtype
+        return tuple(keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes_of))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
         _, features = self._shapes(input_shape)
@@ -294,25 +273,13 @@ class LevelCascade(TakesLevels):
 
     def _shapes(self, input_shape: Any) -> tuple[list[_checks.ImageShape], tuple[int | None, ...]]:
         """Return the shapes of the levels and of the features, checked."""
-        images, *others = _split_shapes(input_shape)
+        images, *others = _cascade_checks.split_shapes(input_shape, INPUTS)
         levels = _level_checks.level_shapes(self.pyramid.compute_output_shape(images))
-        features = _parts.one_shape([output_shape(self._each("encoders", k), level) for k, level in enumerate(levels)])
-        for k, confidence in enumerate(self.confidences):
-            shape = _shape_of(f"confidences[{k}]", confidence, [features, others[0]] if others else features)
-            if len(shape) != 2 or shape[1] != 1:
-                raise ValueError(
-                    "`confidences` must return the log-odds of each sample, [batch, 1]. "
-                    f"Received: confidences[{k}] with output shape {shape}"
-                )
-        if self.merge is not None:
-            shape = _shape_of("merge", self.merge, [features, features])
-            if shape[1:] != features[1:]:
-                raise ValueError(
-                    f"`merge` must return features of the shape that it gets, {features}. "
-                    f"Received: merge with output shape {shape}"
-                )
+        encoders = [self._each("encoders", k) for k in range(self.num_levels)]
+        features = _parts.one_shape([output_shape(encoder, level) for encoder, level in zip(encoders, levels)])
+        _cascade_checks.parts_fit(self.confidences, self.merge, features, others[:1])
         if len(others) == 2:
-            _check_start(others[1], self.num_levels)
+            routing.check_weights(others[1], self.num_levels, "start")
         return levels, features
 
     def get_config(self) -> dict[str, Any]:
@@ -331,63 +298,3 @@ class LevelCascade(TakesLevels):
             "merge": None if self.merge is None else serialize(self.merge),
             "partition": self.partition,
         }
-
-
-def _one_or_each(name: str, layers: Any, count: int, meaning: str) -> list[keras.layers.Layer]:
-    """Return a list of `count` different layers, or a list of the one layer that is given."""
-    if not isinstance(layers, (list, tuple)):
-        return [check_layer(name, layers)]
-    if len(layers) != count:
-        raise ValueError(
-            f"`{name}` must be one layer for all levels, or a list of {count} layers, {meaning}. "
-            f"Received: {len(layers)} layers"
-        )
-    return _parts.check_different(name, layers)
-
-
-def _check_threshold(threshold: Any, count: int) -> float | tuple[float, ...]:
-    meaning = "the probability at which a sample stops"
-    value = _checks.plain(threshold)
-    if not isinstance(value, (list, tuple)):
-        return _checks.at_least("threshold", threshold, 0, meaning, maximum=1)
-    if len(value) != count:
-        raise ValueError(
-            f"`threshold` must be one number, or {count} numbers, one for each level but the finest. "
-            f"{_checks.received('threshold', threshold)}"
-        )
-    return tuple(_checks.at_least(f"threshold[{k}]", each, 0, meaning, maximum=1) for k, each in enumerate(value))
-
-
-def _split_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
-    """Return the shapes of images, and of the query and start if given."""
-    single = isinstance(input_shape, tf.TensorShape) or not any(
-        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
-    )
-    shapes = [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
-    if len(shapes) > len(_INPUTS):
-        raise ValueError(
-            f"`inputs` must be images, [images, query] or [images, query, start]. Received: {len(shapes)} inputs"
-        )
-    _checks.image_shape("images", shapes[0])
-    _level_checks.one_batch(dict(zip(_INPUTS, shapes)))
-    return shapes
-
-
-def _check_start(shape: tuple[int | None, ...], num_levels: int) -> None:
-    if len(shape) != 2 or shape[1] != num_levels:
-        raise ValueError(
-            f"`start` must be [batch, {num_levels}], one-hot at the level where each sample starts. "
-            f"Received: start of shape {shape}"
-        )
-
-
-def _shape_of(name: str, layer: keras.layers.Layer, shape: Any) -> tuple[int | None, ...]:
-    """Return the output shape of a layer of the user's, and name the argument in its error."""
-    try:
-        return output_shape(layer, shape)
-    except Exception as error:  # The type of the error depends on the layer.
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"`{name}` must be a layer that accepts inputs of shape {shape}. Received: {name}={layer.name!r}, which "
-            f"says: {first}"
-        ) from error
