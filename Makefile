@@ -13,7 +13,7 @@ CHROMIUM ?= /usr/bin/chromium
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
 # One process per processor; in each, tests/conftest.py limits TensorFlow to one thread.
 PYTEST = -m pytest -n auto --dist worksteal -q
-# `PART=2/12` runs the second twelfth of the tests, in the targets that take it.
+# `PART=2/16` runs the second sixteenth of the tests, in the targets that take it.
 PART ?= 1/1
 
 .PHONY: help demo test test-slow test-all test-addons test-crossing test-legacy test-readers test-docs test-writers \
@@ -134,5 +134,5 @@ $(READERS_VENV)/.installed-%: setup.cfg pyproject.toml
 
 clean:  ## Remove virtual environments, archives, the site and the output of examples
 	rm -rf .venv .venv-addons .venv-readers build dist site quickstart_output scale_robustness_output segmentation_output \
-		blending_output super_resolution_output optical_flow_output visual_questions_output distributed_output benchmarks_output device_output \
+		blending_output super_resolution_output optical_flow_output visual_questions_output fovea_output distributed_output benchmarks_output device_output \
 		ask_output predict_images_output*

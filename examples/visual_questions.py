@@ -1,32 +1,31 @@
-"""Visual questions: train a model that reads each image at the resolution that the question needs.
+"""Visual questions: train a model that reads each image at the resolution that its question needs.
 
 easy-VQA has questions about rendered images of 64 by 64 pixels, each with one object: which shape or color it has, and
 whether it has a given shape or color. Colors are visible at 8 or 16 pixels, shapes not always. The model of
 `tfpyramid.models.pyramid_vlm` has encoders for 64, 32, 16 and 8 pixels. It learns from the answers alone which
 resolution each question needs.
 
-1. Train with the objective "value". Then continue for a short time with the objectives "softmax" and "gumbel".
-2. Choose `cost_weight` on images held out from training: the weight with the highest accuracy among those that read at
-   most a ninth of the pixels.
-3. Measure on the test images: the accuracy for each kind of question, at each fixed level, with all levels weighted,
-   and with the routed level; the fraction of pixels read; and the level of each kind of question.
-4. Measure the time of 1,000 questions, routed and at the finest level, for the model and its export.
-5. Export the model with its vocabulary, and ask it in plain strings. Draw `visual_questions.png`, and write
-   `metrics.json`.
+1. Train with the objective "cascade": each question is asked at 8 pixels first, and goes on to finer levels until a
+   confidence layer is sure of the answer.
+2. On images held out from training, fit the confidences, and choose the thresholds: those with the highest accuracy
+   among all that read at most PIXELS_ALLOWED.
+3. For comparison, continue for a short time with the objectives "value", "softmax" and "gumbel", which choose one level
+   by the question alone. Choose the `cost_weight` of "value" on the same held-out images.
+4. Measure on the test images: the accuracy for each kind of question, at each fixed level, of the cascade and of the
+   routers; the fraction of pixels read; the calibration error of the confidences; and accuracy against pixels.
+5. Measure the time of 1,000 questions, for the models and their exports.
+6. Export the model with its vocabulary, and ask it in plain strings. Draw `visual_questions.png` and `cost_curve.png`,
+   and write `metrics.json`.
 
 The data comes with packages (pip install 'tfpyramid[examples]'). On two idle cores, training takes about four minutes
-for each seed, or three with TF_NUM_INTRAOP_THREADS=1 in the environment.
+for each seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +39,21 @@ with running.imports("visual_questions"):
     from tqdm import tqdm
     from visual_questions_data import ANSWERS, KINDS, Questions, read
     from visual_questions_figure import draw
+    from visual_questions_measure import calibration_error, every_level, print_summary, summary, times
 
-    from tfpyramid import models, ops
+    from tfpyramid import models, ops, visualize
     from tfpyramid.export import export_saved_model
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 SIDES = (64, 32, 16, 8)
 COSTS = ops.pixel_costs(len(SIDES))
-COST_WEIGHTS = (0.0, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
-PIXELS_ALLOWED = 1 / 9
-REPEATS = 15  # Repetitions of a timed batch.
+PIXELS_ALLOWED = {"cascade": 0.055, "value": 1 / 9}  # Of the held-out images.
 EPOCHS = 12  # The most epochs. Each has several passes over the images, because starting an epoch takes Keras time.
 STEPS_SHOWN = 10  # Steps between two updates of the progress bar.
-OTHERS = ("softmax", "gumbel")
-# Training shows each image `passes` times: with `questions` questions for "value", with one for other objectives.
+OTHERS = ("value", "softmax", "gumbel")
+# Training shows each image `passes` times with `questions` questions.
 SETTINGS = {
-    "passes": 84,
+    "passes": 60,
     "images": 32,
     "questions": 4,
     "rate": 2e-3,
@@ -79,22 +77,25 @@ def main() -> None:
     for seed in range(options.seed, options.seed + options.seeds):
         model, run = train_and_test(seed, settings, words, train, held_out, test)
         runs.append(run)
-        routed, finest = (run["accuracy"][name] for name in ("routed, value", f"always {SIDES[0]} px"))
+        stopped, finest = (run["accuracy"][name] for name in ("cascade", f"always {SIDES[0]} px"))
         print(
-            f"seed {seed}: trained in {run['training_seconds']:.0f} s; accuracy {routed['all']} % with "
-            f"{routed['pixels']:.3f} of the pixels, {finest['all']} % with all of them"
+            f"seed {seed}: trained in {run['training_seconds']:.0f} s; accuracy {stopped['all']} % with "
+            f"{stopped['pixels']:.3f} of the pixels, {finest['all']} % with all of them"
         )
     numbers: dict[str, Any] = {"quick": options.quick, "settings": settings, "runs": runs, "summary": summary(runs)}
     print()
-    print_summary(numbers["summary"], runs)
+    print_summary(numbers["summary"], runs, KINDS, SIDES)
 
     panels = serve(models.with_text_input(model, words), options.output / "saved_model", test)
     with running.written_aside(options.output / "visual_questions.png") as path:
         draw(runs[-1]["levels"], KINDS, SIDES, panels).savefig(path)
+    with running.written_aside(options.output / "cost_curve.png") as path:
+        curves = {name: (None, *curve) for name, curve in runs[-1]["curves"].items()}
+        visualize.show_cost_curve(curves).savefig(path)
     numbers["seconds"] = round(time.perf_counter() - START, 1)
     with running.written_aside(options.output / "metrics.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
-    print(f"\nWritten to {options.output}: visual_questions.png, metrics.json, saved_model/")
+    print(f"\nWritten to {options.output}: visual_questions.png, cost_curve.png, metrics.json, saved_model/")
     print(f"{numbers['seconds']:.0f} seconds")
 
 
@@ -130,29 +131,39 @@ def train_and_test(
     keras.utils.set_random_seed(seed)
     batches = train.training_batches(words, settings["images"], settings["questions"])
     started = time.perf_counter()
-    model = build(words, "value", seed)
-    fit(model, batches, settings["passes"], settings["rate"], f"seed {seed}, value")
+    model = build(words, "cascade", seed)
+    fit(model, batches, settings["passes"], settings["rate"], f"seed {seed}, cascade")
     run: dict[str, Any] = {"seed": seed, "training_seconds": round(time.perf_counter() - started, 1)}
 
-    choose_cost_weight(model, levels_of(model, held_out.batches(words, 500)), held_out)
-    run["cost_weight"] = float(model.selector.cost_weight.numpy())
-    every = levels_of(model, test.batches(words, 500))
-    outputs = model.predict(test.batches(words, 500), verbose=0)
-    chosen = outputs["level_weights"].argmax(axis=1)
+    models.calibrate_confidence(model, held_out.batches(words, 500))
+    set_threshold(model.cascade.threshold, model, held_out.batches(words, 500), PIXELS_ALLOWED["cascade"])
+    run["thresholds"] = model.cascade.threshold.numpy().round(5).tolist()
+    questions = test.batches(words, 500)
+    every = every_level(model, questions)
     right = every["answers"].argmax(axis=2) == test.answers[:, None]
-    soft = np.einsum("bk,bka->ba", every["right"], every["answers"]).argmax(axis=1) == test.answers
-    rows = {
-        **{f"always {side} px": (right[:, k], COSTS[k]) for k, side in enumerate(SIDES)},
-        "all levels, weighed": (soft, COSTS.sum()),
-        "routed, value": (outputs["answer"].argmax(axis=1) == test.answers, COSTS[chosen].mean()),
-    }
+    outputs = model.predict(questions, verbose=0)
+    chosen = outputs["level_weights"].argmax(axis=1)
     run["levels"] = {kind: np.bincount(chosen[test.kinds == kind], minlength=len(SIDES)).tolist() for kind in KINDS}
+    run["calibration error"] = {
+        f"{side} px": round(calibration_error(every["probabilities"][:, k], right[:, k + 1]), 4)
+        for k, side in enumerate(SIDES[1:])
+    }
+    rows = {f"always {side} px": (right[:, k], COSTS[k]) for k, side in enumerate(SIDES)}
+    read = np.cumsum(COSTS[::-1])[::-1]  # A question has read the coarser levels too.
+    rows["cascade"] = (outputs["answer"].argmax(axis=1) == test.answers, read[chosen].mean())
+    curves = {"cascade": models.cost_curve(model, questions)}
+
     batches = train.training_batches(words, settings["images"] * 2, 1)
     for objective in OTHERS:
         other = build(words, objective, seed)
         start_from(other, model)
         fit(other, batches, settings["other_passes"], settings["rate"] / 10, f"seed {seed}, {objective}")
-        outputs = other.predict(test.batches(words, 500), verbose=0)
+        if objective == "value":
+            router = other
+            set_threshold(router.selector.cost_weight, router, held_out.batches(words, 500), PIXELS_ALLOWED["value"])
+            run["cost_weight"] = float(router.selector.cost_weight.numpy())
+            curves["router"] = models.cost_curve(router, questions)
+        outputs = other.predict(questions, verbose=0)
         pixels = COSTS[outputs["level_weights"].argmax(axis=1)].mean()
         rows[f"routed, {objective}"] = (outputs["answer"].argmax(axis=1) == test.answers, pixels)
     run["accuracy"] = {
@@ -163,7 +174,9 @@ def train_and_test(
         }
         for name, (correct, pixels) in rows.items()
     }
-    run["milliseconds"] = times(model, test, words, settings["timed"])
+    run["curves"] = {name: [curve.accuracy.tolist(), curve.pixels.tolist()] for name, curve in curves.items()}
+    run["curves"] |= {name: [[rows[name][0].mean()], [rows[name][1]]] for name in rows if name.startswith("always")}
+    run["milliseconds"] = times(model, router, test, words, settings["timed"])
     return model, run
 
 
@@ -174,9 +187,17 @@ def build(words: Any, objective: str, seed: int) -> keras.Model:
 
 
 def start_from(other: keras.Model, model: keras.Model) -> None:
-    """Copy all weights except those of the selector."""
-    for name in ("router", "question_encoder", "decoder"):
-        getattr(other, name).set_weights(getattr(model, name).get_weights())
+    """Copy all weights except those of the selector and of the confidences."""
+    parts = [(other.question_encoder, model.question_encoder), (other.decoder, model.decoder)]
+    parts += [(other.router.pyramid, model.cascade.pyramid), *zip(other.router.encoders, model.cascade.encoders)]
+    for part, trained in parts:
+        part.set_weights(trained.get_weights())
+
+
+def set_threshold(weight: Any, model: keras.Model, batches: tf.data.Dataset, pixels: float) -> None:
+    """Set a weight of a model to the value with the highest accuracy among those that read at most so many pixels."""
+    curve = models.cost_curve(model, batches)
+    weight.assign(curve.thresholds[curve.within(max(pixels, curve.pixels[0]))])
 
 
 def fit(model: keras.Model, batches: tf.data.Dataset, passes: int, rate: float, title: str) -> None:
@@ -207,97 +228,8 @@ def fit(model: keras.Model, batches: tf.data.Dataset, passes: int, rate: float, 
         )
 
 
-def levels_of(model: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
-    """Return the answers from all levels [n, levels, answers], and P(right) of all levels [n, levels]."""
-
-    @tf.function(reduce_retracing=True)
-    def ask(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        question = model.question_encoder(inputs["question"])
-        answers = [model.decoder([features, question]) for features in model.router.encode_all(inputs["image"])]
-        return tf.stack(answers, axis=1), tf.sigmoid(model.selector.level_logits(question))
-
-    answers, right = zip(*(ask(inputs) for inputs, _ in batches))
-    return {"answers": np.concatenate(answers), "right": np.concatenate(right)}
-
-
-def choice(right: np.ndarray, cost_weight: float) -> np.ndarray:
-    """Return the level that the selector chooses for each question."""
-    return np.argmax(right - cost_weight * COSTS, axis=1)
-
-
-def choose_cost_weight(model: keras.Model, every: dict[str, np.ndarray], held_out: Questions) -> None:
-    """Set `cost_weight` to the value with the highest accuracy among those that read at most PIXELS_ALLOWED."""
-    right = every["answers"].argmax(axis=2) == held_out.answers[:, None]
-    levels = {weight: choice(every["right"], weight) for weight in COST_WEIGHTS}
-    allowed = [weight for weight in COST_WEIGHTS if COSTS[levels[weight]].mean() <= PIXELS_ALLOWED]
-    accuracy = {weight: right[range(len(right)), levels[weight]].mean() for weight in allowed or COST_WEIGHTS[-1:]}
-    model.selector.cost_weight.assign(max(accuracy, key=lambda weight: accuracy[weight]))
-
-
-def times(model: keras.Model, questions: Questions, words: Any, count: int) -> dict[str, float]:
-    """Return the median milliseconds of one batch, for the model and its export, routed and at the finest level."""
-    finest = keras.Model(
-        model.input,
-        model.decoder(
-            [model.router.encoders[0](model.input["image"]), model.question_encoder(model.input["question"])]
-        ),
-    )
-    inputs, _ = next(iter(questions[:count].batches(words, count)))
-    contenders: dict[str, Callable] = {}
-    loaded = []  # The endpoint `serve` does not keep the variables of its model alive.
-    with tempfile.TemporaryDirectory() as folder:
-        for name, each in (("routed", model), ("finest", finest)):
-            contenders[name] = tf.function(each)
-            each.export(os.path.join(folder, name), **({"verbose": False} if keras.__version__ >= "3" else {}))
-            loaded.append(tf.saved_model.load(os.path.join(folder, name)))
-            contenders[f"{name}, exported"] = loaded[-1].serve
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(REPEATS + 2):  # The first two warm up.
-            for name, ask in contenders.items():
-                started = time.perf_counter()
-                tf.nest.flatten(ask(inputs))[0].numpy()
-                taken[name].append(1000 * (time.perf_counter() - started))
-    return {name: round(statistics.median(values[2:]), 2) for name, values in taken.items()}
-
-
 def percentage(correct: np.ndarray) -> float:
     return round(100 * float(np.mean(correct)), 2)
-
-
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean and the standard deviation over the seeds."""
-
-    def over(values: list[float]) -> list[float]:
-        return [round(statistics.mean(values), 4), round(statistics.stdev(values) if len(values) > 1 else 0.0, 4)]
-
-    rows = runs[0]["accuracy"]
-    speed = {
-        where: [run["milliseconds"][f"finest{where}"] / run["milliseconds"][f"routed{where}"] for run in runs]
-        for where in ("", ", exported")
-    }
-    return {
-        "accuracy": {
-            row: {key: over([run["accuracy"][row][key] for run in runs]) for key in rows[row]} for row in rows
-        },
-        "times as fast": over(speed[""]),
-        "times as fast, exported": over(speed[", exported"]),
-    }
-
-
-def print_summary(numbers: dict[str, Any], runs: list[dict[str, Any]]) -> None:
-    line = "{:<22}" + "{:>20}" * (2 + len(KINDS))
-    print(line.format("accuracy, %", "all", *KINDS, "fraction of pixels"))
-    for name, row in numbers["accuracy"].items():
-        cells = (f"{mean:.3f} ± {spread:.3f}" for mean, spread in row.values())
-        print(line.format(name, *cells))
-    line = "{:<22}" + "{:>20}" * len(SIDES)
-    print("\n" + line.format("level, % of questions", *(f"{side} pixels" for side in SIDES)))
-    for kind in KINDS:
-        counts = np.sum([run["levels"][kind] for run in runs], axis=0)
-        print(line.format(kind, *(f"{100 * count / max(counts.sum(), 1):.1f}" for count in counts)))
-    times = " ± ".join(f"{value:.1f}" for value in numbers["times as fast"])
-    exported = " ± ".join(f"{value:.1f}" for value in numbers["times as fast, exported"])
-    print(f"\nRouted is {times} times as fast as the finest level; exported, {exported} times")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ def part(text):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.nodeid.startswith("tfpyramid/") and trains(item.example.document.text):
+            item.add_marker("slow")
     # The name alone decides, so that the processes of pytest-xdist agree and a new test moves no other.
     k, n = config.option.part
     chosen = [item for item in items if zlib.crc32(item.nodeid.encode()) % n == k - 1]
@@ -68,6 +71,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker("no_cover")
+
+
+def trains(text):
+    """Return whether the examples of a file build or train whole models, which takes seconds."""
+    return ".fit(" in text or ">>> model = models." in text
 
 
 def pytest_sessionfinish(session, exitstatus):

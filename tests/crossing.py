@@ -128,6 +128,13 @@ def every_layer() -> Any:
     lookup = layers.CostVolume(1, sampling="lookup", name="CostVolume_lookup")
     outputs["CostVolume_lookup"] = lookup([image, image, image[..., :2]])
     _, outputs["mask"] = layers.Warp2D(return_mask=True, name="Warp2D_mask")([image, 3 * image[..., :2] - 1])
+    encoders = [
+        keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3), keras.layers.GlobalMaxPooling2D()])
+        for _ in range(3)
+    ]
+    confidences = [keras.layers.Dense(1, name=f"confidence_{k}") for k in (1, 2)]
+    cascade = layers.LevelCascade(encoders, confidences, layers.LearnablePyramid(3), threshold=0.5, name="LevelCascade")
+    outputs["LevelCascade"], outputs["levels"] = cascade(image)
     outputs["GumbelLevelSelector"] = layers.GumbelLevelSelector(name="GumbelLevelSelector")(pools[0])
     return keras.Model(image, outputs, name="every_layer")
 

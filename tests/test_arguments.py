@@ -27,8 +27,12 @@ class Reached(BaseException):
     """All arguments were accepted, and the work would begin."""
 
 
-# A hundred models each.
-SLOW = ("pyramid_detector", "pyramid_flow", "pyramid_segmenter", "pyramid_vlm")
+# A hundred models or large layers each.
+SLOW = (
+    *("pyramid_classifier", "pyramid_detector", "pyramid_flow", "pyramid_segmenter", "pyramid_vlm"),
+    *("FeaturePyramid", "LearnableStrideConv2D", "PyramidBlock", "SpatialTransformerDownsample2D"),
+    *("PredictImages", "discriminative_optimizer"),
+)
 
 
 @pytest.fixture(

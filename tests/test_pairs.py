@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpyramid import layers, losses, metrics, ops
 from tfpyramid._compat import keras
-from tfpyramid.ops import portable, routing
+from tfpyramid.ops import partition, portable, routing
 
 IMAGE, HALF, FLOW, LOGITS, WEIGHTS = (8, 6, 3), (4, 3, 3), (8, 6, 2), (3,), (2,)
 LEVELS = [IMAGE, HALF]
@@ -32,6 +32,13 @@ def mean_encoders():
     return [keras.layers.GlobalAveragePooling2D(name=f"mean_{k}") for k in range(2)]
 
 
+def cascade(**arguments):
+    features, query = keras.Input((3,)), keras.Input((4,))
+    log_odds = keras.layers.Dense(1)(keras.layers.Concatenate()([features, query]))
+    confidence = keras.Model([features, query], log_odds)
+    return layers.LevelCascade(mean_encoders(), confidence, layers.GaussianPyramid(2), threshold=0.5, **arguments)
+
+
 def consistency(y_a, y_b):
     metric = metrics.ShiftConsistency()
     metric.update_state(y_a, y_b)
@@ -48,7 +55,7 @@ def first_by_query(x, y):
     return ops.fuse_logits([x, y], "attention", query=[1.0, 2.0, 3.0])
 
 
-STAGES = [routing.Stage(lambda x: tf.reduce_mean(x, [1, 2]), [3])] * 2
+STAGES = [partition.Stage(lambda x: tf.reduce_mean(x, [1, 2]), [3])] * 2
 
 FUNCTIONS = {
     "align_levels": Case(lambda *levels: ops.align_levels(levels), LEVELS),
@@ -57,6 +64,7 @@ FUNCTIONS = {
     "bilinear_sample": Case(ops.bilinear_sample, [IMAGE, (30, 2)]),
     "bilinear_sample at few points": Case(ops.bilinear_sample, [IMAGE, (2,)]),
     "blend": Case(lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [IMAGE, IMAGE, (8, 6, 1)]),
+    "cascade_costs": Case(lambda w, start: ops.cascade_costs(w, start=start), [WEIGHTS, WEIGHTS]),
     "cost_volume": Case(lambda first, second: ops.cost_volume(first, second, 1), [IMAGE, IMAGE]),
     "cost_volume at a flow": Case(lambda a, b, flow: ops.cost_volume(a, b, 1, flow=flow), [IMAGE, IMAGE, FLOW]),
     "exposure_fusion": Case(lambda *images: ops.exposure_fusion(images, 2), [IMAGE, IMAGE]),
@@ -71,7 +79,8 @@ FUNCTIONS = {
     "routing.weighted_sum": Case(lambda x, y, w: routing.weighted_sum([x, y], w), [LOGITS, LOGITS, WEIGHTS]),
     "routing.route": Case(lambda x, y, w: routing.route([x, y], w, STAGES), [*LEVELS, WEIGHTS]),
     "routing.route_down": Case(
-        lambda x, w: routing.route_down(x, w, STAGES, [routing.Stage(lambda x: x[:, ::2, ::2], HALF)]), [IMAGE, WEIGHTS]
+        lambda x, w: routing.route_down(x, w, STAGES, [partition.Stage(lambda x: x[:, ::2, ::2], HALF)]),
+        [IMAGE, WEIGHTS],
     ),
     "multi_scale_loss": Case(lambda t, *p: losses.multi_scale_loss(t, p), [IMAGE, *LEVELS]),
     "multi_scale_loss of one": Case(losses.multi_scale_loss, [IMAGE, HALF]),
@@ -88,6 +97,9 @@ FUNCTIONS = {
     "MultiScaleLoss with weights": Case(
         lambda p, w: losses.MultiScaleLoss(reduction="none")(p, p + 1, sample_weight=w), [IMAGE, ()]
     ),
+    "MultiScaleLoss with a mask": Case(
+        lambda p, w: losses.MultiScaleLoss(reduction="none")(p, p + 1, sample_weight=w), [IMAGE, IMAGE[:2]]
+    ),
     "ShiftConsistency": Case(consistency, [LOGITS, LOGITS]),
     "ShiftConsistency with weights": Case(weighted_consistency, [LOGITS, ()]),
 }
@@ -100,6 +112,8 @@ LAYERS = {
     "LearnableLaplacianReconstruction": Case(
         lambda: layers.LearnableLaplacianReconstruction(layers.LearnableLaplacianPyramid(2)), LEVELS
     ),
+    "LevelCascade": Case(lambda: cascade(), [IMAGE, (4,), WEIGHTS]),
+    "LevelCascade of all": Case(lambda: cascade(partition=False), [IMAGE, (4,), WEIGHTS]),
     "LevelRouter": Case(lambda: layers.LevelRouter(mean_encoders()), [*LEVELS, WEIGHTS]),
     "LevelRouter of all": Case(lambda: layers.LevelRouter(mean_encoders(), partition=False), [*LEVELS, WEIGHTS]),
     "LevelRouter of images": Case(
@@ -202,7 +216,7 @@ def test_batches_that_a_graph_finds_to_differ_stop_it_before_they_meet(name):
         function = traced(name, *[None] * (count - 1), known)
         nodes = [node.type for node in function.get_concrete_function().graph.get_operations()]
         # Keras hands over sample weights by themselves.
-        assert nodes.count("Assert") == (2 if name == "MultiScaleLoss with weights" else 1)
+        assert nodes.count("Assert") == (2 if name.startswith("MultiScaleLoss with") else 1)
         function(*case.inputs(*[2] * count))
         for batches in unequal(case):
             if known in (None, batches[-1]):

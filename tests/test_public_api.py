@@ -45,6 +45,7 @@ PUBLIC = {
         "LearnableLaplacianReconstruction",
         "LearnablePyramid",
         "LearnableStrideConv2D",
+        "LevelCascade",
         "LevelRouter",
         "LogitFusion",
         "PerLevel",
@@ -72,6 +73,8 @@ PUBLIC = {
     "tfpyramid.metrics": {"EndPointError", "MultiScaleSSIM", "ShiftConsistency", "shifted_pair"},
     "tfpyramid.models": {
         "antialias",
+        "calibrate_confidence",
+        "cost_curve",
         "feature_levels",
         "pyramid_classifier",
         "pyramid_detector",
@@ -89,6 +92,7 @@ PUBLIC = {
         "binomial",
         "blend",
         "box",
+        "cascade_costs",
         "conv_down",
         "cost_volume",
         "cumulative_gates",
@@ -135,6 +139,7 @@ PUBLIC = {
     },
     "tfpyramid.visualize": {
         "flow_colors",
+        "show_cost_curve",
         "show_fixations",
         "show_flow",
         "show_gates",

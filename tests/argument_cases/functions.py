@@ -67,17 +67,17 @@ ROWS = [
     ),
     Row(
         losses.multi_scale_loss,
-        lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), **LOSS},
+        lambda: {"targets": IMAGES, "predictions": LEVELS, "weights": (1.0, 0.5), "mask": IMAGES[..., 0], **LOSS},
         no_lists=frozenset({"targets"}),
     ),
     Row(
         losses.multi_scale_loss,
-        lambda: {"targets": LEVELS, "predictions": LEVELS, "weights": None, **LOSS},
+        lambda: {"targets": LEVELS, "predictions": LEVELS, "weights": None, "mask": None, **LOSS},
         label="targets of each size",
     ),
     Row(
         losses.multi_scale_loss,
-        lambda: {"targets": IMAGES, "predictions": IMAGES + 1, "weights": None, **LOSS},
+        lambda: {"targets": IMAGES, "predictions": IMAGES + 1, "weights": None, "mask": IMAGES[..., 0], **LOSS},
         no_lists=frozenset({"targets", "predictions"}),
         label="one prediction",
     ),

@@ -175,6 +175,17 @@ ROWS = [
         data_format="channels_last",
     ),
     _row(
+        layers.LevelCascade,
+        lambda: {
+            "encoders": _encoders(),
+            "confidences": [keras.layers.Dense(1, name="confidence")],
+            "pyramid": layers.GaussianPyramid(2, name="pyramid"),
+            "threshold": [0.5],
+            "merge": layers.LogitFusion(name="merge"),
+            "partition": True,
+        },
+    ),
+    _row(
         layers.LevelRouter,
         lambda: {"encoders": _encoders(), "pyramid": layers.GaussianPyramid(2, name="pyramid"), "partition": True},
         [IMAGES, WEIGHTS],

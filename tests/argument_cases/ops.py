@@ -28,6 +28,10 @@ ROWS = [
     Row(ops.box, lambda: {"size": 3}),
     Row(ops.conv_down, lambda: {"images": IMAGES, "kernel": KERNEL, "strides": (2, 1), "border": "edge"}),
     Row(
+        ops.cascade_costs,
+        lambda: {"weights": LOGITS, "costs": [1.0, 0.5, 0.25], "start": LOGITS + 1},
+    ),
+    Row(
         ops.cost_volume,
         lambda: {
             "first": IMAGES,
@@ -88,7 +92,7 @@ ROWS = [
     Row(ops.normalize_kernel, lambda: {"values": KERNEL, "normalization": "softmax", "axes": (0, 1)}),
     Row(ops.one_hot_st, lambda: {"logits": LOGITS, "temperature": 0.5}),
     Row(ops.phase, lambda: {"kernel": [1.0, 2.0, 0.5], "scale_factor": 2.0}),
-    Row(ops.pixel_costs, lambda: {"num_levels": 3, "scale_factor": 1.5}),
+    Row(ops.pixel_costs, lambda: {"num_levels": 3, "scale_factor": 1.5, "upsampled_levels": 1}),
     Row(ops.pyr_down, lambda: {"images": IMAGES, **STEP}),
     Row(ops.pyr_up, lambda: {"images": IMAGES, "output_size": (9, 10), **STEP}),
     Row(ops.quantize_st, lambda: {"x": LOGITS, "bits": 3, "limit": 0.5}),

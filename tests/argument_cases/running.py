@@ -120,6 +120,11 @@ ROWS = [
         use=lambda figure: len(figure.axes),
     ),
     Row(
+        visualize.show_cost_curve,
+        lambda: {"curves": {"cascade": (None, np.float32([0.5, 0.9]), np.float32([0.1, 1.0]))}},
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
         visualize.show_gates,
         lambda: {"gates": np.float32([[0.0, 0.5], [0.25, 1.0]]), "names": ["one", "two"]},
         use=lambda figure: len(figure.axes),

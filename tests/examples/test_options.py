@@ -15,6 +15,7 @@ NAMES = [
     "detection",
     "segmentation",
     "blending",
+    "fovea",
     "super_resolution",
     "optical_flow",
     "visual_questions",

@@ -26,7 +26,12 @@ def test_every_layer_has_a_row_and_layers_with_a_hard_mode_have_two():
             expected.add(f"`{name}`, hard")
     assert expected <= set(rows)
     # The other rows are a layer of another package, options, and the last line.
-    options = {"`LevelRouter`, partition=False", "`CostVolume`, lookup", "`Warp2D`, return_mask"}
+    options = {
+        "`LevelCascade`, partition=False",
+        "`LevelRouter`, partition=False",
+        "`CostVolume`, lookup",
+        "`Warp2D`, return_mask",
+    }
     options |= {"`WeightedFusion`, adaptive", "`WeightedFusion`, adaptive, hard"}
     assert set(rows) - expected == {"`PyramidDiversity`", *options, "largest error"}
 

@@ -1,4 +1,4 @@
-"""Cases of the layers that select a level, and of the router that reads it."""
+"""Cases of the layers that select a level, of the router that reads it, and of the cascade."""
 
 from __future__ import annotations
 
@@ -107,7 +107,88 @@ def _router(label: str, *, num_levels: int = 2, pyramid: bool = False, case: dic
     return LayerCase(make=make, label=label, reference=reference, compiled=arguments.get("partition") is False, **case)
 
 
+def _cascade(
+    label: str,
+    *,
+    num_levels: int = 2,
+    upsampled: int = 0,
+    shared: bool = False,
+    merged: bool = False,
+    case: dict,
+    **arguments: object,
+) -> LayerCase:
+    """Return a case of encoders with weights, and confidences that read features, and the query if there is one."""
+    soft, count = "arguments" in case, len(case.get("vectors", ()))
+
+    def confidence(name: str, **common: object) -> keras.layers.Layer:
+        # At inference, confidences get no gradient. The query decides by far more than half a rounding.
+        options = {"trainable": soft, **common}
+        features = keras.Input((2,), dtype=keras.layers.ReLU(**common).compute_dtype)
+        z = keras.layers.Dense(1, kernel_initializer="ones", name="of_features", **options)(features)
+        if not count:
+            return keras.Model(features, z, name=name)
+        query = keras.Input((3,), dtype=features.dtype)
+        of_query = keras.layers.Dense(1, kernel_initializer="ones", name="of_query", **options)
+        return keras.Model([features, query], keras.layers.Add(**common)([z, of_query(query)]), name=name)
+
+    def make(**common: object) -> layers.LevelCascade:
+        def encoder(k: int) -> keras.Sequential:
+            dense = keras.layers.Dense(2, name="dense", **common)
+            start = keras.Input((None, None, 3), dtype=dense.compute_dtype)
+            pool = keras.layers.GlobalAveragePooling2D(name="pool", **common)
+            return keras.Sequential([start, dense, pool], name=f"encoder_{k}")
+
+        confidences = [confidence(f"confidence_{k}", **common) for k in range(1, num_levels)]
+        return layers.LevelCascade(
+            encoder(0) if shared else [encoder(k) for k in range(num_levels)],
+            confidences[0] if shared else confidences,
+            layers.GaussianPyramid(num_levels, upsampled_levels=upsampled, **common),
+            merge=layers.LogitFusion(**common) if merged else None,
+            **arguments,
+            **common,
+        )
+
+    def reference(layer: layers.LevelCascade, images: np.ndarray, *vectors: np.ndarray) -> tuple:
+        levels = references.gaussian_pyramid(images, num_levels, upsampled, scale_factor=2.0)
+        features = []
+        for k, level in enumerate(levels):
+            dense = layer.encoders[0 if shared else k].get_layer("dense")
+            features.append(level.mean(axis=(1, 2)) @ dense.kernel.numpy() + dense.bias.numpy())
+        threshold, calibration = weight(layer, "threshold"), weight(layer, "calibration")
+
+        def chance(k: int, y: np.ndarray, b: int) -> float:
+            parts = [("of_features", y), *([("of_query", vectors[0][b])] if count else [])]
+            dense = [(layer.confidences[0 if shared else k - 1].get_layer(name), x) for name, x in parts]
+            z = sum(float((x @ d.kernel.numpy() + d.bias.numpy())[0]) for d, x in dense)
+            return references.sigmoid(calibration[k - 1, 0] * z + calibration[k - 1, 1])
+
+        outputs, weights = np.zeros([len(images), 2]), np.zeros([len(images), num_levels])
+        for b in range(len(images)):
+            starts = np.eye(num_levels)[-1] if count < 2 else vectors[1][b]
+            first = int(starts.argmax())
+            starts = starts if soft else np.eye(num_levels)[first]
+            reach, before = 0.0, np.zeros(2)
+            for k in reversed(range(num_levels)):
+                y = features[k][b]
+                before = y = np.logaddexp(before, y) if merged and k < first else y
+                reach += starts[k]
+                p = 1.0 if k == 0 else chance(k, y, b)
+                p = p if soft or k == 0 else float(p >= threshold[k - 1])
+                weights[b, k] = reach * p
+                outputs[b] += weights[b, k] * y
+                reach *= 1 - p
+        return outputs, weights
+
+    return LayerCase(make=make, label=label, reference=reference, compiled=arguments.get("partition") is False, **case)
+
+
 CASES = [
+    _cascade("default", case={"vectors": (3,)}),
+    _cascade("images", num_levels=3, shared=True, merged=True, upsampled=1, case={**ODD, **TRAINING}),
+    _cascade("start", num_levels=3, merged=True, upsampled=1, threshold=[0.7, 0.4], case={**ODD, "vectors": (3, 3)}),
+    _cascade("start-training", num_levels=3, case={**ODD, **TRAINING, "vectors": (3, 3)}),
+    _cascade("one-pixel", num_levels=3, shared=True, threshold=[0.6, 0.5], case={**ONE_PIXEL, "vectors": (3,)}),
+    _cascade("masked", merged=True, partition=False, case={**ODD, "vectors": (3,)}),
     _gumbel("default"),
     _gumbel("cold-hard", temperature=0.5, hard=True, seed=3, case={"vectors": (1,)}),
     _query("default"),

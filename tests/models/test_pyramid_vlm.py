@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.models.visual_questions import ANSWERS, COUNT, LEVELS, compiled, data, small
 from tfpyramid._compat import KERAS_3, keras
 
-OBJECTIVES = ["value", "softmax", "gumbel"]
+OBJECTIVES = ["value", "softmax", "gumbel", "cascade"]
 
 
 @pytest.mark.slow
@@ -19,8 +19,8 @@ def test_it_is_trained_saved_and_loaded_as_any_model(objective, tmp_path):
     history = model.fit(inputs, labels, validation_data=(inputs, labels), batch_size=6, verbose=0).history
     moved = [np.any(w.numpy() != start) for w, start in zip(model.trainable_weights, before)]
     assert all(moved), [w.name for w, each in zip(model.trainable_weights, moved) if not each]
-    for name in ("selector_cost", "val_selector_cost"):
-        assert all(1 / 4 <= cost <= 1 for cost in history[name])
+    name, most = ("cascade_cost", 5 / 4) if objective == "cascade" else ("selector_cost", 1)
+    assert all(1 / 4 <= cost <= most for cost in [*history[name], *history[f"val_{name}"]])
     outputs = model.predict(inputs, verbose=0)
     assert outputs["answer"].shape == (COUNT, ANSWERS)
     np.testing.assert_allclose(outputs["answer"].sum(axis=1), 1, atol=1e-6)
@@ -98,7 +98,7 @@ def test_metrics_in_training_are_those_of_the_level_that_would_be_chosen():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["value", "softmax"])
+@pytest.mark.parametrize("objective", ["value", "softmax", "cascade"])
 def test_several_questions_to_an_image_train_as_the_image_with_each_of_them(objective):
     inputs, labels = data()
     images = inputs["image"][: COUNT // 2]
@@ -163,7 +163,7 @@ def test_one_sample_more_or_less_does_not_pair_questions_with_other_images():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["value", "softmax"])
+@pytest.mark.parametrize("objective", ["value", "softmax", "cascade"])
 @pytest.mark.parametrize("known", [True, False])
 def test_questions_that_are_not_as_many_for_each_image_are_refused(known, objective):
     inputs, labels = data()
@@ -182,13 +182,14 @@ def test_questions_that_are_not_as_many_for_each_image_are_refused(known, object
 
 
 @pytest.mark.slow
-def test_it_trains_in_mixed_precision():
+@pytest.mark.parametrize("objective", ["value", "cascade"])
+def test_it_trains_in_mixed_precision(objective):
     inputs, labels = data()
     policy = keras.mixed_precision.global_policy() if not KERAS_3 else keras.config.dtype_policy()
     set_policy = keras.mixed_precision.set_global_policy
     set_policy("mixed_float16")
     try:
-        model = compiled(small())
+        model = compiled(small(objective))
         losses = model.fit(inputs, labels, verbose=0).history["loss"]
         assert np.isfinite(losses).all()
         assert model.predict(inputs, verbose=0)["answer"].dtype == np.float32

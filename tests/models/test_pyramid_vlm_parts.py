@@ -54,12 +54,14 @@ def places(strides):
 def wordy(objective="value", **arguments):
     encoders = [places(3), places(2)]
     summaries = [None, keras.layers.GlobalAveragePooling2D(name="mean")]
-    parts = {"image_encoder": encoders, "decoder": Words(name="words"), "summaries": summaries}
+    parts = {"image_encoder": encoders, "decoder": Words(name="words")}
+    if objective != "cascade":
+        parts["summaries"] = summaries
     return small(objective, **{"input_shape": (16, 16, 3), **parts, **arguments})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["value", "softmax"])
+@pytest.mark.parametrize("objective", ["value", "softmax", "cascade"])
 def test_parts_of_ones_own_answer_in_words_and_are_trained_saved_and_loaded(objective, tmp_path):
     inputs, _ = data()
     inputs = {**inputs, "image": inputs["image"][:6, :16, :16]}  # Two questions for each image.
@@ -76,7 +78,8 @@ def test_parts_of_ones_own_answer_in_words_and_are_trained_saved_and_loaded(obje
     assert outputs["answer"].shape == (COUNT, 3, ANSWERS)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert [part and part.name for part in again.summaries] == [None, "mean"]
+    if objective != "cascade":
+        assert [part and part.name for part in again.summaries] == [None, "mean"]
     for name, value in again.predict(batch, verbose=0).items():
         np.testing.assert_allclose(value, outputs[name], atol=1e-6)
 
@@ -142,7 +145,7 @@ def test_each_level_gets_a_copy_of_one_image_encoder_with_its_weights():
         ({"num_levels": 0}, "`num_levels` must be an integer of at least 1"),
         ({"filters": 0}, "`filters` must be an integer of at least 1"),
         ({"units": "many"}, "`units` must be an integer of at least 1"),
-        ({"objective": "best"}, "`objective` must be one of 'softmax', 'gumbel', 'value'"),
+        ({"objective": "best"}, "`objective` must be one of 'softmax', 'gumbel', 'value', 'cascade'"),
         ({"cost_weight": -1}, "`cost_weight` must be a finite number of at least 0"),
         ({"input_shape": (None, None)}, r"`input_shape` must be \(height, width, channels\)"),
         ({"question_encoder": "words"}, "`question_encoder` must be an instance of keras.layers.Layer"),
@@ -168,9 +171,36 @@ def test_each_level_gets_a_copy_of_one_image_encoder_with_its_weights():
             r"`decoder` must return \[batch, num_answers\] .* Received: output of shape \(None, 128\), num_answers=5",
         ),
         ({"summaries": keras.layers.MaxPooling2D()}, r"`summaries\[0\]` must return one vector for each sample"),
+        ({"confidences": keras.layers.Dense(1)}, "`confidences` must be None unless the objective is 'cascade'"),
+        ({"objective": "cascade", "num_levels": 1}, "`num_levels` must be at least 2 with the objective 'cascade'"),
+        (
+            {"objective": "cascade", "summaries": keras.layers.GlobalAveragePooling2D()},
+            "`summaries` must be None with the objective 'cascade'",
+        ),
+        (
+            {"objective": "cascade", "confidences": [keras.layers.Dense(1)]},
+            "`confidences` must be .* a list of 3 layers",
+        ),
+        ({"objective": "cascade", "confidences": "sure"}, "`confidences` must be an instance of keras.layers.Layer"),
+        (
+            {"objective": "cascade", "confidences": keras.layers.Concatenate()},
+            r"`confidences` must return the log-odds of each sample, \[batch, 1\]",
+        ),
         ({"summaries": ["mean"] * 4}, r"`summaries\[0\]` must be an instance of keras.layers.Layer"),
     ],
 )
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.pyramid_vlm(**{"vocabulary_size": WORDS, "num_answers": ANSWERS, **arguments})
+
+
+def test_each_level_but_the_finest_gets_a_copy_of_one_confidence_with_its_weights():
+    features, question = keras.Input((6,)), keras.Input((6,))
+    sure = keras.Model([features, question], keras.layers.Dense(1)(features), name="sure")
+    model = small("cascade", num_levels=3, confidences=sure)
+    assert [each.name for each in model.cascade.confidences] == ["sure_0", "sure_1"]
+    for copy in model.cascade.confidences:
+        for value, expected in zip(copy.get_weights(), sure.get_weights(), strict=True):
+            np.testing.assert_array_equal(value, expected)
+    np.testing.assert_allclose(model.cascade.threshold, 1 - 0.02 * 4.0 ** -np.arange(2), rtol=1e-6)
+    assert small("cascade", cost_weight=3.0).cascade.threshold.numpy() == [0]

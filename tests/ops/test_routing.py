@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfpyramid import ops
-from tfpyramid.ops import dtypes, routing
+from tfpyramid.ops import dtypes, partition, routing
 
 CHOICES = {
     "mixed": [2, 0, 2, 1, 2],
@@ -31,7 +31,7 @@ class Counted:
 
     def __init__(self, function, sample_shape):
         self.seen = []
-        self.stage = routing.Stage(self, sample_shape)
+        self.stage = partition.Stage(self, sample_shape)
         self._function = function
 
     def __call__(self, samples):
@@ -129,7 +129,7 @@ def test_of_equal_weights_the_first_level_is_chosen():
 
 def test_features_may_be_maps():
     levels = levels_of(4)
-    stages = [routing.Stage(lambda x, k=k: x[:, :2, :3] * (k + 1), [2, 3, 3]) for k in range(3)]
+    stages = [partition.Stage(lambda x, k=k: x[:, :2, :3] * (k + 1), [2, 3, 3]) for k in range(3)]
     choice = [1, 0, 2, 1]
     routed = routing.route(levels, tf.one_hot(choice, 3, dtype=tf.float64), stages)
     for sample, k in enumerate(choice):
@@ -156,7 +156,7 @@ def test_weights_are_used_in_the_dtype_of_the_features():
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
 def test_features_keep_their_dtype_where_some_are_missing_too(choice, wrap):
     levels, weights = levels_of(len(choice), np.float16), tf.one_hot(choice, 3, dtype=tf.float16)
-    stages = 3 * [routing.Stage(lambda x: tf.reduce_mean(tf.cast(x, tf.float64), [1, 2]), [3], tf.float64)]
+    stages = 3 * [partition.Stage(lambda x: tf.reduce_mean(tf.cast(x, tf.float64), [1, 2]), [3], tf.float64)]
     down = [s.stage for s in steps()]
     for routed in (
         wrap(lambda: routing.route(levels, weights, stages))(),

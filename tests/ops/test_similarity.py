@@ -71,7 +71,15 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("dtype, size", [("float32", (1, 1)), ("bfloat16", (1, 8)), ("float16", (10, 161))], ids=str)
+@pytest.mark.parametrize(
+    "dtype, size",
+    [
+        ("float32", (1, 1)),
+        pytest.param("bfloat16", (1, 8), marks=pytest.mark.slow),
+        pytest.param("float16", (10, 161), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_values_and_gradients_are_finite(case, size, dtype):
     make = [each if each is not stripes else lambda shape: stripes(*shape) for each in DEGENERATE[case]]

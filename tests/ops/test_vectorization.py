@@ -27,6 +27,10 @@ SMOOTH = {
     "bilinear_sample by rows": (ops.bilinear_sample, [normal(2, 3, 2, 9), normal(2, 2, 2)]),
     "blend": (lambda a, b, mask: ops.blend(a, b, mask, num_levels=2), [X, X[::-1], X**2]),
     "conv_down": (lambda x, k: ops.conv_down(x, k[0]), [X, KERNEL]),
+    "cascade_costs": (
+        lambda w, start: ops.cascade_costs(w, [1.0, 0.5, 0.25], start=start),
+        [normal(2, 3), normal(2, 3)],
+    ),
     "cost_volume": (lambda x, y: ops.cost_volume(x, y, 1), [normal(1, 2, 2, 1), normal(1, 2, 2, 1) + 1]),
     "cost_volume by lookup": (
         lambda x, y, flow: ops.cost_volume(x, y, 1, flow=flow, sampling="lookup"),

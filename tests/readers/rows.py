@@ -58,6 +58,27 @@ def _router(partition: bool) -> Callable:
     return outputs
 
 
+def _cascade(partition: bool) -> Callable:
+    def outputs(image: object, levels: list, query: object) -> object:
+        def encoder() -> keras.Model:
+            start = keras.Input((None, None, 3))
+            return keras.Sequential([start, keras.layers.Dense(2), keras.layers.GlobalAveragePooling2D()])
+
+        features, vector = keras.Input((2,)), keras.Input((3,))
+        log_odds = keras.layers.Dense(1)(keras.layers.Concatenate()([features, vector]))
+        cascade = layers.LevelCascade(
+            [encoder() for _ in range(LEVELS)],
+            keras.Model([features, vector], log_odds),
+            layers.GaussianPyramid(LEVELS, upsampled_levels=1),
+            threshold=0.5,
+            merge=layers.LogitFusion(),
+            partition=partition,
+        )
+        return list(cascade([image, query]))
+
+    return outputs
+
+
 def _diversity(image: object, levels: list, query: object) -> object:
     return losses.PyramidDiversity()(levels)
 
@@ -114,6 +135,8 @@ ROWS: dict[str, Callable] = {
     "LearnablePyramid": _of_image("LearnablePyramid", LEVELS),
     "LearnableStrideConv2D": _of_image("LearnableStrideConv2D"),
     "LearnableStrideConv2D, hard": _of_image("LearnableStrideConv2D", hard=True),
+    "LevelCascade": _cascade(partition=True),
+    "LevelCascade, partition=False": _cascade(partition=False),
     "LevelRouter": _router(partition=True),
     "LevelRouter, partition=False": _router(partition=False),
     "LogitFusion": _logits,

@@ -32,7 +32,7 @@ from tfpyramid.layers.pyramids import (
     LearnableLaplacianReconstruction,
     LearnablePyramid,
 )
-from tfpyramid.layers.selection import GumbelLevelSelector, LevelRouter, QueryLevelSelector
+from tfpyramid.layers.selection import GumbelLevelSelector, LevelCascade, LevelRouter, QueryLevelSelector
 
 __all__ = [
     "AdaptiveDepthPyramid",
@@ -55,6 +55,7 @@ __all__ = [
     "LearnableLaplacianReconstruction",
     "LearnablePyramid",
     "LearnableStrideConv2D",
+    "LevelCascade",
     "LevelRouter",
     "LogitFusion",
     "PerLevel",

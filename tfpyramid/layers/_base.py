@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import warnings
@@ -163,7 +164,8 @@ def check_layer(name: str, layer: Any) -> keras.layers.Layer:
     """Return the layer that an argument is, or that it is the configuration of."""
     found = layer
     if isinstance(layer, dict) and "class_name" in layer:
-        found = keras.saving.deserialize_keras_object(layer)
+        # A copy, because Keras removes entries from the configuration of a functional model.
+        found = keras.saving.deserialize_keras_object(copy.deepcopy(layer))
     if not isinstance(found, keras.layers.Layer):
         raise ValueError(f"`{name}` must be an instance of keras.layers.Layer. {_checks.received(name, layer)}")
     return found

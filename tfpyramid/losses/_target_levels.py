@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _level_checks
 from tfpyramid._sizes import level_size, level_sizes
 from tfpyramid.ops import resample
 
 _RULE = "`predictions` must have the sizes of levels of `targets`; the side after n is ceil(n / scale_factor)."
+
+
+def in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
+    """Convert dicts of levels to lists, in the order of the keys of the predictions."""
+    if isinstance(targets, Mapping):
+        keys = list(predictions) if isinstance(predictions, Mapping) else []
+        if set(targets) != set(keys):
+            rule = f"`targets` must have the keys of `predictions`, {keys}, if it is a dict"
+            raise ValueError(f"{rule}. Received: keys {list(targets)}")
+        targets = [targets[key] for key in keys]
+    if isinstance(predictions, Mapping):
+        predictions = _level_checks.level_list(predictions, "predictions")
+    return targets, predictions
+
+
+def check_channels(target: tf.Tensor, prediction: tf.Tensor) -> None:
+    """Raise `ValueError` unless a target has as many channels as the prediction that is compared with it."""
+    if target.shape[3] != prediction.shape[3]:
+        raise ValueError(
+            "`targets` must have as many channels as `predictions`. Encode classes as one-hot vectors, because class "
+            "indices cannot be averaged. "
+            f"Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
+        )
 
 
 def target_at_size(target: tf.Tensor, prediction: tf.Tensor, step: dict[str, Any] | None) -> tuple[tf.Tensor, Any]:

@@ -10,7 +10,6 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.ops import batches, similarity
-from tfpyramid.ops.shapes import dimensions
 
 
 def laplacian_pyramid_loss(
@@ -77,18 +76,8 @@ def _settings(num_levels: Any, weights: Any, norm: Any) -> tuple[tuple[float, ..
 
 def _masked(difference: tf.Tensor, mask: Any, norm: int) -> tf.Tensor:
     """Return the difference, multiplied by mask^(1 / norm), and 0 where the mask is 0, even if it is NaN there."""
-    mask = _checks.tensor("mask", mask)
     rule = "`mask` must be numbers [batch, height, width] or [batch, height, width, 1], with the sizes of the images."
-    shape = mask.shape if mask.shape.rank != 3 else [*mask.shape, 1]
-    is_number = mask.dtype.is_floating or mask.dtype.is_integer or mask.dtype.is_bool
-    if not is_number or not difference.shape[:3].concatenate(1).is_compatible_with(shape):
-        raise ValueError(
-            f"{rule} Received: mask of shape {mask.shape}, {mask.dtype.name}; images of shape {difference.shape}"
-        )
-    sizes = [dimensions(x)[:3] for x in (mask, difference)]
-    if any(None in x.shape[:3] for x in (mask, difference)):
-        (mask,) = batches.assert_equal(f"{rule} Received: the sizes of mask, then of the images,", [mask], *sizes)
-    mask = tf.cast(mask if mask.shape.rank == 4 else mask[..., None], difference.dtype)
+    mask = batches.weight_of_pixels(_checks.tensor("mask", mask), difference, rule, ("mask", "images"))
     mask = tf.stop_gradient(mask if norm == 1 else tf.sqrt(mask))
     return tf.where(mask == 0, tf.zeros_like(difference), mask * difference)
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, register
-from tfpyramid.losses._target_levels import target_at_size
+from tfpyramid.losses import _masked_levels
+from tfpyramid.losses._target_levels import check_channels, in_lists, target_at_size
 from tfpyramid.ops import batches, borders, kernels
 from tfpyramid.ops.dtypes import working_dtype
 
@@ -30,6 +31,7 @@ def multi_scale_loss(
     kernel: kernels.Kernel = None,
     border: str = "reflect",
     phase: float | None = None,
+    mask: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Return the weighted sum of a loss over predictions of several sizes, from one target at full size.
 
@@ -38,8 +40,13 @@ def multi_scale_loss(
     Equation:
         `y = sum_k weights[k] mean(loss(target[k], prediction[k]))`, the mean over all axes but the batch. target[k] is
         the target after repeated `pyr_down`, until it has the size of prediction k; `weights[k] = decay^k`.
+        With a mask, `w[0] = mask`, `w[k + 1] = pyr_down(w[k])`, and `target[k] = down^k(mask target) / w[k]`: the mean
+        over known pixels. `y = mean(mask) sum_k weights[k] sum(w[k] loss(target[k], prediction[k])) / sum(w[k])`, sums
+        over the pixels of a sample.
 
     Convention:
+        Where a mask is 0, the target has no effect, even if it is NaN; where w[k] is 0, prediction k has none. A mask
+        of ones changes nothing, and a constant mask multiplies the loss.
         For a single prediction, k is the number of `pyr_down` steps from the target to its size. All levels of one
         pixel then have the k of the first of them; in a list each has its own k.
         The loss compares target and prediction sample by sample, so the samples of both must lie at the same points of
@@ -63,6 +70,9 @@ def multi_scale_loss(
         border: "reflect", "symmetric", "edge", "constant" or "wrap".
         phase: position of sample 0 of a prediction, in samples of the level before it. The kernel is shifted to this
             phase; None leaves it unshifted.
+        mask: a weight of at least 0 for each pixel of the targets, [batch, height, width] or [batch, height, width, 1],
+            of any dtype. It requires one target at full size, a kernel without negative taps, and a loss with a value
+            for each pixel.
 
     Returns:
         The loss of each sample, [batch], as Keras losses return it.
@@ -82,53 +92,57 @@ def multi_scale_loss(
         Fischer et al., FlowNet: Learning Optical Flow with Convolutional Networks, 2015, section 4 (a loss at each
         resolution); Sun, Yang, Liu and Kautz, PWC-Net, 2018, section 3 (training loss).
     """
-    compare = _loss_function(loss)
-    decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
     step = _step(scale_factor, kernel, border, phase)
-    targets, predictions = _in_lists(targets, predictions)
+    total = _total(targets, predictions, loss, weights, decay, step, mask)
+    return total if mask is None else total * _masked_levels.share(mask, total.dtype)
+
+
+def _total(
+    targets: Any, predictions: Any, loss: Any, weights: Any, decay: float, step: dict[str, Any], mask: Any
+) -> tf.Tensor:
+    """Return the loss of each sample, [batch]; with a mask, divided by the mean of the mask."""
+    compare, mean = _loss_function(loss), _per_sample
+    decay = _checks.number("decay", decay, above=0, meaning=_DECAY)
+    targets, predictions = in_lists(targets, predictions)
     targets, predictions = _images(targets, "targets"), _images(predictions, "predictions")
     named = {**batches.named("targets", targets), **batches.named("predictions", predictions)}
     targets, predictions = tf.nest.pack_sequence_as((targets, predictions), batches.check(named))
-    if not isinstance(predictions, (list, tuple)):
-        if weights is not None:
-            rule = "`weights` must be None if `predictions` is a single tensor."
-            raise ValueError(f"{rule} {_checks.received('weights', weights)}")
-        if isinstance(targets, (list, tuple)):
-            raise ValueError(
-                "`targets` must be a single tensor if `predictions` is a single tensor. "
-                f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
-            )
-        target, prediction = _pair(targets, predictions)
-        target, steps = target_at_size(target, prediction, step)
-        return _power(decay, steps) * _per_sample(compare, target, prediction)
-    predictions = _level_checks.level_list(predictions, "predictions")
-    weights = _weights(weights, decay, len(predictions))
     own = isinstance(targets, (list, tuple))
+    single = not isinstance(predictions, (list, tuple))
+    if single and weights is not None:
+        rule = "`weights` must be None if `predictions` is a single tensor."
+        raise ValueError(f"{rule} {_checks.received('weights', weights)}")
+    if single and own:
+        raise ValueError(
+            "`targets` must be a single tensor if `predictions` is a single tensor. "
+            f"Received: a list of {len(targets)} targets, predictions of type {type(predictions).__name__}"
+        )
+    predictions = [predictions] if single else _level_checks.level_list(predictions, "predictions")
     if own and len(targets) != len(predictions):
         rule = f"`targets` must be one tensor, or a list of {len(predictions)} targets, one for each of `predictions`"
         raise ValueError(f"{rule}. Received: {len(targets)} targets")
+    if not single:
+        weights = _weights(weights, decay, len(predictions))
+    for k, prediction in enumerate(predictions):
+        check_channels(targets[k] if own else targets, prediction)
+    if mask is not None:
+        if own:
+            rule = "`mask` must be None if `targets` is a list, because each target then has a size of its own"
+            raise ValueError(f"{rule}. Received: a list of {len(targets)} targets")
+        _masked_levels.check_kernel(step["kernel"], step["scale_factor"])
+        targets = _masked_levels.stacked(tf.cast(targets, working_dtype(targets.dtype)), mask)
+        mean = _masked_levels.weighted_mean
     terms, target = [], targets
-    for k, (prediction, weight) in enumerate(zip(predictions, weights)):
-        target, prediction = _pair(targets[k] if own else target, prediction)
-        target, _ = target_at_size(target, prediction, None if own else step)
-        terms.append(weight * _per_sample(compare, target, prediction))
+    for k, prediction in enumerate(predictions):
+        dtype = working_dtype(prediction.dtype)
+        target = tf.cast(targets[k] if own else target, dtype)
+        target, steps = target_at_size(target, prediction, None if own else step)
+        weight = _power(decay, steps) if single else weights[k]
+        terms.append(weight * mean(compare, target, tf.cast(prediction, dtype)))
     if len({term.dtype for term in terms}) > 1:
-        dtypes = [tf.convert_to_tensor(prediction).dtype.name for prediction in predictions]
+        dtypes = [prediction.dtype.name for prediction in predictions]
         raise ValueError(f"`predictions` must have one dtype. Received: predictions of dtypes {dtypes}")
     return tf.add_n(terms)
-
-
-def _in_lists(targets: Any, predictions: Any) -> tuple[Any, Any]:
-    """Convert dicts of levels to lists, in the order of the keys of the predictions."""
-    if isinstance(targets, Mapping):
-        keys = list(predictions) if isinstance(predictions, Mapping) else []
-        if set(targets) != set(keys):
-            rule = f"`targets` must have the keys of `predictions`, {keys}, if it is a dict"
-            raise ValueError(f"{rule}. Received: keys {list(targets)}")
-        targets = [targets[key] for key in keys]
-    if isinstance(predictions, Mapping):
-        predictions = _level_checks.level_list(predictions, "predictions")
-    return targets, predictions
 
 
 def _images(values: Any, name: str) -> Any:
@@ -176,18 +190,6 @@ def _power(decay: float, steps: int | tf.Tensor) -> Any:
     return decay**steps
 
 
-def _pair(target: tf.Tensor, prediction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a target and a prediction in the dtype of the comparison."""
-    if target.shape[3] != prediction.shape[3]:
-        raise ValueError(
-            "`targets` must have as many channels as `predictions`. Encode classes as one-hot vectors, because class "
-            "indices cannot be averaged. "
-            f"Received: targets of shape {target.shape}, predictions of shape {prediction.shape}"
-        )
-    dtype = working_dtype(prediction.dtype)
-    return tf.cast(target, dtype), tf.cast(prediction, dtype)
-
-
 def _per_sample(compare: Callable, target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     """Return the mean of a loss over all axes but the batch, [batch]."""
     values = compare(target, prediction)
@@ -211,6 +213,11 @@ class MultiScaleLoss(keras.losses.Loss):
         see each loss, return a dict: `keras.Model(image, {f"level_{k}": y for k, y in enumerate(levels)})`, with
         `model.fit(x, dict.fromkeys(model.output, y))`.
         If targets already have the sizes of the outputs, each weight is 1; weigh them by `compile(loss_weights=...)`.
+        `sample_weight` may be [batch], or a mask for the pixels of the full-size target, [batch, height, width] or
+        [batch, height, width, 1], for example `model.fit(x, y, sample_weight=dict.fromkeys(model.output, mask))`. Each
+        target is then the mean of the known pixels around it, and unknown ones, of weight 0, may be NaN. The default
+        reduction divides by the number of all pixels, `reduction="mean_with_sample_weight"` of Keras 3 by the sum of
+        the weights.
         If you call the loss yourself, it accepts lists, as `multi_scale_loss` does. `phase` determines the points of
         the image where the targets are sampled, as in `multi_scale_loss`.
         Targets are cast to the dtype of the outputs, as Keras losses do. Classes must be one-hot; a mask must be 0 and
@@ -263,14 +270,19 @@ class MultiScaleLoss(keras.losses.Loss):
         self.step = {**checked, "phase": None if phase is None else _checks.phase(phase)}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        if sample_weight is not None:
-            sample_weight = batches.check_weight(sample_weight, tf.nest.flatten(y_pred)[0], "predictions")
-        return super().__call__(y_true, y_pred, sample_weight)
+        weight = None if sample_weight is None else _checks.tensor("sample_weight", sample_weight)
+        if weight is None or (weight.shape.rank or 0) < 3:
+            weight = batches.weight_of_samples(weight, tf.nest.flatten(y_pred)[0], "predictions")
+            return super().__call__(y_true, y_pred, weight)
+        # Keras multiplies the loss by the mean of the mask, and divides by the sum of these if `reduction` says so.
+        share = _masked_levels.share(weight, weight.dtype if weight.dtype.is_floating else tf.float32)
+        return super().__call__(_masked_levels.Masked(y_true, weight), y_pred, share)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        y_true, mask = y_true if isinstance(y_true, _masked_levels.Masked) else (y_true, None)
         dtype = tf.nest.flatten(y_pred)[0].dtype
         y_true = tf.nest.map_structure(lambda target: tf.cast(target, dtype), y_true)
-        return multi_scale_loss(y_true, y_pred, self.loss, decay=self.decay, **self.step)
+        return _total(y_true, y_pred, self.loss, None, self.decay, _step(**self.step), mask)
 
     def get_config(self) -> dict[str, Any]:
         loss = self.loss if isinstance(self.loss, str) else keras.saving.serialize_keras_object(self.loss)

@@ -1,6 +1,8 @@
 """Functions that build whole models; each returns an ordinary `keras.Model`."""
 
 from tfpyramid.models.antialias import antialias
+from tfpyramid.models.calibrate_confidence import calibrate_confidence
+from tfpyramid.models.cost_curve import cost_curve
 from tfpyramid.models.feature_levels import feature_levels
 from tfpyramid.models.pyramid_classifier import pyramid_classifier
 from tfpyramid.models.pyramid_detector import pyramid_detector
@@ -12,6 +14,8 @@ from tfpyramid.models.with_text_input import with_text_input
 
 __all__ = [
     "antialias",
+    "calibrate_confidence",
+    "cost_curve",
     "feature_levels",
     "pyramid_classifier",
     "pyramid_detector",

@@ -78,8 +78,12 @@ class Contrast(ImageLayer):
 
 
 def _local_mean(x: tf.Tensor) -> tf.Tensor:
-    """Return the mean over the 9 by 9 pixels around each, as far as they exist."""
-    return tf.nn.avg_pool2d(x, _WINDOW, 1, "SAME")
+    """Return the mean over the 9 by 9 pixels around each, as far as they exist.
+
+    It is the mean of columns and then of rows. TensorFlow would add 81 terms for a square window, and XLA would take
+    minutes to count them.
+    """
+    return tf.nn.avg_pool2d(tf.nn.avg_pool2d(x, [_WINDOW, 1], 1, "SAME"), [1, _WINDOW], 1, "SAME")
 
 
 @register
@@ -110,10 +114,12 @@ class SoftMatch(BaseLayer):
         displacements = tf.constant(np.stack([dx.ravel(), dy.ravel()], -1), costs.dtype)
         threshold = tf.convert_to_tensor(self.threshold) * tf.ones_like(costs[..., :1])
         weights = tf.nn.softmax(tf.convert_to_tensor(self.sharpness) * tf.concat([costs, threshold], -1))
-        confidence = 1 - weights[..., -1:]
-        found = tf.concat([tf.tensordot(weights[..., :-1], displacements, 1), confidence], -1)
-        nearby = _local_mean(found)
-        return [nearby[..., :2] / (nearby[..., 2:] + _SMALLEST_CONFIDENCE), confidence]
+        # Splits, because the gradient of a slice takes longer than that of a split.
+        found, no_match = tf.split(weights, [dy.size, 1], -1)
+        confidence = 1 - no_match
+        nearby = _local_mean(tf.concat([tf.tensordot(found, displacements, 1), confidence], -1))
+        match, certain = tf.split(nearby, [2, 1], -1)
+        return [match / (certain + _SMALLEST_CONFIDENCE), confidence]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         sides = shape_tuple(input_shape)[:3]

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from tfpyramid import ops
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_layer
 from tfpyramid.layers.protocols import saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
-from tfpyramid.models._batch_layers import ImageOfEachQuestion, repeat_for_questions
-from tfpyramid.models._pyramid_model import TrainedModel
+from tfpyramid.models._batch_layers import ImageOfEachQuestion
+from tfpyramid.models._question_model import QuestionModel, called, checked_parts, for_questions, vectors_of
 
 
 @register
-class PyramidVLM(TrainedModel):
+class PyramidVLM(QuestionModel):
     """Answer a question about an image from the level that the question needs; see `tfpyramid.models.pyramid_vlm`.
 
     A functional model from {"image", "question"} to {"answer", "level_weights"}. With the selector's objective "value",
@@ -49,19 +51,18 @@ class PyramidVLM(TrainedModel):
         summaries: Sequence[keras.layers.Layer | None] = (),
         **kwargs: Any,
     ) -> None:
-        parts = {"router": router, "selector": selector, "question_encoder": question_encoder, "decoder": decoder}
-        parts = {name: check_layer(name, part) for name, part in parts.items()}
+        parts = checked_parts(router=router, selector=selector, question_encoder=question_encoder, decoder=decoder)
         summaries = [None if part is None else check_layer(f"summaries[{k}]", part) for k, part in enumerate(summaries)]
         image = keras.Input(tuple(input_shape), name="image")
         tokens = keras.Input((None,), dtype="int32", name="question")
-        question = _vectors("question_encoder", parts["question_encoder"], tokens)
+        question = vectors_of("question_encoder", parts["question_encoder"], tokens)
         seen = [
             ImageOfEachQuestion(name=f"summary_{k}_of_each_question")([vectors, tokens])
             for k, vectors in _summarized(summaries, parts["router"].pyramid, image)
         ]
         weights = parts["selector"]([question, *seen] if seen else question)
         images = ImageOfEachQuestion(name="image_of_each_question")([image, tokens])
-        answer = _called("decoder", parts["decoder"], [parts["router"]([images, weights]), question])
+        answer = called("decoder", parts["decoder"], [parts["router"]([images, weights]), question])
         super().__init__(
             inputs={"image": image, "question": tokens},
             outputs={"answer": answer, "level_weights": weights},
@@ -80,57 +81,42 @@ class PyramidVLM(TrainedModel):
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
         question = self.question_encoder(inputs["question"])
-        # Encode each image once and repeat its features, which costs less than to repeat the image.
-        features = [repeat_for_questions(level, question) for level in self.router.encode_all(inputs["image"])]
-        # The question encoder and the pyramid learn from the loss of the answers only, not from that of the logits.
-        query = tf.stop_gradient(question)
-        seen = [
-            repeat_for_questions(vectors, question)
-            for _, vectors in _summarized(self.summaries, self.router.pyramid, inputs["image"], tf.stop_gradient)
-        ]
-        # One call for all levels takes fewer operations than one for each.
-        count = len(features)
-        of_levels = tf.reshape(tf.stack(features, axis=1), [-1, *features[0].shape[1:]])
-        answers = self.decoder([of_levels, tf.repeat(question, count, axis=0)])
+        features = for_questions(self.router.encode_all(inputs["image"]), question)
         return {
-            "answer": tf.reshape(answers, [-1, count, *answers.shape[1:]]),
-            "level_logits": self.selector.level_logits([query, *seen] if seen else query),
+            "answer": self.answers_of(features, question),
+            "level_logits": self._level_logits(inputs, question, tf.stop_gradient),
         }
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
-    ) -> tf.Tensor:
-        """Return the compiled loss of the answer; training with "value" adds the loss of the level logits."""
-        answers = y_pred["answer"]
-        if "level_logits" not in y_pred:
-            return super().compute_loss(x, y, answers, sample_weight, **kwargs)
-        num_levels = len(self.router.encoders)
-        equal = tf.argmax(answers, axis=-1) == _labels(y, answers)[:, None]
-        correct = tf.cast(tf.reduce_all(equal, list(range(2, equal.shape.rank))), tf.float32)  # All words are.
-        # Repeat each sample for each level, so that the compiled loss is the mean over the levels.
-        y = tf.repeat(tf.convert_to_tensor(y), num_levels, axis=0)
-        if sample_weight is not None:
-            sample_weight = tf.repeat(tf.convert_to_tensor(sample_weight), num_levels, axis=0)
-        answers = tf.reshape(answers, [-1, *answers.shape[2:]])
-        logits = tf.reshape(tf.cast(y_pred["level_logits"], tf.float32), [-1, 1])
-        entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-        # A weight for each word weighs the answer by their mean.
-        weight = sample_weight
-        if weight is not None and weight.shape.rank > 1:
-            weight = tf.reduce_mean(weight, list(range(1, weight.shape.rank)))
-        value_loss = entropy(tf.reshape(correct, [-1, 1]), logits, sample_weight=weight)
-        return super().compute_loss(x, y, answers, sample_weight, **kwargs) + value_loss
+    def answer_every_level(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the answers from all levels and the log-odds that they are right, for `cost_curve`."""
+        question = self.question_encoder(inputs["question"])
+        features = for_questions(self.router.encode_all(inputs["image"]), question)
+        return self.answers_of(features, question), self._level_logits(inputs, question)
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the compiled metrics of the answer from the chosen level, and report the cost of that level."""
-        answers = y_pred["answer"]
-        if "level_logits" in y_pred:
-            weights = self.selector.choose(y_pred["level_logits"])
-            answers = tf.einsum("bk,bk...->b...", tf.cast(weights, answers.dtype), answers)
-        else:
-            weights = y_pred["level_weights"]
+    @property
+    def objective(self) -> str:
+        return self.selector.objective
+
+    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return P of the equation of `pyramid_vlm` from the log-odds of `answer_every_level`."""
+        return tf.sigmoid(logits)
+
+    @property
+    def level_costs(self) -> np.ndarray:
+        return ops.pixel_costs(len(self.router.encoders))
+
+    def choose(self, logits: tf.Tensor) -> tf.Tensor:
+        return self.selector.choose(logits)
+
+    def report_cost(self, weights: tf.Tensor) -> None:
         self.selector.report_cost(weights)
-        return super().compute_metrics(x, y, answers, sample_weight)
+
+    def _level_logits(self, inputs: Any, question: tf.Tensor, prepare: Callable = tf.identity) -> tf.Tensor:
+        # The question encoder and the pyramid learn from the loss of the answers only, not from that of the logits.
+        query = prepare(question)
+        summarized = _summarized(self.summaries, self.router.pyramid, inputs["image"], prepare)
+        seen = for_questions([vectors for _, vectors in summarized], question)
+        return self.selector.level_logits([query, *seen] if seen else query)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -149,14 +135,6 @@ class PyramidVLM(TrainedModel):
         return cls(**config)
 
 
-def _labels(y: Any, answers: tf.Tensor) -> tf.Tensor:
-    """Return class indices [batch] or [batch, words] from indices or one-hot vectors."""
-    y = tf.convert_to_tensor(y)
-    if y.shape.rank == answers.shape.rank - 1 and y.shape[-1] == answers.shape[-1] > 1:
-        return tf.argmax(y, axis=-1)
-    return tf.cast(tf.reshape(y, [-1, *answers.shape[2:-1]]), tf.int64)
-
-
 def _summarized(
     summaries: Sequence[keras.layers.Layer | None],
     pyramid: keras.layers.Layer,
@@ -167,29 +145,4 @@ def _summarized(
     if not any(summaries):
         return []
     pairs = list(enumerate(zip(summaries, pyramid(images))))
-    return [(k, _vectors(f"summaries[{k}]", part, prepare(level))) for k, (part, level) in pairs if part is not None]
-
-
-def _called(name: str, layer: keras.layers.Layer, inputs: Any) -> Any:
-    """Return the output of a layer of the user's, and name the argument in its error."""
-    try:
-        return layer(inputs)
-    except Exception as error:  # The type of the error depends on the layer.
-        shapes = [tuple(x.shape) for x in tf.nest.flatten(inputs)]
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"`{name}` must be a layer that can be called on inputs of shapes {shapes}. "
-            f"Received: {name}={layer.name!r}, which says: {first}"
-        ) from error
-
-
-def _vectors(name: str, layer: keras.layers.Layer, inputs: Any) -> Any:
-    """Return the output of a layer of the user's, which must be a vector for each sample."""
-    found = _called(name, layer, inputs)
-    shape = getattr(found, "shape", None)
-    if shape is None or len(shape) != 2 or shape[1] is None:
-        raise ValueError(
-            f"`{name}` must return one vector for each sample, [batch, size] with a known size. "
-            f"Received: output of shape {None if shape is None else tuple(shape)}"
-        )
-    return found
+    return [(k, vectors_of(f"summaries[{k}]", part, prepare(level))) for k, (part, level) in pairs if part is not None]

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfpyramid import _checks, _level_checks
-from tfpyramid._compat import keras
-from tfpyramid.layers._base import build_layer, check_layer, clone, output_shape
+from tfpyramid._compat import keras, shape_tuple
+from tfpyramid.layers._base import check_layer, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
 from tfpyramid.layers.pyramids.learnable_pyramid import LearnablePyramid
+from tfpyramid.layers.selection.level_cascade import LevelCascade
 from tfpyramid.layers.selection.level_router import LevelRouter
-from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
+from tfpyramid.layers.selection.query_level_selector import OBJECTIVES, QueryLevelSelector
+from tfpyramid.models import _vlm_parts
+from tfpyramid.models._cascade_vlm import CascadeVLM
+from tfpyramid.models._question_model import vectors_of
 from tfpyramid.models._vlm_model import PyramidVLM
-
-# For batch normalization. Keras's 0.99 needs more steps than training on a small data set has.
-_MOMENTUM = 0.9
+from tfpyramid.ops import routing
 
 
 def pyramid_vlm(
@@ -33,6 +37,7 @@ def pyramid_vlm(
     question_encoder: keras.layers.Layer | None = None,
     decoder: keras.layers.Layer | None = None,
     summaries: keras.layers.Layer | Sequence[keras.layers.Layer | None] | None = None,
+    confidences: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
     seed: int | None = None,
     name: str = "pyramid_vlm",
 ) -> keras.Model:
@@ -43,6 +48,9 @@ def pyramid_vlm(
     encoder of its level, and the pyramid down to that level. All levels share the decoder. Each encoder, the decoder
     and the summaries can be any Keras layer.
 
+    With the objective "cascade", the image decides too. A `LevelCascade` runs the encoder of the coarsest level, and
+    goes on to finer levels only for the samples that are not sure of their answer.
+
     Equation:
         `answer = softmax(dense(relu(dense(f * q))))`, with `q = tanh(...)` of the question and `f = tanh(...)` of the
         image at the chosen level, both of `units` numbers, multiplied elementwise.
@@ -50,6 +58,9 @@ def pyramid_vlm(
         answers from all levels, and the binary cross-entropy between the selector's P(right | question, level) and
         whether the answer from that level was right. At inference the level is
         `argmax_k(P[k] - cost_weight pixels[k])`.
+        With "cascade", a confidence layer computes P(right | question, features) of each level but the finest, which
+        is trained in the same way. At inference a question is answered at the coarsest level k with
+        `P[k] >= threshold[k]`, or at level 0. At first, `threshold[k] = 1 - cost_weight pixels[k - 1]`.
         With "softmax" or "gumbel", training minimizes the compiled loss of the answer plus `cost_weight` times the
         expected pixels. The features are the sum over the levels, weighted by the selector.
 
@@ -65,8 +76,10 @@ def pyramid_vlm(
         A decoder may answer in words: [batch, words, num_answers], with labels [batch * n, words]. With "value", such
         an answer is right if all its words are.
         With "value", `model.selector.cost_weight.assign(...)` trades accuracy for pixels after training.
+        With "cascade", `model.cascade.threshold.assign(...)` does. Fit the confidence to data held out from training
+        with `models.calibrate_confidence`, and take thresholds from `models.cost_curve`.
         The metric selector_cost is the mean fraction of pixels read: the pixels of the chosen level divided by those of
-        the finest level.
+        the finest level. With "cascade" it is named cascade_cost, and the pixels of all levels that ran count.
 
     Args:
         vocabulary_size: number of token ids, from 2 to 2^20; ids are below it, and id 0 means no token. Only the
@@ -76,9 +89,9 @@ def pyramid_vlm(
         num_levels: number of levels to choose from, from 1 to 64.
         downsample: the layer that makes the next level from a level, as in `LearnablePyramid`. None means
             `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
-        objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`.
-        cost_weight: weight of the pixels of the finest level against the probability of a right answer ("value"), or
-            against the loss ("softmax", "gumbel"); from 0 to 1e30.
+        objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`, or "cascade".
+        cost_weight: weight of the pixels of the finest level against the probability of a right answer ("value",
+            "cascade"), or against the loss ("softmax", "gumbel"); from 0 to 1e30.
         filters: output channels of the first convolution of a default encoder, from 1 to 65536. Later convolutions have
             two and four times as many.
         units: size of the features of the default parts, from 1 to 65536.
@@ -92,7 +105,10 @@ def pyramid_vlm(
             [batch, words, num_answers]. None means the equation above.
         summaries: layer from a level to vectors [batch, n], such as `keras.layers.GlobalAveragePooling2D()`, which the
             selector reads beside the question. Each level gets a copy of it. Or a list with a layer or None for each
-            level. None means that the selector reads the question alone.
+            level. None means that the selector reads the question alone. Not for "cascade", which has no selector.
+        confidences: for "cascade", layer from the list [features, vectors of the questions] to log-odds [batch, 1] that
+            the answer is right. Each level but the finest gets a copy of it. Or a list with a layer for each of these
+            levels. None means two dense layers on the product of both and the vector of the question.
         seed: seed of the noise of "gumbel".
         name: name of the model.
 
@@ -100,7 +116,7 @@ def pyramid_vlm(
         A model from {"image": [batch, height, width, channels], "question": token ids [batch * n, any]} to {"answer":
         probabilities [batch * n, num_answers], "level_weights": [batch * n, num_levels], one-hot}. Compile it with a
         single loss, which is that of "answer", and fit it to the labels. It has the attributes `router`, `selector`,
-        `question_encoder`, `decoder` and `summaries`.
+        `question_encoder`, `decoder` and `summaries`; with "cascade" `cascade`, `question_encoder` and `decoder`.
 
     Raises:
         ValueError: if an argument breaks a rule above.
@@ -111,9 +127,9 @@ def pyramid_vlm(
         >>> outputs = model({"image": tf.ones([2, 64, 64, 3]), "question": tf.constant([[4, 7, 0], [5, 2, 9]])})
         >>> {key: tuple(value.shape) for key, value in outputs.items()}
         {'answer': (2, 13), 'level_weights': (2, 4)}
-        >>> model = models.pyramid_vlm(30, 13, summaries=keras.layers.GlobalAveragePooling2D())
-        >>> len(model.summaries)
-        4
+        >>> model = models.pyramid_vlm(30, 13, objective="cascade", cost_weight=0.1)
+        >>> model.cascade.threshold.numpy().tolist()  # Of levels 1, 2 and 3.
+        [0.8999999761581421, 0.9750000238418579, 0.9937499761581421]
 
     References:
         Kim, On, Lim, Kim, Ha and Zhang, Hadamard Product for Low-rank Bilinear Pooling, 2017, section 3 (tanh of both
@@ -128,6 +144,9 @@ def pyramid_vlm(
     filters = _checks.channels("filters", filters, "the output channels of the first convolution")
     units = _checks.channels("units", units, "the size of the features")
     input_shape = _checks.input_shape(input_shape)
+    objective = _checks.one_of("objective", objective, (*OBJECTIVES, "cascade"))
+    cost_weight = _checks.at_least("cost_weight", cost_weight, 0, "the price of the pixels of the finest level")
+    _check_objective(objective, num_levels, summaries, confidences)
     if question_encoder is not None:
         question_encoder = check_layer("question_encoder", question_encoder)
     if decoder is not None:
@@ -139,21 +158,24 @@ def pyramid_vlm(
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     if image_encoder is None:
-        encoders = [_image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]
+        encoders = [_vlm_parts.image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]
     else:
-        encoders = _for_levels("image_encoder", image_encoder, levels)
-        _check_features(encoders, levels, units if decoder is None else None)
-    parts = () if summaries is None else _for_levels("summaries", summaries, levels, optional=True)
-    selector = QueryLevelSelector(num_levels, objective=objective, cost_weight=cost_weight, seed=seed, name="selector")
-    model = PyramidVLM(
-        LevelRouter(encoders, pyramid, name="router"),
-        selector,
-        _bag_of_words(vocabulary_size, units) if question_encoder is None else question_encoder,
-        _decoder(num_answers, units) if decoder is None else decoder,
-        input_shape,
-        parts,
-        name=name,
-    )
+        encoders = _vlm_parts.for_levels("image_encoder", image_encoder, levels)
+        _vlm_parts.check_features(encoders, levels, units if decoder is None else None)
+    if question_encoder is None:
+        question_encoder = _vlm_parts.bag_of_words(vocabulary_size, units)
+    if decoder is None:
+        decoder = _vlm_parts.answer_decoder(num_answers, units)
+    if objective == "cascade":
+        cascade = _cascade(encoders, confidences, pyramid, levels, question_encoder, cost_weight, units)
+        model = CascadeVLM(cascade, question_encoder, decoder, input_shape, name=name)
+    else:
+        parts = () if summaries is None else _vlm_parts.for_levels("summaries", summaries, levels, optional=True)
+        selector = QueryLevelSelector(
+            num_levels, objective=objective, cost_weight=cost_weight, seed=seed, name="selector"
+        )
+        router = LevelRouter(encoders, pyramid, name="router")
+        model = PyramidVLM(router, selector, question_encoder, decoder, input_shape, parts, name=name)
     shape = tuple(model.output["answer"].shape)
     if len(shape) < 2 or shape[-1] != num_answers or None in shape[1:]:
         raise ValueError(
@@ -163,82 +185,37 @@ def pyramid_vlm(
     return model
 
 
-def _for_levels(
-    name: str, given: Any, levels: Sequence[_checks.ImageShape], *, optional: bool = False
-) -> list[keras.layers.Layer]:
-    """Return a layer for each level: those of a list, or copies of one layer, with its weights if it is built."""
-    if not isinstance(given, (list, tuple)):
-        layer = check_layer(name, given)
-        copies = [clone(layer, k) for k in range(len(levels))]
-        for copy, shape in zip(copies, levels):
-            if layer.built and layer.weights:
-                build_layer(copy, shape)
-                copy.set_weights(layer.get_weights())
-        return copies
-    if len(given) != len(levels):
-        raise ValueError(
-            f"`{name}` must be one layer, or a list of {len(levels)} layers, one for each level. "
-            f"Received: {len(given)} layers"
-        )
-    found = [None if optional and each is None else check_layer(f"{name}[{k}]", each) for k, each in enumerate(given)]
-    if len({id(each) for each in found if each is not None}) < sum(each is not None for each in found):
-        names = [each and each.name for each in found]
-        raise ValueError(f"`{name}` must be different layers, one for each level. Received: layers {names}")
-    return found
+def _check_objective(objective: str, num_levels: int, summaries: Any, confidences: Any) -> None:
+    """Raise `ValueError` for an argument that the objective does not use."""
+    if objective != "cascade":
+        if confidences is not None:
+            rule = "`confidences` must be None unless the objective is 'cascade', because nothing else reads them."
+            raise ValueError(f"{rule} Received: confidences with objective={objective!r}")
+        return
+    if summaries is not None:
+        rule = "`summaries` must be None with the objective 'cascade': it has no selector that could read them."
+        raise ValueError(f"{rule} {_checks.received('summaries', summaries)}")
+    if num_levels < 2:
+        rule = "`num_levels` must be at least 2 with the objective 'cascade', which goes from coarse to fine."
+        raise ValueError(f"{rule} Received: num_levels={num_levels}")
 
 
-def _check_features(
-    encoders: Sequence[keras.layers.Layer], levels: Sequence[_checks.ImageShape], units: int | None
-) -> None:
-    """Raise `ValueError` unless all encoders return features of one known shape, [batch, units] if that is given."""
-    rule = "`image_encoder` must return features of one known shape for each level, except the batch"
-    found = []
-    for encoder, shape in zip(encoders, levels):
-        try:
-            build_layer(encoder, shape)
-            found.append(output_shape(encoder, shape))
-        except Exception as error:  # The type of the error depends on the layer.
-            first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"{rule}. Received: a level of shape {shape}, for which it says: {first}") from error
-    if len({shape[1:] for shape in found}) > 1 or None in found[0][1:]:
-        raise ValueError(f"{rule}: end it with a global pooling layer, for example. Received: output shapes {found}")
-    if units is not None and found[0][1:] != (units,):
-        raise ValueError(
-            "`image_encoder` must return [batch, units] unless you pass a `decoder`: the default multiplies it by "
-            f"the vector of the question. Received: output of shape {found[0]}, units={units}"
-        )
-
-
-def _image_encoder(k: int, num_levels: int, channels: int, filters: int, units: int) -> keras.Sequential:
-    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice."""
-    layers = keras.layers
-    stack = [keras.Input((None, None, channels))]
-    for step in range(max(num_levels - k, 2)):
-        # A larger first kernel on fine levels compensates for the samples that the stride skips.
-        size = 5 if step == 0 and num_levels - k > 2 else 3
-        stack += [
-            layers.Conv2D(filters * 2 ** min(step, 2), size, strides=2, padding="same", use_bias=False),
-            layers.BatchNormalization(momentum=_MOMENTUM),
-            layers.ReLU(),
-        ]
-    stack += [layers.GlobalMaxPooling2D(), layers.Dense(units, activation="tanh")]
-    return keras.Sequential(stack, name=f"encoder_{k}")
-
-
-def _bag_of_words(vocabulary_size: int, units: int) -> keras.Sequential:
-    """Return a layer from token ids to vectors that ignores the order of the words."""
-    stack = [
-        keras.Input((None,), dtype="int32"),
-        keras.layers.CategoryEncoding(vocabulary_size, output_mode="multi_hot"),
-        keras.layers.Dense(units, activation="relu"),
-        keras.layers.Dense(units, activation="tanh"),
-    ]
-    return keras.Sequential(stack, name="question_encoder")
-
-
-def _decoder(num_answers: int, units: int) -> keras.Model:
-    features, question = keras.Input((units,), name="features"), keras.Input((units,), name="vector")
-    hidden = keras.layers.Dense(units, activation="relu")(keras.layers.Multiply()([features, question]))
-    # Losses need float32, under mixed precision too.
-    answer = keras.layers.Dense(num_answers, activation="softmax", dtype="float32", name="answer")(hidden)
-    return keras.Model([features, question], answer, name="decoder")
+def _cascade(
+    encoders: Sequence[keras.layers.Layer],
+    confidences: Any,
+    pyramid: keras.layers.Layer,
+    levels: Sequence[_checks.ImageShape],
+    question_encoder: keras.layers.Layer,
+    cost_weight: float,
+    units: int,
+) -> LevelCascade:
+    costs = routing.pixel_costs(len(levels))[:-1]
+    features = shape_tuple(output_shape(encoders[0], levels[0]))
+    tokens = keras.Input((None,), dtype="int32")
+    query = (None, vectors_of("question_encoder", question_encoder, tokens).shape[1])
+    if confidences is None:
+        confidences = [_vlm_parts.confidence_head(features[1:], query[1], units, k) for k in range(1, len(levels))]
+    else:
+        confidences = _vlm_parts.for_levels("confidences", confidences, [[features, query]] * len(costs))
+    threshold = np.clip(1 - cost_weight * costs, 0, 1).tolist()
+    return LevelCascade(encoders, confidences, pyramid, threshold=threshold, name="cascade")

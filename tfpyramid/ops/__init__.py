@@ -8,6 +8,7 @@ from tfpyramid.ops.fovea import foveated_pyramid
 from tfpyramid.ops.fusion import align_levels, fusion_weights
 from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
+from tfpyramid.ops.halting import cascade_costs
 from tfpyramid.ops.kernels import normalize_kernel, phase
 from tfpyramid.ops.logits import fuse_logits
 from tfpyramid.ops.maxima import soft_argmax
@@ -31,6 +32,7 @@ __all__ = [
     "binomial",
     "blend",
     "box",
+    "cascade_costs",
     "conv_down",
     "cost_volume",
     "cumulative_gates",

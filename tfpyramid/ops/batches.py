@@ -65,6 +65,31 @@ def weight_of_samples(sample_weight: Any, x: Any, name: str) -> tf.Tensor | None
     return weight
 
 
+def weight_of_pixels(weight: Any, x: tf.Tensor, rule: str, names: tuple[str, str]) -> tf.Tensor:
+    """Return weights of the pixels of `x` as [batch, height, width, 1], in the dtype of `x`.
+
+    Args:
+        weight: numbers or booleans [batch, height, width] or [batch, height, width, 1].
+        x: [batch, height, width, channels].
+        rule: what to say if the weights have other sizes or are no numbers.
+        names: the names of `weight` and `x` in errors.
+
+    Raises:
+        ValueError: with `rule`, if that is known.
+        tf.errors.InvalidArgumentError: with `rule`, if sizes that are unknown until the graph runs differ.
+    """
+    weight = tf.convert_to_tensor(weight)
+    shape = weight.shape if weight.shape.rank == 4 else [*weight.shape, 1]
+    is_number = weight.dtype.is_floating or weight.dtype.is_integer or weight.dtype.is_bool
+    if not is_number or not x.shape[:3].concatenate(1).is_compatible_with(shape):
+        received = f"{names[0]} of shape {weight.shape}, {weight.dtype.name}; {names[1]} of shape {x.shape}"
+        raise ValueError(f"{rule} Received: {received}")
+    if any(None in each.shape[:3] for each in (weight, x)):
+        received = f"Received: the sizes of {names[0]}, then of {names[1]},"
+        (weight,) = assert_equal(f"{rule} {received}", [weight], *(dimensions(each)[:3] for each in (weight, x)))
+    return tf.cast(weight if weight.shape.rank == 4 else weight[..., None], x.dtype)
+
+
 def named(name: str, tensors: Any) -> dict[str, Any]:
     """Return one tensor, or each tensor of a list, in a dict by the name to use in errors."""
     if isinstance(tensors, (list, tuple)):
@@ -112,6 +137,18 @@ def call(function: Callable[..., Any], x: tf.Tensor, *arguments: Any, needed: bo
     result = function(padded, *arguments, **keywords)
     size = functools.cache(functools.partial(_size, count))  # One for all tensors of a rank.
     return tf.nest.map_structure(lambda y: _first(y, x, size(y.shape.rank)), result)
+
+
+def call_all(function: Callable[..., Any], *inputs: tf.Tensor | None) -> Any:
+    """Return `function(*inputs)`, as `call` does, for a function of several tensors [batch, ...] or None.
+
+    Operations inside the function do not pad the batch again.
+    """
+    padded = [None if x is None else at_least_one(x) for x in inputs]
+    with never_empty():
+        result = function(*padded)
+    first = next(x for x in inputs if x is not None)
+    return tf.nest.map_structure(lambda y: as_many_as(y, first), result)
 
 
 def at_least_one(x: tf.Tensor, count: int | tf.Tensor | None = None) -> tf.Tensor:

@@ -31,16 +31,7 @@ def weight_of_pixels(sample_weight: Any, predictions: tf.Tensor) -> tf.Tensor:
         weight = batches.weight_of_samples(weight, predictions, "predictions")
         return tf.reshape(tf.cast(weight, predictions.dtype), [-1, 1, 1] if weight.shape.rank else [])
     rule = "`sample_weight` must be [batch], [batch, height, width] or [batch, height, width, 1], as the predictions."
-    shape = weight.shape if weight.shape.rank == 4 else [*weight.shape, 1]
-    if not predictions.shape[:3].concatenate(1).is_compatible_with(shape):
-        raise ValueError(
-            f"{rule} Received: sample_weight of shape {weight.shape}, predictions of shape {predictions.shape}"
-        )
-    if any(None in x.shape[:3] for x in (weight, predictions)):
-        sizes = [dimensions(x)[:3] for x in (weight, predictions)]
-        (weight,) = batches.assert_equal(f"{rule} Received: the sizes of both,", [weight], *sizes)
-    weight = weight if weight.shape.rank == 3 else weight[..., 0]
-    return tf.cast(weight, predictions.dtype)
+    return batches.weight_of_pixels(weight, predictions, rule, ("sample_weight", "predictions"))[..., 0]
 
 
 def ignore(difference: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

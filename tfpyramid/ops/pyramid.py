@@ -78,11 +78,20 @@ def gaussian_levels(
     """Return `finer` magnified copies of the images and `count` levels, the first of which are the images."""
     levels = [images]
     for j, size in enumerate(finer_sizes(sides(images), scale_factor, finer), 1):
-        offset = kernels.phase_after(kernels.phase(kernel, scale_factor), scale_factor, j)
-        levels.insert(0, resample.resize_by(images, scale_factor**j, size, phase=offset))
+        levels.insert(0, _magnified(images, kernel, scale_factor, j, size))
     for _ in range(count - 1):
         levels.append(resample.next_level(levels[-1], kernel, scale_factor, border))
     return levels
+
+
+def upsampled_level(images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, steps: int) -> tf.Tensor:
+    """Return the level of `gaussian_pyramid` that is `steps` levels finer than the images."""
+    return _magnified(images, kernel, scale_factor, steps, finer_sizes(sides(images), scale_factor, steps)[-1])
+
+
+def _magnified(images: tf.Tensor, kernel: kernels.Kernel, scale_factor: float, steps: int, size: tuple) -> tf.Tensor:
+    phase = kernels.phase_after(kernels.phase(kernel, scale_factor), scale_factor, steps)
+    return resample.resize_by(images, scale_factor**steps, size, phase=phase)
 
 
 @operation

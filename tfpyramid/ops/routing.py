@@ -1,57 +1,38 @@
 """Selection of a level for each sample: the cost of levels, weighted sums, and routing to one encoder."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks
-from tfpyramid.ops import batches, custom_gradients, portable
+from tfpyramid.ops import batches, partition, portable
 from tfpyramid.ops._operation import operation
-from tfpyramid.ops.shapes import dimensions
-
-
-class Stage(NamedTuple):
-    """A function from samples [n, ...] to [n, *sample_shape], in `dtype` or, if that is None, the dtype of the samples.
-
-    An empty batch skips the function and returns zeros; unknown dimensions of the sample shape become 1.
-    """
-
-    function: Callable[[tf.Tensor], tf.Tensor]
-    sample_shape: Sequence[int | None]
-    dtype: tf.DType | None = None
-
-    def __call__(self, samples: tf.Tensor) -> tf.Tensor:
-        nothing = [0, *(1 if n is None else n for n in self.sample_shape)]
-        dtype = self.dtype or samples.dtype
-        result = tf.cond(
-            tf.shape(samples)[0] > 0,
-            lambda: tf.cast(self.function(samples), dtype),
-            lambda: tf.zeros(nothing, dtype),
-        )
-        result.set_shape([None, *self.sample_shape])
-        return result
+from tfpyramid.ops.pyramid import check_upsampled_levels
+from tfpyramid.ops.shapes import dimension, dimensions
 
 
 @operation
-def pixel_costs(num_levels: int, scale_factor: float = 2.0) -> np.ndarray:
-    """Return the relative cost of each level of a pyramid: its number of pixels, divided by that of the finest.
+def pixel_costs(num_levels: int, scale_factor: float = 2.0, upsampled_levels: int = 0) -> np.ndarray:
+    """Return the relative cost of each level of a pyramid: its number of pixels, divided by that of the images.
 
     Equation:
-        `cost[k] = scale_factor^(-2 k)`.
+        `cost[k] = scale_factor^(2 (upsampled_levels - k))`.
 
     Args:
         num_levels: length of the pyramid, from 1 to 64.
         scale_factor: ratio of a level's sides to those of the next, greater than 1 and at most 1024.
+        upsampled_levels: number of levels that are finer than the images, less than `num_levels`.
 
     Returns:
-        [num_levels], float64, with 1 first.
+        [num_levels], float64, finest first. It is 1 at level `upsampled_levels`, which is the images.
 
     Raises:
         ValueError: if an argument breaks a rule above.
     """
-    return _checks.scale_factor(scale_factor) ** (-2.0 * np.arange(_checks.num_levels(num_levels)))
+    scale_factor, num_levels = _checks.scale_factor(scale_factor), _checks.num_levels(num_levels)
+    finer = check_upsampled_levels(upsampled_levels, num_levels, scale_factor)
+    return scale_factor ** (2.0 * (finer - np.arange(num_levels)))
 
 
 def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
@@ -79,13 +60,18 @@ def weighted_sum(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor
     features, weights = [tf.convert_to_tensor(feature) for feature in features], tf.convert_to_tensor(weights)
     check_weights(weights.shape, len(features))
     *features, weights = batches.check({**batches.named("features", features), "weights": weights})
+    return summed(features, weights)
+
+
+def summed(features: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    """Return `weighted_sum` of tensors that fit."""
     first = features[0]
     weights, rank = tf.cast(weights, first.dtype), first.shape.rank
     columns = [tf.reshape(column, [-1] + [1] * (rank - 1)) for column in tf.unstack(weights, len(features), axis=1)]
     return tf.add_n([portable.multiply_no_nan(feature, column) for column, feature in zip(columns, features)])
 
 
-def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[Stage]) -> tf.Tensor:
+def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[partition.Stage]) -> tf.Tensor:
     """Return the features of each sample, computed only by the encoder of the level with the largest weight.
 
     Equation:
@@ -113,13 +99,25 @@ def route(levels: Sequence[tf.Tensor], weights: tf.Tensor, encoders: Sequence[St
         )
     weights = _checked(weights, len(encoders))
     *levels, weights = batches.check({**batches.named("levels", levels), "weights": weights})
-    choice = _choice(weights)
-    indices = [_where(choice == k) for k in range(len(encoders))]
-    parts = [encode(_take(level, index)) for encode, level, index in zip(encoders, levels, indices)]
-    return _merge(indices, parts, weights)
+    choice, count = choice_of(weights), dimension(weights, 0)
+    encoders = _shared(encoders, count)
+
+    def one(k: int = 0) -> tf.Tensor:
+        if k == len(encoders) - 1:
+            return encoders[k].run(levels[k])
+        return tf.cond(choice[0] == k, lambda: encoders[k].run(levels[k]), lambda: one(k + 1))
+
+    def many() -> tf.Tensor:
+        indices = [partition.where(choice == k) for k in range(len(encoders))]
+        parts = [encode.of(level, index) for encode, level, index in zip(encoders, levels, indices)]
+        return partition.restore(indices, parts, count)
+
+    return _with_nan(partition.of_one_or_many(count, one, many), weights)
 
 
-def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage], descend: Sequence[Stage]) -> tf.Tensor:
+def route_down(
+    images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[partition.Stage], descend: Sequence[partition.Stage]
+) -> tf.Tensor:
     """Return what `route` returns for the levels of a pyramid, and compute only the levels that are needed.
 
     Equation:
@@ -146,17 +144,27 @@ def route_down(images: tf.Tensor, weights: tf.Tensor, encoders: Sequence[Stage],
         raise ValueError(f"{rule} Received: {len(descend)} steps")
     weights = _checked(weights, len(encoders))
     images, weights = batches.check({"images": images, "weights": weights})
-    choice = _choice(weights)
-    remaining, level = tf.range(tf.shape(choice)[0]), images
-    indices, parts = [], []
-    for k, encode in enumerate(encoders):
-        if k > 0:
-            deeper = _where(tf.gather(choice, remaining) >= k)
-            remaining, level = tf.gather(remaining, deeper), descend[k - 1](_take(level, deeper))
-        chosen = _where(tf.gather(choice, remaining) == k)
-        indices.append(tf.gather(remaining, chosen))
-        parts.append(encode(_take(level, chosen)))
-    return _merge(indices, parts, weights)
+    choice, count = choice_of(weights), dimension(weights, 0)
+    encoders, descend = _shared(encoders, count), _shared(descend, count)
+
+    def one(level: tf.Tensor = images, k: int = 0) -> tf.Tensor:
+        if k == len(encoders) - 1:
+            return encoders[k].run(level)
+        return tf.cond(choice[0] == k, lambda: encoders[k].run(level), lambda: one(descend[k].run(level), k + 1))
+
+    def many() -> tf.Tensor:
+        remaining, level = tf.range(count), images
+        indices, parts = [], []
+        for k, encode in enumerate(encoders):
+            if k > 0:
+                deeper = partition.where(tf.gather(choice, remaining) >= k)
+                remaining, level = tf.gather(remaining, deeper), descend[k - 1].of(level, deeper)
+            chosen = partition.where(tf.gather(choice, remaining) == k)
+            indices.append(tf.gather(remaining, chosen))
+            parts.append(encode.of(level, chosen))
+        return partition.restore(indices, parts, count)
+
+    return _with_nan(partition.of_one_or_many(count, one, many), weights)
 
 
 def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor:
@@ -186,17 +194,17 @@ def repeated(samples: tf.Tensor, count: int | tf.Tensor, rule: str) -> tf.Tensor
     (samples,) = batches.assert_equal(f"{rule} {received}", [samples], [count], [each * batch])
     if known and each == 1:
         return samples
-    y = _take(samples, tf.range(count) // (max(each, 1) if known else tf.maximum(each, 1)))
+    y = partition.take(samples, tf.range(count) // (max(each, 1) if known else tf.maximum(each, 1)))
     y.set_shape([None if tf.is_tensor(count) else count, *samples.shape[1:]])
     return y
 
 
-def check_weights(shape: Sequence[int | None], num_levels: int) -> None:
+def check_weights(shape: Sequence[int | None], num_levels: int, name: str = "weights") -> None:
     """Raise `ValueError` unless this is the shape of one weight for each sample and level."""
     if len(shape) != 2 or shape[1] != num_levels:
         raise ValueError(
-            f"`weights` must be [batch, {num_levels}], one for each sample and level. "
-            f"Received: weights of shape {tuple(shape)}"
+            f"`{name}` must be [batch, {num_levels}], one for each sample and level. "
+            f"Received: {name} of shape {tuple(shape)}"
         )
 
 
@@ -206,53 +214,22 @@ def _checked(weights: tf.Tensor, num_levels: int) -> tf.Tensor:
     return weights
 
 
-def _choice(weights: tf.Tensor) -> tf.Tensor:
+def choice_of(weights: tf.Tensor) -> tf.Tensor:
     return tf.argmax(weights, axis=1, output_type=tf.int32)
 
 
-def _where(condition: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.where(condition)[:, 0], tf.int32)
+def _shared(stages: Sequence[partition.Stage], count: int | tf.Tensor) -> Sequence[partition.Stage]:
+    """Return stages that a graph holds once, though it calls them for one sample and for many."""
+    return [stage.traced() for stage in stages] if tf.is_tensor(count) and not portable.is_portable() else stages
 
 
-def _take(samples: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Return `tf.gather` for increasing indices; its gradient is a tensor instead of `tf.IndexedSlices`."""
-    return custom_gradients.call(_gather, samples, indices)
+def _with_nan(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return the features, those of samples with a NaN weight replaced by NaN."""
+    features.set_shape([weights.shape[0], *features.shape[1:]])
+    return features + nan_rows(weights, features)
 
 
-@tf.custom_gradient
-def _gather(samples: tf.Tensor, indices: tf.Tensor) -> tuple:
-    def grad(upstream: tf.Tensor) -> tuple:
-        return tf.scatter_nd(indices[:, None], upstream, tf.shape(samples)), None
-
-    # If every sample is taken, nothing needs to be copied: for example, all images, if none uses the finest level.
-    all_of_them = tf.shape(indices)[0] == tf.shape(samples)[0]
-    taken = tf.cond(all_of_them, lambda: tf.identity(samples), lambda: tf.gather(samples, indices))
-    return taken, grad
-
-
-def _one_shape(parts: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Return parts [n, ...] and the shape of their samples, which all must have. Parts without samples are reshaped."""
-    if all(part.shape[1:].is_fully_defined() for part in parts):
-        return parts, tf.shape(parts[0])[1:]
-    shapes = [tf.shape(part) for part in parts]
-    sample = tf.reduce_max(tf.stack(shapes)[:, 1:], axis=0)  # The sizes that are unknown in an empty part are 1.
-    if not portable.is_portable():
-        same = [(shape[0] == 0) | tf.reduce_all(shape[1:] == sample) for shape in shapes]
-        rule = "`encoders` must all return maps of one size. Received: the largest sides, then those of each encoder,"
-        assertion = tf.debugging.Assert(tf.reduce_all(tf.stack(same)), [rule, sample, tf.stack(shapes)[:, 1:]])
-        with tf.control_dependencies([assertion] if assertion is not None else []):
-            sample = tf.identity(sample)
-    reshaped = [tf.reshape(part, tf.concat([shape[:1], sample], 0)) for part, shape in zip(parts, shapes)]
-    for before, after in zip(parts, reshaped):
-        after.set_shape(before.shape)
-    return reshaped, sample
-
-
-def _merge(indices: list[tf.Tensor], parts: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-    """Return the features of all samples in their original order; NaN for samples with a NaN weight."""
-    nan_rows = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
-    parts, sample = _one_shape(parts)
-    shape = tf.concat([tf.shape(nan_rows), sample], axis=0)
-    features = tf.add_n([tf.scatter_nd(index[:, None], part, shape) for index, part in zip(indices, parts)])
-    features.set_shape([weights.shape[0], *parts[0].shape[1:]])
-    return features + tf.reshape(tf.cast(nan_rows, features.dtype), [-1] + [1] * (features.shape.rank - 1))
+def nan_rows(weights: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """Return 0 for each sample, or NaN if one of its weights is NaN, to be added to features [batch, ...]."""
+    rows = tf.stop_gradient(tf.reduce_sum(0 * weights, axis=1))
+    return tf.reshape(tf.cast(rows, features.dtype), [-1] + [1] * (features.shape.rank - 1))

@@ -3,6 +3,7 @@
 They need matplotlib: `pip install 'tfpyramid[visualize]'`.
 """
 
+from tfpyramid.visualize.cost_curve import show_cost_curve
 from tfpyramid.visualize.fixations import show_fixations
 from tfpyramid.visualize.flow import flow_colors, show_flow
 from tfpyramid.visualize.gates import show_gates
@@ -15,6 +16,7 @@ from tfpyramid.visualize.strides import show_strides
 
 __all__ = [
     "flow_colors",
+    "show_cost_curve",
     "show_fixations",
     "show_flow",
     "show_gates",

@@ -79,5 +79,9 @@ class GaussianPyramid(FixedPyramidLayer):
         """Return level k + 1, computed from level k."""
         return resample.pyr_down(level, **self.step)
 
+    def upsampled_level(self, images: tf.Tensor, k: int) -> tf.Tensor:
+        """Return level k, finer than the images, computed from the images."""
+        return pyramid.upsampled_level(images, self.kernel, self.scale_factor, self.upsampled_levels - k)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "upsampled_levels": self.upsampled_levels}

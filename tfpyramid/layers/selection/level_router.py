@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,9 @@ import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, shape_tuple, track_list
-from tfpyramid.layers._base import TakesLevels, build_layer, call_layer, check_layer, output_dtype, output_shape
-from tfpyramid.ops import batches, dtypes, routing
+from tfpyramid.layers._base import TakesLevels, build_layer, call_layer, output_dtype, output_shape
+from tfpyramid.layers.selection import _parts
+from tfpyramid.ops import batches, dtypes, partition, routing
 
 
 @register
@@ -83,14 +83,8 @@ class LevelRouter(TakesLevels):
             raise ValueError(
                 f"`encoders` must be a list of layers, one for each level. {_checks.received('encoders', encoders)}"
             )
-        self.encoders = [check_layer(f"encoders[{k}]", encoder) for k, encoder in enumerate(encoders)]
+        self.encoders = _parts.check_different("encoders", encoders)
         track_list(self, "encoders")
-        if len({id(encoder) for encoder in self.encoders}) < len(self.encoders):
-            names = [encoder.name for encoder in self.encoders]
-            raise ValueError(
-                f"`encoders` must be different layers, one for each level: clone a layer to use it again. "
-                f"Received: layers {names}"
-            )
         self.pyramid = None if pyramid is None else _check_pyramid(pyramid, len(self.encoders))
         self.partition = _checks.flag("partition", partition)
         if self.partition:
@@ -111,11 +105,11 @@ class LevelRouter(TakesLevels):
         if training or not self.partition:
             return routing.weighted_sum(self.encode_all(*levels), weights)
         shapes, feature_shape = self._shapes([tensor.shape for tensor in inputs])
-        encoders = [routing.Stage(encoder, feature_shape[1:], self._feature_dtype) for encoder in self.encoders]
+        encoders = [partition.Stage(encoder, feature_shape[1:], self._feature_dtype) for encoder in self.encoders]
         if self.pyramid is None:
             return routing.route(levels, weights, encoders)
-        images = tf.cast(levels[0], self.pyramid.compute_dtype)  # Calling the pyramid would cast them too.
-        return routing.route_down(images, weights, encoders, self._descend(self.pyramid, shapes))
+        images = _parts.as_called_by_keras(self.pyramid, levels[0])
+        return routing.route_down(images, weights, encoders, _parts.steps_down(self.pyramid, shapes))
 
     def encode_all(self, *levels: tf.Tensor) -> list[tf.Tensor]:
         """Return the features of every level, of the levels or, with a `pyramid`, of the images."""
@@ -123,11 +117,6 @@ class LevelRouter(TakesLevels):
         if self.pyramid is not None:
             levels = self.pyramid(*levels)
         return [call_layer(encode, level, self._feature_dtype) for encode, level in zip(self.encoders, levels)]
-
-    def _descend(self, pyramid: keras.layers.Layer, shapes: list[_checks.ImageShape]) -> list[routing.Stage]:
-        """Return the steps of the pyramid from each level to the next."""
-        steps = [functools.partial(pyramid.next_level, k=k) for k in range(len(shapes) - 1)]
-        return [routing.Stage(step, shape[1:]) for step, shape in zip(steps, shapes[1:])]
 
     @property
     def _feature_dtype(self) -> tf.DType:
@@ -163,7 +152,7 @@ class LevelRouter(TakesLevels):
             )
         self._check_batches(input_shape)
         features = [output_shape(encoder, level) for encoder, level in zip(self.encoders, levels)]
-        return levels, _one_shape(features)
+        return levels, _parts.one_shape(features)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -175,28 +164,8 @@ class LevelRouter(TakesLevels):
         }
 
 
-def _one_shape(features: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-    """Return the shape of the features of all encoders. The sides of maps may be unknown until the graph runs."""
-    known = [{shape[axis] for shape in features} - {None} for axis in range(len(features[0]))]
-    unknown = [axis for axis, sizes in enumerate(known) if axis and not sizes]
-    is_map = len(features[0]) == 4 and not {3}.intersection(unknown)
-    same_rank = len({len(shape) for shape in features}) == 1
-    if not same_rank or any(len(sizes) > 1 for sizes in known[1:]) or (unknown and not is_map):
-        raise ValueError(
-            "`encoders` must all return the same shape with known sizes, except the batch and the sides of maps: end "
-            "each encoder with a global pooling layer, or with an upsampling to the size of the finest level. "
-            f"Received: output shapes {features}"
-        )
-    return (features[0][0], *(next(iter(sizes), None) for sizes in known[1:]))
-
-
 def _check_pyramid(pyramid: Any, num_levels: int) -> keras.layers.Layer:
-    pyramid = check_layer("pyramid", pyramid)
-    if not hasattr(pyramid, "next_level"):
-        raise ValueError(
-            "`pyramid` must be a layer that computes each level from the one before it, such as LearnablePyramid or "
-            f"GaussianPyramid. Received: pyramid of type {type(pyramid).__name__}"
-        )
+    pyramid = _parts.check_pyramid(pyramid)
     if getattr(pyramid, "upsampled_levels", 0):
         raise ValueError(
             "`pyramid` must compute each level from the one before it, so its `upsampled_levels` must be 0. "

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks, _plain
 from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
 from tfpyramid.layers._base import BaseLayer, as_called
+from tfpyramid.layers.selection._mean_seen import MeanSeen
 from tfpyramid.ops import batches, routing, straight_through
 from tfpyramid.ops.dtypes import working_dtype
 
@@ -104,7 +105,7 @@ class QueryLevelSelector(BaseLayer):
         self.hard = _checks.flag("hard", hard)
         self.seed = _checks.seed(seed)
         self._draws = seed_generator(self.seed) if objective == "gumbel" else None
-        self._cost = _MeanSeen(name=f"{self.name}_cost")
+        self._cost = MeanSeen(name=f"{self.name}_cost")
 
     def build(self, input_shape: Any) -> None:
         size = sum(shape[1] or 0 for shape in _vector_shapes(input_shape))
@@ -177,20 +178,6 @@ class QueryLevelSelector(BaseLayer):
             "hard": self.hard,
             "seed": self.seed,
         }
-
-
-class _MeanSeen(keras.metrics.Mean):
-    """A mean that is NaN, not 0, before its first value."""
-
-    def result(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
-
-    # Keras 2 saves the state of metrics and Keras 3 does not; saving none keeps weight files portable between them.
-    def save_own_variables(self, store: Any) -> None:
-        pass
-
-    def load_own_variables(self, store: Any) -> None:
-        pass
 
 
 def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
