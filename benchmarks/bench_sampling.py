@@ -7,8 +7,8 @@ The benchmark samples images in float32, with zeros outside: at random points an
 moves each pixel by a few pixels, as many as the images have pixels; and at those of a smooth warp to twice the sides,
 four times as many. It also compares two feature maps at displacements of up to four pixels, and at displacements
 of up to four pixels from a smooth flow. It reads crops of 32 by 32 samples around random fixations, four of each, with
-samples 1, 2, 4 and 8 pixels apart. It measures the forward pass, and the forward pass with all gradients; of crops, with
-the gradient of the fixations. All contenders of a task are interleaved in one run, with as many threads as cores.
+samples 1, 2, 4 and 8 pixels apart. It measures the forward pass, and the forward pass with all gradients; of crops,
+with the gradient of the fixations. All contenders of a task are interleaved in one run, with as many threads as cores.
 Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio of the
 medians. `--quick` runs everything on images that are too small to measure anything.
 """
