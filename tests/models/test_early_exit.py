@@ -20,12 +20,10 @@ def noise(*shape, seed=0):
 def classifier(**arguments):
     """With one upsampled level of 3, and confidences that differ between samples."""
     arguments = {"filters": (4,), "input_shape": (None, None, 2), "num_levels": 3, "upsampled_levels": 1, **arguments}
-    keras.utils.set_random_seed(0)
     model = models.pyramid_classifier(4, early_exit=True, **arguments)
     rng = np.random.default_rng(1)
-    for confidence in model.cascade.confidences:
-        for w in confidence.trainable_weights:
-            w.assign(rng.normal(0, 0.7, w.shape))
+    for w in model.trainable_weights:
+        w.assign(rng.normal(0, 0.7, w.shape))
     return model
 
 
