@@ -155,8 +155,7 @@ def train_and_test(
 
     batches = train.training_batches(words, settings["images"] * 2, 1)
     for objective in OTHERS:
-        other = build(words, objective, seed)
-        start_from(other, model)
+        other = router_of(model, words, objective, seed)
         fit(other, batches, settings["other_passes"], settings["rate"] / 10, f"seed {seed}, {objective}")
         if objective == "value":
             router = other
@@ -180,18 +179,22 @@ def train_and_test(
     return model, run
 
 
-def build(words: Any, objective: str, seed: int) -> keras.Model:
+def build(words: Any, objective: str, seed: int, **options: Any) -> keras.Model:
+    shape = (SIDES[0], SIDES[0], 3)
     return models.pyramid_vlm(
-        words.vocabulary_size(), len(ANSWERS), input_shape=(SIDES[0], SIDES[0], 3), objective=objective, seed=seed
+        words.vocabulary_size(), len(ANSWERS), input_shape=shape, objective=objective, seed=seed, **options
     )
 
 
-def start_from(other: keras.Model, model: keras.Model) -> None:
-    """Copy all weights except those of the selector and of the confidences."""
-    parts = [(other.question_encoder, model.question_encoder), (other.decoder, model.decoder)]
-    parts += [(other.router.pyramid, model.cascade.pyramid), *zip(other.router.encoders, model.cascade.encoders)]
+def router_of(model: keras.Model, words: Any, objective: str, seed: int) -> keras.Model:
+    """Return a model that chooses levels by the question, and starts from the trained parts of a cascade."""
+    encoders = [keras.models.clone_model(encoder) for encoder in model.cascade.encoders]
+    router = build(words, objective, seed, image_encoder=encoders)
+    parts = [(router.question_encoder, model.question_encoder), (router.decoder, model.decoder)]
+    parts += [(router.router.pyramid, model.cascade.pyramid), *zip(encoders, model.cascade.encoders)]
     for part, trained in parts:
         part.set_weights(trained.get_weights())
+    return router
 
 
 def set_threshold(weight: Any, model: keras.Model, batches: tf.data.Dataset, pixels: float) -> None:

@@ -74,15 +74,15 @@ def _split(places: Sequence[tf.Tensor], runs: Sequence[int | tf.Tensor]) -> Iter
 
 def _run(width: int | tf.Tensor, unit: int) -> int | tf.Tensor:
     """Return how many neighbours of a row to read at once: few long reads take less time than many short ones."""
-    if tf.is_tensor(width):
-        if portable.in_slices():  # XLA must know the shapes in the gradient of a loop.
-            return 1
-        return tf.where(tf.equal(width % unit, 0), unit, 1)
-    return math.gcd(width, unit)
+    known = isinstance(width, int)
+    # TFLite has no division of int64, and XLA must know all shapes in the gradient of a loop.
+    if portable.is_portable() or (portable.in_slices() and not known):
+        return 1
+    return math.gcd(width, unit) if known else tf.where(tf.equal(width % unit, 0), unit, 1)
 
 
 def _index(width: int | tf.Tensor, first: tf.Tensor, size: Size, run: int | tf.Tensor) -> tf.Tensor:
     """Return the indices of the runs of pixels of excerpts, int64 [excerpts, rows, columns / run]."""
-    width, rows, columns, run = (tf.cast(n, tf.int64) for n in (width, *size, run))
-    places = (tf.range(rows) * (width // run))[:, None] + tf.range(columns // run)
-    return (first // run)[:, None, None] + places
+    rows, columns = (tf.range(tf.cast(n, tf.int64)) for n in (size[0], size[1] // run))
+    first = first if isinstance(run, int) and run == 1 else first // tf.cast(run, tf.int64)
+    return first[:, None, None] + (rows * tf.cast(width // run, tf.int64))[:, None] + columns

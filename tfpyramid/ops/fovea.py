@@ -149,11 +149,11 @@ class _Fovea(NamedTuple):
         size = self._level_sizes(sides(images))
         folded = borders.fold(places, _stacked(size)[:, None, :, None], self.border)
         inside = tf.equal(places, folded) if self.border == "constant" else None
-        index, fixation = tf.cast(folded, tf.int64), tf.range(tf.cast(dimension(fixations, 0), tf.int64))
-        owner = fixation // tf.cast(count, tf.int64)  # The image of each fixation.
+        index, fixation = tf.cast(folded, tf.int64), tf.range(dimension(fixations, 0))
+        owner = fixation // count  # The image of each fixation.
         if self._is_sparse(sides(images), count):
             levels, index, size = self._by_windows(images, owner, index, size)
-            owner = fixation
+            owner = fixation  # Each has windows of its own.
         else:
             levels = self._levels(images, self.num_levels)
         x = self._interpolated(self._read(levels, owner, index, inside, size), first - low)
@@ -208,8 +208,8 @@ class _Fovea(NamedTuple):
         last = tf.cast(_stacked(size) - _stacked(held), tf.int64)[:, None]
         starts = tf.maximum(tf.minimum(tf.reduce_min(index, -1) - before, last), 0)
         height, width = (tf.cast(side, tf.int64) for side in sides(images))
-        rows, columns = tf.unstack(starts * np.array(units)[:, None, None], axis=-1)
-        first = (owner * height + rows) * width + columns
+        corners = starts * np.array(units)[:, None, None]
+        first = (tf.cast(owner, tf.int64) * height + corners[..., 0]) * width + corners[..., 1]
         windows = excerpts.read(
             images, [first[k] for k in range(self.num_levels)], self._window_sizes(sides(images)), units
         )
@@ -259,10 +259,10 @@ class _Fovea(NamedTuple):
         size: list[excerpts.Size],
     ) -> tf.Tensor:
         """Return the samples of levels at an index, [levels * fixations, size + 1, size + 1, channels]."""
-        heights, widths = tf.unstack(tf.cast(_stacked(size), tf.int64)[:, None, None], axis=-1)
-        rows, columns = tf.unstack(index, axis=2)
-        rows = (tf.expand_dims(owner, -1) * heights + rows) * widths
-        index = rows[..., :, None] + columns[..., None, :]
+        # TFLite has no `tf.unstack` of int64.
+        heights, widths = (tf.cast(_stacked(size)[:, None, None, axis], tf.int64) for axis in (0, 1))
+        rows = (tf.cast(tf.expand_dims(owner, -1), tf.int64) * heights + index[:, :, 0]) * widths
+        index = rows[..., :, None] + index[:, :, 1, None, :]
         parts = [tf.gather(tf.reshape(x, [-1, x.shape[3]]), index[k]) for k, x in enumerate(levels)]
         x = tf.concat(parts, 0)
         if inside is not None:

@@ -99,7 +99,9 @@ def _draw(axes: Axes, n: int, center: np.ndarray, sides: list[float], size: tupl
     if not np.isfinite(center).all():
         return
     # A dark edge keeps the lines visible on bright images.
-    edge = [patheffects.withStroke(linewidth=2.6, foreground=_page.INK, alpha=0.6)]
+    edge: list[patheffects.AbstractPathEffect] = [
+        patheffects.withStroke(linewidth=2.6, foreground=_page.INK, alpha=0.6)
+    ]
     y, x = center
     for side in sides:
         square = Rectangle((x - side / 2, y - side / 2), side, side, fill=False, linewidth=1.4, edgecolor=_color(n))
