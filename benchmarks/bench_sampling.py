@@ -6,10 +6,11 @@
 The benchmark samples images in float32, with zeros outside: at random points and at the points of a smooth warp, which
 moves each pixel by a few pixels, as many as the images have pixels; and at those of a smooth warp to twice the sides,
 four times as many. It also compares two feature maps at displacements of up to four pixels, and at displacements
-of up to four pixels from a smooth flow. It measures the forward pass, and the forward pass with all gradients. All
-contenders of a task are interleaved in one run, with as many threads as cores. Libraries that are not installed have no
-row. The results are the median of each, its quartiles, and the ratio of the medians. `--quick` runs everything on
-images that are too small to measure anything.
+of up to four pixels from a smooth flow. It reads crops of 32 by 32 samples around random fixations, four of each, with
+samples 1, 2, 4 and 8 pixels apart. It measures the forward pass, and the forward pass with all gradients; of crops,
+with the gradient of the fixations. All contenders of a task are interleaved in one run, with as many threads as cores.
+Libraries that are not installed have no row. The results are the median of each, its quartiles, and the ratio of the
+medians. `--quick` runs everything on images that are too small to measure anything.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from tfpyramid import ops
 PLAIN, TORCH, OPENCV = "TensorFlow, `tf.gather_nd` four times", "torch `grid_sample`", "OpenCV `remap`"
 SLICES, TORCH_SLICES = "TensorFlow, a product for each slice", "torch, a product for each slice"
 LOOKUP, WARP = OURS, 'tfpyramid, `sampling="warp"`'
+THREE, WHOLE, GLIMPSES = f"{OURS}, 3 fixations", f"{OURS}, the whole pyramid", "TensorFlow `extract_glimpse`, and means"
+CROP, SPACINGS = 32, (1, 2, 4, 8)  # The sides of a crop, and the pixels between its samples.
 REACH = 4  # The largest displacement of the cost volume.
 
 
@@ -212,9 +215,70 @@ def looking_up(images: np.ndarray, *, gradients: bool) -> Iterator[tuple[str, Ca
         yield TORCH, ask
 
 
+def whole_pyramid(images: tf.Tensor, fixations: tf.Tensor) -> list[tf.Tensor]:
+    """Return the crops, read from a pyramid of the whole images."""
+    steps = tf.range(CROP, dtype=tf.float32) - (CROP - 1) / 2
+    grid = tf.stack(tf.meshgrid(steps, steps, indexing="ij"), -1)
+    center = (fixations * tf.cast(tf.shape(images)[1:3], tf.float32) - 0.5)[:, None, None]
+    levels = ops.gaussian_pyramid(images, len(SPACINGS))
+    return [ops.bilinear_sample(x, center / s + grid, border="reflect") for x, s in zip(levels, SPACINGS)]
+
+
+def glimpses(images: tf.Tensor, fixations: tf.Tensor) -> list[tf.Tensor]:
+    """Return the means of cells of whole pixels, as the first networks with a fovea read them."""
+    crops = []
+    for s in SPACINGS:
+        part = tf.image.extract_glimpse(images, [s * CROP] * 2, 2 * fixations - 1)
+        crops.append(tf.nn.avg_pool2d(part, s, s, "VALID"))
+    return crops
+
+
+def torch_crops(torch: Any, images: Any, fixations: Any) -> list:
+    """Return the means of cells of samples."""
+    functional, crops = torch.nn.functional, []
+    for s in SPACINGS:
+        steps = torch.arange(s * CROP) - (s * CROP - 1) / 2
+        grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1) * 2 / torch.tensor(images.shape[:1:-1])
+        points = 2 * fixations.flip(1)[:, None, None] - 1 + grid
+        part = functional.grid_sample(images, points, padding_mode="reflection", align_corners=False)
+        crops.append(functional.avg_pool2d(part, s))
+    return crops
+
+
+def looking(images: np.ndarray, *, gradients: bool) -> Iterator[tuple[str, Call]]:
+    rng = np.random.default_rng(1)
+    one, three = (rng.random(shape, np.float32) for shape in ([len(images), 2], [len(images), 3, 2]))
+    ours = partial(ops.foveated_pyramid, size=CROP, num_levels=len(SPACINGS))
+
+    def call(function: Callable, fixations: np.ndarray, **options: Any) -> Call:
+        def run(images: tf.Tensor, fixations: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(fixations)
+                crops = function(images, fixations)
+            return [*crops, tape.gradient(crops, fixations)]
+
+        return traced(run if gradients else function, images, fixations, **options)
+
+    yield OURS, call(ours, one)
+    yield COMPILED, call(ours, one, compiled=True)
+    yield THREE, call(ours, three)
+    yield WHOLE, call(whole_pyramid, one)
+    if not gradients:
+        yield GLIMPSES, call(glimpses, one)
+    torch = peer("torch")
+    if torch:
+        x, fixations = channels_first(torch, images), torch.from_numpy(one).requires_grad_(gradients)
+
+        def ask() -> list:
+            crops = torch_crops(torch, x, fixations)
+            return [*crops, *torch.autograd.grad(sum(map(torch.sum, crops)), fixations)] if gradients else crops
+
+        yield TORCH, ask
+
+
 SHAPES = [(1, 1080, 1920, 3), (16, 56, 56, 64)]
 SMALL, FEATURES = [(1, 540, 960, 3)], [(1, 256, 448, 32)]
-LEVEL = [(1, 64, 112, 32)]
+LEVEL, SQUARES = [(1, 64, 112, 32)], [(8, side, side, 3) for side in (512, 1024, 2048)]
 WORKS = {
     "random": Work("Points at random", SHAPES, partial(forward, points_of=random_points)),
     "smooth": Work("A smooth warp", SHAPES, partial(forward, points_of=smooth_points)),
@@ -231,6 +295,10 @@ WORKS = {
     "lookup": Work("A cost volume of 81 displacements from a flow", LEVEL, partial(looking_up, gradients=False)),
     "lookup_gradient": Work(
         "A cost volume of 81 displacements from a flow, and gradients", LEVEL, partial(looking_up, gradients=True)
+    ),
+    "fovea": Work("Crops of 4 levels around a fixation", SQUARES, partial(looking, gradients=False)),
+    "fovea_gradient": Work(
+        "Crops of 4 levels, and the gradient of the fixation", SQUARES, partial(looking, gradients=True)
     ),
 }
 

@@ -6,7 +6,6 @@ scikit-image is used for two of training, validation and test.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,6 @@ SIZES = (20, 40)  # Pixels of the longer side of a garment.
 FRAME = np.uint8([60, 255, 120])
 MARGIN, THICK = 1, 2  # Pixels between a garment and its frame, and of the frame.
 EDGE = MARGIN + THICK
-MOST = 16  # Other objects on a scene of 512 by 512 pixels, half of them garments; as dense on larger and smaller ones.
 
 
 class Scenes(NamedTuple):
@@ -36,8 +34,7 @@ class Scenes(NamedTuple):
 
 
 def photographs(split: str) -> list[np.ndarray]:
-    """Return the color images of a split, with 8 bits; those for training with their channels in every order."""
-    orders = list(itertools.permutations(range(3))) if split == "training" else [(0, 1, 2)]
+    """Return the color images of a split, with 8 bits."""
     found = []
     for name in PHOTOGRAPHS[split]:
         image = getattr(data, name)()
@@ -46,7 +43,7 @@ def photographs(split: str) -> list[np.ndarray]:
         scale = max(1.0, LEAST / min(image.shape[:2]))
         sides = [round(scale * side) for side in image.shape[:2]]
         large = np.uint8(np.rint(255 * transform.resize(image, sides, order=3).clip(0, 1))) if scale > 1 else image
-        found += [np.ascontiguousarray(large[..., order]) for order in orders]
+        found.append(large)
     return found
 
 
@@ -55,6 +52,7 @@ def scenes(
     backgrounds: list[np.ndarray],
     count: int,
     side: int,
+    others: int,
     rng: np.random.Generator,
 ) -> Scenes:
     """Return random scenes, the same for the same arguments.
@@ -64,10 +62,10 @@ def scenes(
         backgrounds: the result of `photographs`.
         count: number of scenes.
         side: height and width of a scene.
+        others: largest number of cards without a frame, half of them with garments; fewer if there is no free place.
         rng: generator of all random choices.
     """
     images = pasted_garments.crops(backgrounds, count, side, rng)
-    others = round(MOST * (side / 512) ** 2)
     reach = (SIZES[0] + 2 * EDGE, SIZES[1] + 2 * EDGE)
     extents, corners, used = pasted_garments.places(count, side, 1 + others, reach, rng)
     chosen = rng.integers(len(garments[0]), size=extents.shape)

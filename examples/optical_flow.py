@@ -54,19 +54,17 @@ SETTINGS: dict[str, Any] = {
     "pairs": 1200,
     "test_pairs": 64,
     "test_side": 128,
-    # Steps, batch, side of the images, finest level. Coarse levels are cheap, so they are trained first. The learning
-    # rate falls from `rate` to 0 in each cycle.
-    "cycles": [[[500, 8, 96, 2], [500, 4, 96, 1]], [[500, 4, 96, 1]]],
-    "rate": 3e-3,
-    "seeds": 3,
+    # Steps, batch, side of the images, finest level. Coarse levels are cheap, so they are trained first.
+    "stages": [[600, 8, 96, 2], [1500, 4, 96, 1], [1500, 4, 96, 1]],
+    "rate": 3e-3,  # It falls to 0 over all stages.
+    "hidden_weight": 0.3,  # Of a pixel that the second image hides, in the loss.
 }
 QUICK: dict[str, Any] = {
     **SETTINGS,
     "pairs": 4,
     "test_pairs": 2,
     "test_side": 48,
-    "cycles": [[[1, 2, 32, 2], [1, 2, 32, 1]], [[1, 2, 32, 1]]],
-    "seeds": 1,
+    "stages": [[1, 2, 32, 2], [1, 2, 32, 1]],
 }
 
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]  # Two images to the flow from the first to the second.
@@ -111,6 +109,7 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     quick = "run every step on a few pairs, which takes seconds and learns nothing"
     parser = running.parser(__doc__, output="optical_flow_output", quick=quick)
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from --seed on (default: %(default)s)")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="photographs to measure on")
     return parser.parse_args()
 
@@ -120,22 +119,23 @@ def trained(
 ) -> tuple[list[list[np.ndarray]], list[dict[str, Any]]]:
     """Return the weights of each seed, and the seconds that its training took; read those of an interrupted run."""
     runs, results, pool = [], [], None
-    cycles = settings["cycles"]
-    steps = settings["seeds"] * sum(steps_of(cycle) for cycle in cycles)
+    stages = settings["stages"]
+    steps = options.seeds * sum(stage[0] for stage in stages)
     with tqdm(total=steps, leave=False, bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed}") as bar:
-        for seed in range(options.seed, options.seed + settings["seeds"]):
+        for seed in range(options.seed, options.seed + options.seeds):
             bar.set_description_str(f"seed {seed}")
             weights, seconds = None, 0.0
-            for k in range(len(cycles)):
+            for k, stage in enumerate(stages):
                 path = options.output / f"weights_{seed}_{k}.npz"
-                description = json.dumps([options.split, settings["pairs"], settings["rate"], cycles[: k + 1]])
+                chosen = [settings[key] for key in ("pairs", "stages", "rate", "hidden_weight")]
+                description = json.dumps([options.split, *chosen])
                 if not is_trained(path, description):
                     if pool is None:
                         photographs = made.copies(names, POOL_SIDE)
                         rng = np.random.default_rng(options.seed)
                         pool = made.pairs(photographs, settings["pairs"], POOL_SIDE, rng)
                     started = time.perf_counter()
-                    found = train(pool, cycles[k], settings["rate"], [seed, k], weights, bar)
+                    found = train(pool, settings, k, seed, weights, bar)
                     taken = round(time.perf_counter() - started, 1)
                     with running.written_aside(path) as aside, aside.open("wb") as file:
                         np.savez(file, *found, description=description, seconds=taken)
@@ -145,10 +145,6 @@ def trained(
             results.append(weights)
             runs.append({"seed": seed, "seconds": round(seconds, 1)})
     return results, runs
-
-
-def steps_of(cycle: list[list[int]]) -> int:
-    return sum(stage[0] for stage in cycle)
 
 
 def is_trained(path: Path, description: str) -> bool:
@@ -161,51 +157,52 @@ def is_trained(path: Path, description: str) -> bool:
 
 def train(
     pool: made.Pairs,
-    cycle: list[list[int]],
-    start: float,
-    seeds: list[int],
+    settings: dict[str, Any],
+    k: int,
+    seed: int,
     weights: list[np.ndarray] | None,
     bar: tqdm,
 ) -> list[np.ndarray]:
-    """Return the weights of a network after a cycle; all its levels share them."""
-    keras.utils.set_random_seed(seeds[0])
-    rng = np.random.default_rng(seeds)
-    rate = keras.optimizers.schedules.CosineDecay(start, steps_of(cycle))
-    done = 0
-    for steps, batch, side, finest_level in cycle:
-        model = models.pyramid_flow(levels_for(96), finest_level=finest_level)
-        if weights is not None:
-            model.set_weights(weights)
-        optimizer = keras.optimizers.Adam(start, clipnorm=1.0)
-        model.compile(optimizer, losses.MultiScaleLoss(losses.EndPointError(), decay=1.0))
-        progress = keras.callbacks.LambdaCallback(
-            on_train_batch_begin=lambda step, logs=None, done=done, optimizer=optimizer: set_rate(
-                optimizer, rate(done + step)
-            ),
-            on_train_batch_end=lambda step, logs=None: bar.update(1),
-        )
-        data = batches(pool, batch, side, list(model.output), rng)
-        model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[progress])
-        weights, done = model.get_weights(), done + steps
-    assert weights is not None
-    return weights
+    """Return the weights of a network after stage k; all its levels share them."""
+    keras.utils.set_random_seed(seed)
+    stages, start = settings["stages"], settings["rate"]
+    done = sum(stage[0] for stage in stages[:k])
+    steps, batch, side, finest_level = stages[k]
+    rate = keras.optimizers.schedules.CosineDecay(start, sum(stage[0] for stage in stages))
+    model = models.pyramid_flow(levels_for(96), finest_level=finest_level)
+    if weights is not None:
+        model.set_weights(weights)
+    optimizer = keras.optimizers.Adam(start, clipnorm=1.0)
+    model.compile(optimizer, losses.MultiScaleLoss(losses.EndPointError(), decay=1.0))
+    progress = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda step, logs=None: set_rate(optimizer, rate(done + step)),
+        on_train_batch_end=lambda step, logs=None: bar.update(1),
+    )
+    rng = np.random.default_rng([seed, k])
+    data = batches(pool, batch, side, settings["hidden_weight"], list(model.output), rng)
+    model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[progress])
+    return model.get_weights()
 
 
 def set_rate(optimizer: Any, rate: Any) -> None:
     optimizer.learning_rate = float(rate)
 
 
-def batches(pool: made.Pairs, batch: int, side: int, keys: list[str], rng: np.random.Generator) -> tf.data.Dataset:
-    """Return endless batches of pairs, turned and cropped, with the true flow for each output of the model."""
+def batches(
+    pool: made.Pairs, batch: int, side: int, hidden_weight: float, keys: list[str], rng: np.random.Generator
+) -> tf.data.Dataset:
+    """Return endless batches of pairs, turned and cropped, with flow and weights of pixels for each output."""
 
-    def endless() -> Iterator[tuple[dict, dict]]:
+    def endless() -> Iterator[tuple[dict, dict, dict]]:
         while True:
             chosen = rng.choice(len(pool.first), batch, replace=len(pool.first) < batch)
             pairs = made.turned(made.Pairs(*(each[chosen] for each in pool)), side, rng)
-            yield {"first": pairs.first, "second": pairs.second}, dict.fromkeys(keys, pairs.flow)
+            weight = np.where(pairs.hidden, np.float32(hidden_weight), np.float32(1))
+            images = {"first": pairs.first, "second": pairs.second}
+            yield images, dict.fromkeys(keys, pairs.flow), dict.fromkeys(keys, weight)
 
-    images, flow = (tf.TensorSpec([batch, side, side, channels]) for channels in (3, 2))
-    signature = ({"first": images, "second": images}, dict.fromkeys(keys, flow))
+    image, flow, weight = (tf.TensorSpec([batch, side, side, *more]) for more in ([3], [2], []))
+    signature = ({"first": image, "second": image}, dict.fromkeys(keys, flow), dict.fromkeys(keys, weight))
     return tf.data.Dataset.from_generator(endless, output_signature=signature).prefetch(2)
 
 

@@ -78,12 +78,9 @@ def _pair(photographs: list[list[np.ndarray]], side: int, rng: np.random.Generat
         flow = np.where(moved[..., None] > 0.5, motion, flow)
         layer_first[moved > 0.5] = layer
         layer_second[mask > 0.5] = layer
-    y, x = np.mgrid[:side, :side]
-    target = np.stack([x, y], -1) + flow
-    outside = ((target < 0) | (target > side - 1)).any(-1)
     covered = _read(layer_second, flow, cv2.INTER_NEAREST) != layer_first
     inner = slice(MARGIN, MARGIN + side)
-    return np.clip(first, 0, 1), np.clip(second[inner, inner], 0, 1), flow, covered | outside
+    return np.clip(first, 0, 1), np.clip(second[inner, inner], 0, 1), flow, covered | leaves(flow)
 
 
 def _patch(photographs: list[list[np.ndarray]], side: int, rng: np.random.Generator) -> np.ndarray:
@@ -131,7 +128,8 @@ def turned(found: Pairs, side: int, rng: np.random.Generator) -> Pairs:
     made = []
     for k in range(count):
         y, x = rng.integers(0, whole - side + 1, 2)
-        crop = [np.asarray(each[k, y : y + side, x : x + side], np.float32) for each in found[:3]]
+        crop = [np.asarray(each[k, y : y + side, x : x + side], np.float32) for each in found]
+        crop[3] = np.maximum(crop[3], leaves(crop[2]))
         for axis in (0, 1):
             if rng.random() < 0.5:
                 crop = [np.flip(each, axis) for each in crop]
@@ -140,9 +138,16 @@ def turned(found: Pairs, side: int, rng: np.random.Generator) -> Pairs:
             crop = [np.swapaxes(each, 0, 1) for each in crop]
             crop[2] = crop[2][..., ::-1]
         colors = rng.permutation(3)
-        made.append([crop[0][..., colors], crop[1][..., colors], crop[2]])
-    first, second, flow = (np.stack(each) for each in zip(*made))
-    return Pairs(first, second, flow, np.zeros(0))
+        made.append([crop[0][..., colors], crop[1][..., colors], crop[2], crop[3] > 0])
+    return Pairs(*(np.stack(each) for each in zip(*made)))
+
+
+def leaves(flow: np.ndarray) -> np.ndarray:
+    """Return whether a flow [height, width, 2] points out of the image, for each pixel."""
+    height, width = flow.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    target = np.stack([x, y], -1) + flow
+    return ((target < 0) | (target > [width - 1, height - 1])).any(-1)
 
 
 def motorcycle(step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 from layout import INK, PALE, place, write
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 GOOD, BAD = "#15803d", "#c2410c"
-COLORS = (INK, "#2563eb")  # The network alone, and the pyramid.
-WIDTH, HEIGHT = 1200, 790  # The page, in pixels.
+COLORS = (INK, "#2563eb", "#c026d3")  # The network alone, the pyramid, and its early exit.
+WIDTH, HEIGHT = 1200, 990  # The page, in pixels.
 LEFT, RIGHT, TOP, BOTTOM = 90, 1110, 130, 530  # The axes.
-GARMENTS, CELL = 575, 116  # The top of the row of images, and their side.
+PIXELS_TOP, PIXELS_BOTTOM = 600, 720  # The axes of the pixels.
+GARMENTS, CELL = 760, 116  # The top of the row of images, and their side.
 TICKS = range(14, 57, 6)  # The sizes with a label and an image.
+ROWS = (22, 42, 62, 82, 102)  # The lines of text below the images.
 
 
 def draw(
     sizes: dict[str, list[dict[int, float]]],
+    pixels: list[dict[int, float]],
     bands: dict[str, dict[str, Any]],
     shown: list[dict[str, Any]],
     trained: tuple[int, int],
@@ -26,9 +30,10 @@ def draw(
     """Return the figure.
 
     Args:
-        sizes: for the network alone and for the pyramid, the accuracy of each seed at each size in percent.
+        sizes: for the network alone, the pyramid and its early exit, the accuracy of each seed at each size in percent.
+        pixels: the pixels that the early exit of each seed reads at each size, relative to the image.
         bands: the result of `summary`.
-        shown: an image of each size, its class, and the two predictions.
+        shown: an image of each size, its class, the predictions, and the pixels that the early exit reads.
         trained: the smallest and the largest size of the training images.
         canvas: the side of an image.
     """
@@ -39,6 +44,7 @@ def draw(
     note = f"{note}; thin lines: {len(next(iter(sizes.values())))} seeds; thick lines: their mean"
     write(figure, 40, 82, note, size=12, color=PALE)
     draw_curves(figure, sizes, bands, trained)
+    draw_pixels(figure, pixels, bands["pixels"], trained)
     draw_garments(figure, shown, list(sizes))
     return figure
 
@@ -57,15 +63,9 @@ def draw_curves(
         axes.plot(x, values.T, color=color, linewidth=0.8, alpha=0.5)
         axes.plot(x, values.mean(axis=0), color=color, linewidth=3, marker="o", markersize=5, label=name)
     bottom = 10 * (lowest // 10)
-    axes.set_xlim(min(x) - 1, max(x) + 1)
     axes.set_ylim(bottom, 104)
-    axes.set_xticks(TICKS)
     axes.set_yticks(np.arange(bottom, 101, 10))
-    axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=11, labelcolor=PALE, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
+    style_axes(axes, x)
     axes.legend(loc="lower right", fontsize=13, labelcolor="linecolor", edgecolor="none", framealpha=1)
     write(
         figure,
@@ -80,18 +80,48 @@ def draw_curves(
         for band, each in bands[name].items():
             first, last = map(int, band.split("-"))
             axes.plot([first, last], [93, 93], color=PALE, linewidth=1)
-            style = (
-                {"ha": "right", "x": (first + last) / 2 - 0.4}
-                if k == 0
-                else {"ha": "left", "x": (first + last) / 2 + 0.4}
-            )
-            axes.text(s=f"{each['mean']:.1f}", y=95, size=14, weight="bold", color=color, **style)
+            middle = (first + last) / 2 + 2.6 * (k - 1)
+            axes.text(middle, 95, f"{each['mean']:.1f}", size=14, weight="bold", color=color, ha="center")
+
+
+def draw_pixels(
+    figure: Figure, pixels: list[dict[int, float]], bands: dict[str, Any], trained: tuple[int, int]
+) -> None:
+    """Draw the pixels that each contender reads at each size, relative to the image."""
+    axes = place(figure, LEFT, PIXELS_TOP, RIGHT - LEFT, PIXELS_BOTTOM - PIXELS_TOP, frame=True)
+    axes.axvspan(*trained, color="#e5e7eb", linewidth=0)
+    x = list(pixels[0])
+    values = np.array([[run[size] for size in x] for run in pixels])
+    for level, color in zip((1, 7.75), COLORS):
+        axes.plot([min(x), max(x)], [level, level], color=color, linewidth=3)
+    axes.plot(x, values.T, color=COLORS[2], linewidth=0.8, alpha=0.5)
+    axes.plot(x, values.mean(axis=0), color=COLORS[2], linewidth=3, marker="o", markersize=5)
+    axes.set_ylim(0, 8.5)
+    axes.set_yticks([0, 2, 4, 6, 8])
+    style_axes(axes, x)
+    for band, each in bands.items():
+        middle = sum(map(int, band.split("-"))) / 2
+        near = float(np.interp(middle, x, values.mean(axis=0)))
+        axes.text(middle, near + 0.9, f"{each['mean']:.2f}", size=14, weight="bold", color=COLORS[2], ha="center")
+    mean = np.mean([each["mean"] for each in bands.values()])
+    note = f"pixels that the network reads, relative to the image; early exit: {mean:.2f} on average over the bands"
+    write(figure, LEFT - 50, PIXELS_TOP - 16, note, size=11, color=PALE)
+
+
+def style_axes(axes: Axes, x: list[int]) -> None:
+    axes.set_xlim(min(x) - 1, max(x) + 1)
+    axes.set_xticks(TICKS)
+    axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=11, labelcolor=PALE, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(PALE)
 
 
 def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str]) -> None:
-    """Draw an image below each of TICKS, with its class and both predictions."""
+    """Draw an image below each of TICKS, with its class, all predictions, and the pixels of the early exit."""
     span = shown[-1]["size"] - shown[0]["size"] + 2  # The range of the axes above.
-    for label, y in zip(("class", "alone", "pyramid"), (22, 42, 62)):
+    for label, y in zip(("class", "alone", "pyramid", "early exit", "pixels"), ROWS):
         write(figure, 12, GARMENTS + CELL + y, label, size=10, color=PALE)
     for each in shown:
         if each["size"] not in TICKS:
@@ -99,7 +129,8 @@ def draw_garments(figure: Figure, shown: list[dict[str, Any]], names: list[str])
         middle = LEFT + (each["size"] - shown[0]["size"] + 1) * (RIGHT - LEFT) / span
         axes = place(figure, middle - CELL / 2, GARMENTS, CELL, CELL)
         axes.imshow(each["image"], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        write(figure, middle, GARMENTS + CELL + 22, each["truth"], size=11, color=INK, ha="center")
-        for name, y in zip(names, (42, 62)):
+        write(figure, middle, GARMENTS + CELL + ROWS[0], each["truth"], size=11, color=INK, ha="center")
+        write(figure, middle, GARMENTS + CELL + ROWS[-1], f"{each['pixels']:g}", size=11, color=PALE, ha="center")
+        for name, y in zip(names, ROWS[1:]):
             color = GOOD if each[name] == each["truth"] else BAD
             write(figure, middle, GARMENTS + CELL + y, each[name], size=11, color=color, ha="center")

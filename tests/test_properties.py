@@ -6,6 +6,7 @@ Hypothesis draws shapes, factors, kernels, borders and dtypes. `pytest tests/tes
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable
@@ -240,5 +241,46 @@ def test_sizes_values_and_gradients_agree(name):
             tf.saved_model.save(module, folder)
             loaded = tf.saved_model.load(folder)
         assert_agree(outputs_and_gradients(loaded.run, values, upstream), expected, dtype, "of a SavedModel")
+
+    check()
+
+
+def first_row(images: tf.Tensor, flow: tf.Tensor, border: str) -> tf.Tensor:
+    """Return the first row of `warp`, by `bilinear_sample`, which reads few points in another way than many."""
+    x = tf.range(tf.shape(flow)[2], dtype=flow.dtype)
+    points = flow[:, 0, :, ::-1] + tf.stack([tf.zeros_like(x), x], -1)
+    return ops.bilinear_sample(images, points, border=border)[:, None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["warp", "bilinear_sample"])
+@pytest.mark.usefixtures("optimised_graphs")
+def test_a_nan_in_a_flow_stays_at_its_pixel(name):
+    """Outputs, and the gradients of the images and of all other flows, are those without it."""
+
+    @settings(max_examples=math.ceil(settings.default.max_examples / 16))
+    @given(shape=images(), border=borders, dtype=st.sampled_from(["float32", "float64"]), seed=st.integers(0, 2**16))
+    def check(shape: tuple[int, ...], border: str, dtype: str, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        batch, height, width, channels = shape
+        pixels = [batch, height if name == "warp" else 1, width]
+        x, flow, upstream = (rng.standard_normal(s) for s in (shape, [*pixels, 2], [*pixels, channels]))
+        unknown = rng.random(flow.shape) < 0.2
+        broken = unknown.any(-1, keepdims=True)
+        clean, nan = (tf.constant(3.7 * each, dtype) for each in (flow, np.where(unknown, np.nan, flow)))
+        x, upstream = tf.constant(x, dtype), tf.constant(upstream, dtype)
+
+        def run(x: tf.Tensor, flow: tf.Tensor, upstream: tf.Tensor) -> tuple:
+            read = functools.partial(ops.warp if name == "warp" else first_row, border=border)
+            return outputs_and_gradients(read, [x, flow], [upstream])
+
+        (wanted,), (of_x, of_flow) = run(x, clean, tf.where(broken, tf.zeros_like(upstream), upstream))
+        for way in (run, tf.function(run, jit_compile=True, autograph=False), tf.function(run, autograph=False)):
+            (y,), (to_x, to_flow) = way(x, nan, upstream)
+            np.testing.assert_array_equal(np.isnan(y), np.broadcast_to(broken, y.shape))
+            for found, expected in ((tf.where(broken, wanted, y), wanted), (to_x, of_x)):
+                bound = TOLERANCE[dtype] * max(1.0, np.max(np.abs(expected), initial=0))
+                np.testing.assert_allclose(found, expected, atol=bound, rtol=0)
+            np.testing.assert_allclose(tf.where(broken, of_flow, to_flow), of_flow, rtol=1e-3, atol=1e-4)
 
     check()

@@ -140,6 +140,7 @@ PUBLIC = {
     "tfpyramid.visualize": {
         "flow_colors",
         "show_cost_curve",
+        "show_fixations",
         "show_flow",
         "show_gates",
         "show_gradient_norms",
@@ -219,8 +220,9 @@ def test_options_are_keyword_only():
     for module, name in EVERYTHING:
         thing = getattr(importlib.import_module(module), name)
         parameters = list(inspect.signature(thing).parameters.values())
-        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        assert len(positional) <= 3, f"{name} takes {positional} by position"
+        positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        late = [p.name for p in positional[3:] if p.default is not p.empty]
+        assert not late, f"{name} takes {late} by position"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ import time
 
 import style
 
-PAGES = ("concepts", "pyramids", "downsampling", "fusion", "selection", "motion", "losses")
+PAGES = ("concepts", "pyramids", "downsampling", "fusion", "selection", "fovea", "motion", "losses")
 
 
 def main() -> None:

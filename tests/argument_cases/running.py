@@ -103,6 +103,18 @@ ROWS = [
     ),
     Row(visualize.flow_colors, lambda: {"flow": IMAGES, "max_length": 0.5}),
     Row(
+        visualize.show_fixations,
+        lambda: {
+            "images": IMAGES[..., :1],
+            "fixations": np.float32([[0.25, 0.75]]),
+            "size": 2,
+            "num_levels": 3,
+            "scale_factor": 1.5,
+            "maps": np.float32(np.ones([1, 1, 2, 3])),
+        },
+        use=lambda figure: len(figure.axes),
+    ),
+    Row(
         visualize.show_flow,
         lambda: {"flow": IMAGES, "max_length": 0.5, "index": 0},
         use=lambda figure: len(figure.axes),

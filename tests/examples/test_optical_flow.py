@@ -33,6 +33,11 @@ def test_a_pair_that_is_turned_keeps_its_flow(pairs):
     expected = ops.warp(pairs.second, pairs.flow, border="edge").numpy()
     errors, expected = (np.abs(x - y).mean((1, 2, 3)) for x, y in ((warped, turned.first), (expected, pairs.first)))
     np.testing.assert_allclose(errors, expected, rtol=0.05)
+    np.testing.assert_array_equal(turned.hidden.sum((1, 2)), pairs.hidden.sum((1, 2)))
+    crop = made.turned(pairs, 40, np.random.default_rng(1))
+    y, x = np.mgrid[:40, :40]
+    outside = ((np.stack([x, y], -1) + crop.flow < 0) | (np.stack([x, y], -1) + crop.flow > 39)).any(-1)
+    assert crop.hidden[outside].all() and crop.hidden.mean() > pairs.hidden.mean()
 
 
 def test_the_motorcycle_moves_to_the_left():

@@ -10,7 +10,7 @@ import pytest
 
 from tests.examples import script
 
-CONTENDERS = ["network alone", "pyramid, logsumexp", "max", "mean"]
+CONTENDERS = ["network alone", "pyramid, logsumexp", "early exit", "max", "mean"]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -38,8 +38,11 @@ def test_every_size_is_measured_and_drawn(tmp_path):
     numbers = json.loads((tmp_path / "out/metrics.json").read_text())
     assert numbers["split"] == "validation"
     (measured,) = numbers["runs"]
-    assert list(measured["sizes"]) == list(numbers["bands"]) == CONTENDERS
-    assert len(set(measured["parameters"].values())) == 1
+    assert list(measured["sizes"]) == CONTENDERS and list(numbers["bands"]) == [*CONTENDERS, "pixels"]
+    alone, pyramid, early = (measured["parameters"][name] for name in CONTENDERS[:3])
+    assert alone == pyramid < early
+    assert len(measured["calibration_errors"]) == 6 and list(measured["milliseconds"]) == CONTENDERS[:3]
+    assert all(0.25 <= each <= 7.75 for each in measured["pixels"].values())
     for name in CONTENDERS:
         sizes = measured["sizes"][name]
         assert list(map(int, sizes)) == list(range(14, 57, 2))

@@ -77,7 +77,7 @@ def _fixations(label: str, *, query: bool = False, case: dict | None = None, **a
 
 CASES = [
     _crops("default"),
-    _crops("windows", 2, 3, kernel="box", border="edge", case={"size": (27, 33), "channels": 2}),
+    _crops("windows", 2, 3, kernel="box", border="edge", case={"size": (44, 41), "channels": 2}),
     _crops("odd-factor", 2, 3, scale_factor=3.0, border="symmetric", case={**ODD, "channels": 1}),
     _crops("fraction", 1, 2, scale_factor=1.5, border="wrap", case={**ODD, "channels": 2}),
     _crops("one-pixel", 2, 3, border="constant", case={**ONE_PIXEL, "channels": 4}),

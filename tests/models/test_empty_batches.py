@@ -37,6 +37,9 @@ MODELS = {
     "classifier of a network": lambda shape: models.pyramid_classifier(
         network=network(), input_shape=shape, num_levels=2, upsampled_levels=1
     ),
+    "classifier with early exit": lambda shape: models.pyramid_classifier(
+        3, filters=(2, 3), input_shape=shape, num_levels=2, upsampled_levels=1, early_exit=True
+    ),
     "segmenter": lambda shape: models.pyramid_segmenter(3, num_levels=2, filters=2, input_shape=shape),
     "segmenter of a backbone": of_a_backbone,
     "super-resolution": lambda shape: models.pyramid_super_resolution(4, filters=2, input_shape=shape),

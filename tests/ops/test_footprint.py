@@ -75,7 +75,7 @@ CASES = {
 for name in borders.NAMES:
     CASES[f"bilinear_sample {name}"] = lambda x, name=name: ops.bilinear_sample(x, same(x, POINTS), border=name)
     CASES[f"foveated_pyramid {name}"] = lambda x, name=name: tf.concat(
-        ops.foveated_pyramid(x, same(x, FIXATIONS), 3, 2, border=name), 0
+        ops.foveated_pyramid(x, same(x, FIXATIONS), 3, 2, border=name), -1
     )
     CASES[f"warp {name}"] = lambda x, name=name: ops.warp(x, same(x, FLOW), border=name)
 

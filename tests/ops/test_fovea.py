@@ -39,7 +39,7 @@ def assert_equal(actual, expected, atol=1e-6):
 
 @pytest.mark.parametrize("border", borders.NAMES)
 @pytest.mark.parametrize("kernel", [None, "box", [1.0, 2.0, 0.5, 3.0]])
-@pytest.mark.parametrize("size, num_levels, sides", [(3, 4, (150, 173)), (4, 2, (97, 40)), (5, 3, (7, 400))])
+@pytest.mark.parametrize("size, num_levels, sides", [(3, 4, (230, 241)), (4, 2, (97, 40)), (5, 3, (7, 400))])
 def test_crops_are_those_of_the_whole_pyramid(border, kernel, size, num_levels, sides):
     images = np.float32(normal(2, *sides, 1))
     actual = ops.foveated_pyramid(images, PLACES, size, num_levels, kernel=kernel, border=border)
@@ -77,7 +77,7 @@ def test_a_level_has_a_sample_however_many_levels_there_are():
 
 
 def test_several_fixations_are_read_as_each_alone():
-    images = normal(2, 150, 131, 2)
+    images = normal(2, 230, 131, 2)
     together = ops.foveated_pyramid(images, PLACES, 3, 3)
     for n in range(4):
         assert_equal([crop[:, n] for crop in together], ops.foveated_pyramid(images, PLACES[:, n], 3, 3), 1e-12)
@@ -89,7 +89,8 @@ def largest_tensors(*functions):
         images = tf.TensorSpec([1, 256, 256, 1])
         graph = tf.function(function, [images, tf.TensorSpec([1, 2, 2])], autograph=False).get_concrete_function().graph
         graphs = [graph, *(f.graph for f in getattr(graph, "_functions", {}).values() if hasattr(f, "graph"))]
-        outputs = [(op.type, y.shape.num_elements()) for g in graphs for op in g.get_operations() for y in op.outputs]
+        used = [y for g in graphs for op in g.get_operations() for y in op.outputs if y.consumers()]
+        outputs = [(y.op.type, y.shape.num_elements()) for y in used]
         yield [kind for kind, size in outputs if size and size >= 256**2 and kind != "Placeholder"]
 
 
@@ -107,7 +108,7 @@ def test_no_copy_of_an_image_is_made_and_its_gradient_is_one_tensor():
     assert [kind for kind in backward if kind not in free] == ["Fill"]
 
 
-@pytest.mark.parametrize("num_levels, most", [(1, 130), (3, 330)])
+@pytest.mark.parametrize("num_levels, most", [(1, 420), (3, 800)])
 def test_a_step_has_few_nodes(num_levels, most):
     def step(x, f):
         with tf.GradientTape() as tape:
@@ -137,7 +138,7 @@ def test_at_a_sample_the_derivative_by_the_fixation_is_the_right_hand_one():
     np.testing.assert_allclose(tape.gradient(crop, places), [[0, 5 * (7 - 3)]])
 
 
-@pytest.mark.parametrize("sides", [(9, 11), (120, 131)])
+@pytest.mark.parametrize("sides", [(9, 11), pytest.param((120, 131), marks=pytest.mark.slow)])
 def test_hard_crops_are_samples_with_the_gradient_of_the_soft_ones(sides):
     images, places = tf.constant(normal(2, *sides, 2)), tf.constant(PLACES)
     upstream = [tf.constant(normal(2, 4, 3, 3, 2))] * 2
@@ -213,6 +214,7 @@ def test_an_empty_batch_and_a_mapped_function(sides):
         empty = crops(images[:0], places[:0])
     assert empty.shape == (0, 2, 2, 2, 2)
     np.testing.assert_array_equal(tape.gradient(empty, images), tf.zeros_like(images))
+    assert crops(images[:0], tf.zeros([0, 3, 2], tf.float64)).shape == (0, 3, 2, 2, 2)
     expected = crops(images, places)
     for mapped in (tf.map_fn, tf.vectorized_map):
         actual = mapped(
@@ -236,6 +238,7 @@ def test_the_second_derivative():
     assert_gradients(slope, [images, places])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unknown", [False, True])
 def test_the_gradient_works_in_a_loop_and_under_xla(unknown):
     images, places = tf.constant(normal(2, 60, 61, 1)), tf.constant(PLACES[:, 0])

@@ -43,7 +43,7 @@ SMOOTH = {
     "foveated_pyramid": (lambda x, f: in_rows(ops.foveated_pyramid(x, f, 2, 2)), [X, normal(2, 2)]),
     "foveated_pyramid by windows": (
         lambda x, f: in_rows(ops.foveated_pyramid(x, f, 1, 2)),
-        [normal(2, 14, 15, 1), normal(2, 2, 2)],
+        [normal(2, 18, 19, 1), normal(2, 2, 2)],
     ),
     "fuse_logits": (lambda a, b: ops.fuse_logits([a, b]), [ROWS, ROWS + 1]),
     "fusion_weights": (lambda v: ops.fusion_weights(v[0])[None], [normal(1, 4)]),

@@ -1,4 +1,4 @@
-"""The exports of pyramid_flow: without tfpyramid, in C, and in other runtimes."""
+"""The exports of pyramid_flow: without tfpyramid, in C, from the command line, by gRPC, and in other runtimes."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,9 @@ def test_it_is_exported_for_tensorflow(final, tmp_path):
     served = load_saved_model(path)
     for batch, flow in zip(batches, expected):
         np.testing.assert_allclose(served(**batch)["flow"], flow, atol=1e-4)
-    for answer, flow in zip(runtimes.c(path, batches, tmp_path), expected, strict=True):
-        np.testing.assert_allclose(answer["flow"], flow, atol=1e-4)
+    for reader in (runtimes.c, runtimes.saved_model_cli, runtimes.grpc):
+        for answer, flow in zip(reader(path, batches, tmp_path), expected, strict=True):
+            np.testing.assert_allclose(answer["flow"], flow, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from tfpyramid import visualize
 FIGURES = [name for name in visualize.__all__ if name.startswith("show_")]
 CALLS = {
     "show_cost_curve": ({"cascade": (None, [0.5, 0.9], [0.1, 1.0])},),
+    "show_fixations": (np.zeros([1, 4, 4, 3]), np.zeros([1, 2]), 2, 2),
     "show_flow": (np.ones([3, 4, 2]),),
     "show_gates": (np.ones([3]),),
     "show_gradient_norms": ({"gradient_norm/pyramid/level_1": [2.0, 1.0]},),

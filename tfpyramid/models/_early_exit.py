@@ -69,7 +69,7 @@ class EarlyExitClassifier(EveryLevelModel):
         return self.cascade.choose(logits)
 
     def report_cost(self, weights: tf.Tensor) -> None:
-        self._cost.update_state(tf.reduce_mean(ops.cascade_costs(tf.cast(weights, tf.float32), self.level_costs)))
+        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32), self.level_costs))
 
     @property
     def level_costs(self) -> np.ndarray:
@@ -102,6 +102,7 @@ def early_exit_classifier(
     num_classes: int,
     pyramid: keras.layers.Layer,
     fusion: str,
+    discount: float,
     input_shape: Sequence[int | None],
     name: str,
 ) -> EarlyExitClassifier:
@@ -110,7 +111,7 @@ def early_exit_classifier(
     if output_dtype(network) != precise:
         network = FullPrecision(network, dtype=precise, name="full_precision")
     confidences = [_confidence(k, num_classes, precise) for k in range(1, pyramid.num_levels)]
-    merge = LogitFusion(fusion, dtype=precise, name="merge")
+    merge = DiscountedFusion(fusion, discount=discount, dtype=precise, name="merge")
     # Weights of levels are only compared and counted, so that they need no more than the precision of the logits.
     cascade = LevelCascade(network, confidences, pyramid, merge=merge, dtype=precise, name="cascade")
     return EarlyExitClassifier(cascade, input_shape, name=name)
@@ -152,6 +153,25 @@ class BesideLargest(BaseLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "count": self.count}
+
+
+@register
+class DiscountedFusion(LogitFusion):
+    """Fuse [logits of the coarser levels, logits of this level], the former lowered by `discount`.
+
+    A sample that visits a finer level was not sure of the coarser ones.
+    """
+
+    def __init__(self, method: str, *, discount: float, **kwargs: Any) -> None:
+        super().__init__(method, **kwargs)
+        self.discount = discount
+
+    def call(self, logits: list[tf.Tensor]) -> tf.Tensor:
+        coarser, finer = logits
+        return super().call([coarser - self.discount, finer])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "discount": self.discount}
 
 
 @register

@@ -25,6 +25,7 @@ def pyramid_classifier(
     upsampled_levels: int = 2,
     fusion: str = "logsumexp",
     early_exit: bool = False,
+    discount: float = 0.25,
     name: str = "pyramid_classifier",
 ) -> keras.Model:
     """Return a classifier that applies one network to every level of a pyramid and fuses the logits.
@@ -34,8 +35,8 @@ def pyramid_classifier(
 
     Equation:
         `y = fuse_k(network(level[k]))`, `level = gaussian_pyramid(images)`.
-        With `early_exit`: `y = fuse_(k >= m) network(level[k])`, with the coarsest level m at which
-        `P(y is right) >= threshold[m]`, or 0 if there is none.
+        With `early_exit`: `y[k] = fuse(y[k + 1] - discount, network(level[k]))`, without the first for the coarsest
+        level. The model returns y[k] for the coarsest k with `P(y[k] is right) >= threshold[k]`, or y[0].
 
     Convention:
         The model and its network share their weights. Level `upsampled_levels` is the original image, so the network
@@ -44,7 +45,7 @@ def pyramid_classifier(
         by default one octave each way, in half octaves. Upsampled levels are blurred, so blur some of the training
         images too. The whole model can also be trained; the fusion "attention" requires it, because its query is
         learned. The model costs as much as the network on all levels, by default nearly 8 times the network.
-        With `early_exit` a sample visits the levels from coarse to fine in a `LevelCascade`, and stops when a confidence
+        With `early_exit` a sample visits the levels from coarse to fine in a `LevelCascade`. It stops when a confidence
         layer is sure that the logits, fused from all levels so far, are right. Each level but the finest has such a
         layer, which reads these logits. Before it is trained, no sample stops early. Train the network, freeze it, and
         fit the whole model: this trains the confidence layers by the binary cross-entropy between P and whether the
@@ -71,6 +72,9 @@ def pyramid_classifier(
         fusion: "logsumexp", "max", "mean" or "attention", as in `tfpyramid.layers.LogitFusion`. "logsumexp" or "max"
             with `early_exit`: these need only the fused logits of the coarser levels.
         early_exit: stop at the first level, coarse to fine, whose answer is likely right. Requires 2 levels or more.
+        discount: number that the fused logits of the coarser levels lose when a sample goes on to the next level,
+            because these levels were not sure; from 0 to 1e30. Only used with `early_exit`. At 0, a sample that visits
+            all levels gets the logits of the model without `early_exit`.
         name: name of the model.
 
     Returns:
@@ -124,6 +128,7 @@ def pyramid_classifier(
         upsampled_levels=upsampled_levels,
         name="pyramid",
     )
+    discount = _checks.at_least("discount", discount, 0, "what the logits of coarser levels lose at each level")
     if _checks.flag("early_exit", early_exit):
         _check_early_exit(pyramid.num_levels, fusion)
     if network is None:
@@ -132,7 +137,7 @@ def pyramid_classifier(
         network.build((None, None, None, shape[2]))
     network, num_classes = _to_logits(network, num_classes, shape[2])
     if early_exit:
-        return early_exit_classifier(network, num_classes, pyramid, fusion, shape, name)
+        return early_exit_classifier(network, num_classes, pyramid, fusion, discount, shape, name)
     image = keras.Input(shape, name="image")
     levels = pyramid(AtLeastOneSample(name="at_least_one")(image))
     logits = AsManyAsImages(name="as_many_as_images")([*(network(level) for level in levels), image])
@@ -160,9 +165,7 @@ def _network(num_classes: int | None, filters: Sequence[int], channels: int) -> 
     return keras.Model(image, logits, name="network")
 
 
-def _to_logits(
-    network: keras.layers.Layer, num_classes: int | None, channels: int
-) -> tuple[keras.layers.Layer, int]:
+def _to_logits(network: keras.layers.Layer, num_classes: int | None, channels: int) -> tuple[keras.layers.Layer, int]:
     """Return a network from images to logits, with a head if it returns feature maps, and the number of logits."""
     image = keras.Input((None, None, channels), name="image")
     output = network(image)

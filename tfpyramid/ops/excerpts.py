@@ -6,30 +6,30 @@ from typing import Union
 
 import tensorflow as tf
 
-from tfpyramid.ops import custom_gradients
+from tfpyramid.ops import custom_gradients, portable
 from tfpyramid.ops.dtypes import working_dtype
-from tfpyramid.ops.shapes import dimension, dimensions, sides
+from tfpyramid.ops.shapes import dimension, dimensions
 
 Size = tuple[Union[int, tf.Tensor], Union[int, tf.Tensor]]
-Corner = tuple[tf.Tensor, tf.Tensor]
 
 
 def read(
-    images: tf.Tensor, corners: Sequence[Corner], sizes: Sequence[Size], units: Sequence[int]
+    images: tf.Tensor, firsts: Sequence[tf.Tensor], sizes: Sequence[Size], units: Sequence[int]
 ) -> tuple[tf.Tensor, ...]:
-    """Return excerpts of images, one tensor [batch * n, *size, channels] for each corner, size and unit.
+    """Return excerpts of images, a tensor [excerpts, *size, channels] for each entry of the other arguments.
 
     The gradient of the images is one tensor, to which all excerpts add theirs.
 
     Args:
         images: [batch, height, width, channels].
-        corners: the first row and the first column of each excerpt, int64 [batch, n] each.
-        sizes: rows and columns; the excerpts must lie inside the images.
-        units: a number that divides the first column of every excerpt, and that divides its columns if it divides the
-            width of the images.
+        firsts: the index of the first pixel of each excerpt, int64 [excerpts], in images reshaped to [pixels,
+            channels].
+        sizes: the rows and columns of the excerpts, which lie inside the images.
+        units: a number that divides the first column of all excerpts, and also their columns if it divides the width
+            of the images.
     """
     runs = [_run(dimension(images, 2), unit) for unit in units]
-    indices = [_index(images, *each) for each in zip(corners, sizes, runs)]
+    indices = [_index(dimension(images, 2), *each) for each in zip(firsts, sizes, runs)]
 
     def gathered(images: tf.Tensor, places: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         excerpts = []
@@ -74,17 +74,15 @@ def _split(places: Sequence[tf.Tensor], runs: Sequence[int | tf.Tensor]) -> Iter
 
 def _run(width: int | tf.Tensor, unit: int) -> int | tf.Tensor:
     """Return how many neighbours of a row to read at once: few long reads take less time than many short ones."""
-    if tf.is_tensor(width):
-        return tf.where(tf.equal(width % unit, 0), unit, 1)
-    return math.gcd(width, unit)
+    known = isinstance(width, int)
+    # TFLite has no division of int64, and XLA must know all shapes in the gradient of a loop.
+    if portable.is_portable() or (portable.in_slices() and not known):
+        return 1
+    return math.gcd(width, unit) if known else tf.where(tf.equal(width % unit, 0), unit, 1)
 
 
-def _index(images: tf.Tensor, corner: Corner, size: Size, run: int | tf.Tensor) -> tf.Tensor:
-    """Return the indices of the runs of pixels of excerpts, int64 [batch * n, rows, columns / run]."""
-    batch = dimensions(images)[0]
-    height, width, rows, columns, run = (tf.cast(n, tf.int64) for n in (*sides(images), *size, run))
-    down, across = corner
-    down += tf.range(tf.cast(batch, tf.int64))[:, None] * height
-    down, across = (tf.reshape(each, [-1, 1]) for each in (down, across))
-    first = (down + tf.range(rows)) * (width // run)
-    return first[:, :, None] + (across // run + tf.range(columns // run))[:, None, :]
+def _index(width: int | tf.Tensor, first: tf.Tensor, size: Size, run: int | tf.Tensor) -> tf.Tensor:
+    """Return the indices of the runs of pixels of excerpts, int64 [excerpts, rows, columns / run]."""
+    rows, columns = (tf.range(tf.cast(n, tf.int64)) for n in (size[0], size[1] // run))
+    first = first if isinstance(run, int) and run == 1 else first // tf.cast(run, tf.int64)
+    return first[:, None, None] + (rows * tf.cast(width // run, tf.int64))[:, None] + columns

@@ -1,6 +1,10 @@
-"""Figures of pyramids, what they learned, and flows. They need matplotlib: `pip install 'tfpyramid[visualize]'`."""
+"""Figures of pyramids, what they learned, fixations and flows.
+
+They need matplotlib: `pip install 'tfpyramid[visualize]'`.
+"""
 
 from tfpyramid.visualize.cost_curve import show_cost_curve
+from tfpyramid.visualize.fixations import show_fixations
 from tfpyramid.visualize.flow import flow_colors, show_flow
 from tfpyramid.visualize.gates import show_gates
 from tfpyramid.visualize.gradient_norms import show_gradient_norms
@@ -13,6 +17,7 @@ from tfpyramid.visualize.strides import show_strides
 __all__ = [
     "flow_colors",
     "show_cost_curve",
+    "show_fixations",
     "show_flow",
     "show_gates",
     "show_gradient_norms",

@@ -37,8 +37,8 @@ class FoveatedPyramid(FixedStepLayer):
         includes fixations outside the image, and levels that have fewer samples than a crop. A level has at least one
         sample, however large `num_levels` is. Crops for a fixation that is NaN are NaN.
         The layer reads the fixations in their own dtype. A half-precision policy rounds only the images.
-        It computes each level from windows around the fixations, or all levels once if the windows hold more pixels
-        than the image. See `tfpyramid.ops.foveated_pyramid`.
+        It computes each level from windows around the fixations, or all levels once if that takes less time. See
+        `tfpyramid.ops.foveated_pyramid`.
 
     Args:
         size: rows and columns of a crop, from 1 to 1024.
