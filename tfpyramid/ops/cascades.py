@@ -145,8 +145,12 @@ def _of_many(
     """Return the features and the level of each sample; each level is computed for the samples that visit it."""
     coarsest = len(levels) - 1
     samples, positions = _levels_down(images, len(levels), descend, start)
-    nobody = tf.range(0), partition.nothing(features.shape[1:], features.dtype)
-    rest, previous = nobody
+
+    def nobody() -> tuple[tf.Tensor, tf.Tensor]:
+        # Made anew in each branch: second derivatives of TensorFlow mix up the shapes of an empty tensor from outside.
+        return tf.range(0), partition.nothing(features.shape[1:], features.dtype)
+
+    rest, previous = nobody()
     indices, parts = [], []
     for k in reversed(range(len(levels))):
         level = levels[k]
@@ -162,12 +166,12 @@ def _of_many(
                 if merge is not None and k < coarsest:
                     y = _merged_first(merge, previous, y) if start is not None else _merged(merge, previous, y)
                 if level.sure is None:
-                    return index, y, *nobody
+                    return index, y, *nobody()
                 sure = level.sure(y, *([] if query is None else [_taken(query, index, start is None)]))
             stop, go_on = partition.where(sure), partition.where(~sure)
             return tf.gather(index, stop), partition.take(y, stop), tf.gather(index, go_on), partition.take(y, go_on)
 
-        index, part, rest, previous = tf.cond(tf.size(index) > 0, visit, lambda: (*nobody, *nobody))
+        index, part, rest, previous = tf.cond(tf.size(index) > 0, visit, lambda: (*nobody(), *nobody()))
         for tensor in (part, previous):
             tensor.set_shape([None, *features.shape[1:]])
         indices.append(index)

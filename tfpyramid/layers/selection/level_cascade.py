@@ -199,8 +199,7 @@ class LevelCascade(TakesLevels):
     def _probability(self, z: tf.Tensor, levels: int | slice = slice(None)) -> tf.Tensor:
         """Return P of levels, all of 1, 2, ... or one of these by its index, from their log-odds."""
         calibration = tf.cast(tf.convert_to_tensor(self.calibration), z.dtype)
-        scale, bias = tf.unstack(calibration[levels], axis=-1)
-        return tf.sigmoid(scale * z + bias)
+        return tf.sigmoid(calibration[levels, 0] * z + calibration[levels, 1])
 
     def _weighed(
         self, images: tf.Tensor, query: tf.Tensor | None, start: tf.Tensor | None, *, soft: bool
