@@ -89,8 +89,11 @@ def test_the_loss_is_that_of_every_level_and_of_whether_it_was_right(weighted):
     images, labels = noise(6, 8, 8, 2), np.arange(6) % 4
     weights = np.float32([1, 0, 2, 1, 3, 0.5]) if weighted else None
     outputs = model(images, training=True)
-    logits, log_odds = outputs["logits"].numpy(), outputs["level_logits"].numpy()
-    assert logits.shape == (6, 3, 4) and log_odds.shape == (6, 2)
+    assert outputs["logits"].shape == (6, 3, 4) and outputs["level_logits"].shape == (6, 2)
+    # Other outputs of these shapes, because all levels of a model of noise are right about the same images.
+    rng = np.random.default_rng(0)
+    logits, log_odds = rng.normal(size=[6, 3, 4]).astype(np.float32), rng.normal(size=[6, 2]).astype(np.float32)
+    outputs = {"logits": tf.constant(logits), "level_logits": tf.constant(log_odds)}
     entropy = scipy.special.logsumexp(logits, axis=2) - np.take_along_axis(logits, labels[:, None, None], 2)[..., 0]
     right = logits.argmax(axis=2) == labels[:, None]
     binary = np.logaddexp(0, log_odds) - right[:, 1:] * log_odds
