@@ -53,7 +53,7 @@ STEPS_SHOWN = 10  # Steps between two updates of the progress bar.
 ROUTERS = ("value", "softmax", "gumbel")
 # Training shows each image `passes` times with `questions` questions.
 SETTINGS = {
-    "passes": 60,
+    "passes": 48,
     "images": 32,
     "questions": 4,
     "rate": 2e-3,
