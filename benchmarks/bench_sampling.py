@@ -219,7 +219,7 @@ def whole_pyramid(images: tf.Tensor, fixations: tf.Tensor) -> list[tf.Tensor]:
     """Return the crops, read from a pyramid of the whole images."""
     steps = tf.range(CROP, dtype=tf.float32) - (CROP - 1) / 2
     grid = tf.stack(tf.meshgrid(steps, steps, indexing="ij"), -1)
-    center = (fixations * images.shape[1:3] - 0.5)[:, None, None]
+    center = (fixations * tf.cast(tf.shape(images)[1:3], tf.float32) - 0.5)[:, None, None]
     levels = ops.gaussian_pyramid(images, len(SPACINGS))
     return [ops.bilinear_sample(x, center / s + grid, border="reflect") for x, s in zip(levels, SPACINGS)]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from style import Panel, photograph, save, strip
 
 from tfpyramid import layers, ops, visualize
+
+TEMPERATURE = 0.04
 
 
 def crops() -> None:
@@ -15,8 +18,9 @@ def crops() -> None:
     levels = layers.FoveatedPyramid(32, 4)([photo, fixation])
     seen = visualize.show_fixations(photo, fixation, 32, 4)
     (axes,) = seen.axes
-    seen.canvas.draw()
-    drawn = np.asarray(seen.canvas.buffer_rgba())[..., :3] / 255
+    canvas = FigureCanvasAgg(seen)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3] / 255
     box = axes.get_window_extent()
     height = len(drawn)
     drawn = drawn[height - round(box.y1) : height - round(box.y0), round(box.x0) : round(box.x1)]
@@ -29,15 +33,13 @@ def crops() -> None:
 
 def fixations() -> None:
     photos = tf.concat([photograph("astronaut", 400), photograph("coffee", 400)], 0)
-    # A map by hand, in the place of a learned one: how strong edges are in each cell.
-    grey = tf.reduce_mean(photos, -1, keepdims=True)
-    edges = tf.abs(grey - ops.resize_by(ops.pyr_down(grey), 2.0, grey.shape[1:3]))
-    maps = [ops.gaussian_pyramid(edges, 5, kernel="box")[4]]
-    maps.append(maps[0] * tf.linspace(1.0, 0.0, maps[0].shape[1])[None, :, None, None])
-    maps = tf.concat(maps, -1)
-    places = ops.soft_argmax(maps, 0.004)
-    weights = tf.transpose(tf.nn.softmax(tf.reshape(maps / 0.004, [2, -1, 2]), 1), [0, 2, 1])
-    weights = tf.reshape(weights, [2, 2, *maps.shape[1:3]])
+    # Two maps by hand, in the place of learned ones: how red a cell is, and how bright.
+    cells = ops.gaussian_pyramid(photos, 5, kernel="box")[4]
+    red, green, blue = tf.unstack(cells, axis=-1)
+    maps = tf.stack([red - (green + blue) / 2, tf.minimum(tf.minimum(red, green), blue)], -1)
+    places = ops.soft_argmax(maps, TEMPERATURE)
+    weights = tf.nn.softmax(tf.reshape(maps / TEMPERATURE, [2, -1, 2]), 1)
+    weights = tf.reshape(tf.transpose(weights, [0, 2, 1]), [2, 2, *maps.shape[1:3]])
     save(visualize.show_fixations(photos, places, 32, 3, maps=weights), "show_fixations")
 
 

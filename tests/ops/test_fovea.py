@@ -214,6 +214,7 @@ def test_an_empty_batch_and_a_mapped_function(sides):
         empty = crops(images[:0], places[:0])
     assert empty.shape == (0, 2, 2, 2, 2)
     np.testing.assert_array_equal(tape.gradient(empty, images), tf.zeros_like(images))
+    assert crops(images[:0], tf.zeros([0, 3, 2], tf.float64)).shape == (0, 3, 2, 2, 2)
     expected = crops(images, places)
     for mapped in (tf.map_fn, tf.vectorized_map):
         actual = mapped(

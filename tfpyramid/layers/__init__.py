@@ -1,4 +1,4 @@
-"""Keras layers: pyramids, learned downsampling, features and fusion of levels, selection of levels, fovea, and motion."""
+"""Keras layers: pyramids, learned downsampling, features and fusion of levels, choice of levels, fovea, and motion."""
 
 from tfpyramid.layers.downsampling import (
     AntiAliasedDownsample2D,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LONGEST, LEFT, TOP, GAP, LABEL, BOTTOM = 240, 24, 52, 20, 20, 20  # In pixels.
+LONGEST, LEFT, TOP, GAP, LABEL = 240, 24, 52, 20, 16  # In pixels.
 MOST = 8  # Images in a figure.
 
 
@@ -70,11 +70,11 @@ def show_fixations(
     heading = f"{_page.counted(count, 'fixation')}, {levels}, {_page.counted(len(images), 'image', MOST)}"
     rows = 1 if maps is None else 1 + count
     figure = _page.page(
-        max(2 * LEFT + shown * (across + GAP) - GAP, 9.6 * len(heading)), TOP + rows * (down + LABEL + GAP) + BOTTOM
+        max(2 * LEFT + shown * (across + GAP) - GAP, 9.6 * len(heading)), TOP + rows * (down + GAP + LABEL) - LABEL
     )
     for k in range(shown):
         x = LEFT + k * (across + GAP)
-        axes = _page.area(figure, x, TOP + LABEL, across, down)
+        axes = _page.area(figure, x, TOP, across, down)
         axes.imshow(images[k], cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
         _page.bare(axes)
         axes.set_xlim(-0.5, width - 0.5)
@@ -83,7 +83,7 @@ def show_fixations(
         for n, fixation in enumerate(fixations[k]):
             _draw(axes, n, fixation * [height, width] - 0.5, sides, (height, width))
         for n in range(rows - 1):
-            axes = _page.area(figure, x, TOP + LABEL + (n + 1) * (down + LABEL + GAP), across, down)
+            axes = _page.area(figure, x, TOP + (n + 1) * (down + GAP + LABEL), across, down)
             axes.imshow(maps[k, n], cmap="gray", vmin=0, interpolation="nearest", aspect="auto")
             _page.bare(axes)
             axes.set_title(f"map {n + 1}", loc="left", fontsize=9, color=_color(n), pad=4)
