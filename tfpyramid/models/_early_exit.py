@@ -112,7 +112,6 @@ def early_exit_classifier(
         network = FullPrecision(network, dtype=precise, name="full_precision")
     confidences = [_confidence(k, num_classes, precise) for k in range(1, pyramid.num_levels)]
     merge = DiscountedFusion(fusion, discount=discount, dtype=precise, name="merge")
-    # Weights of levels are only compared and counted, so that they need no more than the precision of the logits.
     cascade = LevelCascade(network, confidences, pyramid, merge=merge, dtype=precise, name="cascade")
     return EarlyExitClassifier(cascade, input_shape, name=name)
 

@@ -70,7 +70,7 @@ def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve
         >>> model = models.pyramid_vlm(vocabulary_size=30, num_answers=13, objective="cascade")
         >>> inputs = {"image": tf.ones([2, 64, 64, 3]), "question": tf.constant([[4, 7, 0], [5, 2, 9]])}
         >>> curve = models.cost_curve(model, (inputs, tf.constant([3, 12])))
-        >>> model.cascade.threshold.assign(curve.thresholds[curve.within(pixels=0.06)])
+        >>> _ = model.cascade.threshold.assign(curve.thresholds[curve.within(pixels=0.06)])
     """
     points = _checks.integer("points", points, 2, "the most points of the curve", maximum=2**16)
     every = answers_of_every_level(model, data)

@@ -102,7 +102,7 @@ def pyramid_classifier(
         >>> history = model.fit(images, labels, verbose=0)  # Trains the confidence layers.
         >>> scale_and_bias = models.calibrate_confidence(model, (images, labels))  # Use images held out from training.
         >>> curve = models.cost_curve(model, (images, labels))
-        >>> model.cascade.threshold.assign(curve.thresholds[curve.within(pixels=2.5)])
+        >>> _ = model.cascade.threshold.assign(curve.thresholds[curve.within(pixels=2.5)])
         >>> tuple(model(images)["logits"].shape)
         (4, 10)
 
