@@ -106,6 +106,7 @@ bench: $(VENV)/.installed-bench  ## Measure time and memory against other librar
 	$(VENV)/bin/python benchmarks/bench_pyramids.py
 	$(VENV)/bin/python benchmarks/bench_sampling.py
 	$(VENV)/bin/python benchmarks/bench_growth.py
+	$(VENV)/bin/python benchmarks/bench_routing.py
 
 # A warning, such as a link to a page that does not exist, is an error.
 docs: $(VENV)/.installed-docs  ## Build the documentation into site/

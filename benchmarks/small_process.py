@@ -46,12 +46,15 @@ def read(line: str, log: str) -> dict[str, float]:
 
 
 class Served:
-    """A process that repeats a call: `Served(version, ...)(count)` returns when it was made `count` times."""
+    """A process that repeats a call: `Served(version, ...)(count)` returns when it was made `count` times.
+
+    With `measure`, another function below answers, and what is passed instead of `count` is a line for it.
+    """
 
     def __init__(self, version: Path, **question: Any) -> None:
         self.process = start(version, {"measure": "serve", **question})
 
-    def __call__(self, count: int) -> None:
+    def __call__(self, count: int | str) -> None:
         if self.process.poll() is None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(f"{count}\n")
@@ -70,6 +73,20 @@ def serve(pyramid: str, mode: str, shape: list[int]) -> Iterator[dict[str, float
     for line in sys.stdin:
         for _ in range(int(line)):
             call()
+        yield {}
+
+
+def serve_routing() -> Iterator[dict[str, float]]:
+    """Make the call of each request, a line of JSON, as often as its `count` says."""
+    import routing_works
+
+    calls: dict[tuple, Any] = {}
+    for line in sys.stdin:
+        row = json.loads(line)
+        count, key = row.pop("count"), tuple(row.values())
+        calls[key] = calls.get(key) or routing_works.call(**row)
+        for _ in range(count):
+            calls[key]()
         yield {}
 
 

@@ -1,4 +1,4 @@
-"""A fovea: find the one framed garment on a photograph, and read its class from 4 to 7 % of the pixels.
+"""A fovea: find the one framed garment on a photograph, and read its class from 3 to 7 % of the pixels.
 
 Cards of 20 to 40 pixels with garments of Fashion-MNIST lie anywhere on a photograph of 512 by 512 pixels, among cards
 with colors, stripes and parts of photographs. One garment has a green frame, and the question is which of ten it is.
@@ -7,9 +7,8 @@ The networks share their convolutions, and differ in what they read:
 - full resolution: the whole image;
 - coarse image alone: the image at 128 by 128 pixels, nearly as many as a fovea with three fixations reads;
 - fovea: a view of 64 by 64 pixels, where the frame is a faint ring, and crops around the one, two or three fixations
-  that `layers.FixationPredictor` chooses on it. Around each, `layers.FoveatedPyramid` makes three crops of 40 by 40
-  pixels, which show 40, 80 and 160 pixels of the image. Only the class trains the model; nothing tells it where the
-  frame is.
+  that `layers.FixationPredictor` chooses on it. Around each, `layers.FoveatedPyramid` makes two crops of 48 by 48
+  pixels, which show 48 and 96 pixels of the image. The class alone trains the whole model.
 
 Training starts on scenes of 56 pixels, which hold little more than the framed garment, and continues on larger ones.
 The first part is the same for the network of full resolution and for the foveas, which start from its weights.

@@ -12,7 +12,7 @@ FULL, COARSE = "full resolution", "coarse image alone"
 FIXATIONS = {"fovea, 1 fixation": 1, "fovea, 2 fixations": 2, "fovea, 3 fixations": 3}
 NAMES = (FULL, COARSE, *FIXATIONS)
 COARSER, VIEW = 4, 8  # Ratios of the sides: of a scene to the coarse image, and to the view of a fovea.
-SIZE, LEVELS = 40, 3  # Crops around a fixation.
+SIZE, LEVELS = 48, 2  # Crops around a fixation.
 FILTERS = (16, 32, 64, 96)
 CLASSES = 10
 
@@ -34,8 +34,8 @@ def build(name: str) -> keras.Model:
 def fovea(count: int) -> keras.Model:
     """Return a model from images and a view of each to logits and fixations."""
     images, view = keras.Input([None, None, 3]), keras.Input([None, None, 3])
-    evidence = convolution(convolution(view, 12, 1), 12, 1)
-    fixations = layers.FixationPredictor(count, filters=16, temperature=0.15, name="fixations")(evidence)
+    predictor = layers.FixationPredictor(count, filters=16, temperature=0.15, border="edge", name="fixations")
+    fixations = predictor(convolution(view, 16, 1))
     crops = layers.FoveatedPyramid(SIZE, LEVELS, border="edge")([images, fixations])
     logits = CropLogits(reader((2, 2, 2, 1)), name="logits")(crops)
     return keras.Model([images, view], [logits, fixations], name="fovea")

@@ -50,7 +50,7 @@ COSTS = ops.pixel_costs(len(SIDES))
 PIXELS_ALLOWED = {"cascade": 0.055, "value": 1 / 9}  # Of the held-out images.
 EPOCHS = 12  # The most epochs. Each has several passes over the images, because starting an epoch takes Keras time.
 STEPS_SHOWN = 10  # Steps between two updates of the progress bar.
-OTHERS = ("value", "softmax", "gumbel")
+ROUTERS = ("value", "softmax", "gumbel")
 # Training shows each image `passes` times with `questions` questions.
 SETTINGS = {
     "passes": 60,
@@ -134,64 +134,73 @@ def train_and_test(
     model = build(words, "cascade", seed)
     fit(model, batches, settings["passes"], settings["rate"], f"seed {seed}, cascade")
     run: dict[str, Any] = {"seed": seed, "training_seconds": round(time.perf_counter() - started, 1)}
-
-    models.calibrate_confidence(model, held_out.batches(words, 500))
-    set_threshold(model.cascade.threshold, model, held_out.batches(words, 500), PIXELS_ALLOWED["cascade"])
-    run["thresholds"] = model.cascade.threshold.numpy().round(5).tolist()
-    questions = test.batches(words, 500)
-    every = every_level(model, questions)
-    right = every["answers"].argmax(axis=2) == test.answers[:, None]
-    outputs = model.predict(questions, verbose=0)
-    chosen = outputs["level_weights"].argmax(axis=1)
-    run["levels"] = {kind: np.bincount(chosen[test.kinds == kind], minlength=len(SIDES)).tolist() for kind in KINDS}
-    run["calibration error"] = {
-        f"{side} px": round(calibration_error(every["probabilities"][:, k], right[:, k + 1]), 4)
-        for k, side in enumerate(SIDES[1:])
-    }
-    rows = {f"always {side} px": (right[:, k], COSTS[k]) for k, side in enumerate(SIDES)}
-    read = np.cumsum(COSTS[::-1])[::-1]  # A question has read the coarser levels too.
-    rows["cascade"] = (outputs["answer"].argmax(axis=1) == test.answers, read[chosen].mean())
-    curves = {"cascade": models.cost_curve(model, questions)}
-
+    routers = {}
     batches = train.training_batches(words, settings["images"] * 2, 1)
-    for objective in OTHERS:
-        other = build(words, objective, seed)
-        start_from(other, model)
-        fit(other, batches, settings["other_passes"], settings["rate"] / 10, f"seed {seed}, {objective}")
-        if objective == "value":
-            router = other
-            set_threshold(router.selector.cost_weight, router, held_out.batches(words, 500), PIXELS_ALLOWED["value"])
-            run["cost_weight"] = float(router.selector.cost_weight.numpy())
-            curves["router"] = models.cost_curve(router, questions)
-        outputs = other.predict(questions, verbose=0)
-        pixels = COSTS[outputs["level_weights"].argmax(axis=1)].mean()
-        rows[f"routed, {objective}"] = (outputs["answer"].argmax(axis=1) == test.answers, pixels)
-    run["accuracy"] = {
-        name: {
-            "all": percentage(correct),
-            **{kind: percentage(correct[test.kinds == kind]) for kind in KINDS},
-            "pixels": round(float(pixels), 4),
-        }
-        for name, (correct, pixels) in rows.items()
-    }
-    run["curves"] = {name: [curve.accuracy.tolist(), curve.pixels.tolist()] for name, curve in curves.items()}
-    run["curves"] |= {name: [[rows[name][0].mean()], [rows[name][1]]] for name in rows if name.startswith("always")}
-    run["milliseconds"] = times(model, router, test, words, settings["timed"])
+    for objective in ROUTERS:
+        routers[objective] = router_of(model, words, objective, seed)
+        title = f"seed {seed}, {objective}"
+        fit(routers[objective], batches, settings["other_passes"], settings["rate"] / 10, title)
+    run |= tested(model, routers, words, held_out, test)
+    run["milliseconds"] = times(model, routers["value"], test, words, settings["timed"])
     return model, run
 
 
-def build(words: Any, objective: str, seed: int) -> keras.Model:
+def tested(
+    model: keras.Model, routers: dict[str, keras.Model], words: Any, held_out: Questions, test: Questions
+) -> dict[str, Any]:
+    """Set the thresholds on the held-out questions, and return what is measured on the test questions."""
+    chosen_on, questions = held_out.batches(words, 500), test.batches(words, 500)
+    models.calibrate_confidence(model, chosen_on)
+    router = routers["value"]
+    set_threshold(model.cascade.threshold, model, chosen_on, PIXELS_ALLOWED["cascade"])
+    set_threshold(router.selector.cost_weight, router, chosen_on, PIXELS_ALLOWED["value"])
+
+    every = every_level(model, questions)
+    right = every["answers"].argmax(axis=2) == test.answers[:, None]
+    rows = {f"always {side} px": (right[:, k], COSTS[k]) for k, side in enumerate(SIDES)}
+    read = {"cascade": np.cumsum(COSTS[::-1])[::-1]}  # A question has read the coarser levels too.
+    chosen = {}
+    for name, each in {"cascade": model, **{f"routed, {name}": router for name, router in routers.items()}}.items():
+        outputs = each.predict(questions, verbose=0)
+        chosen[name] = outputs["level_weights"].argmax(axis=1)
+        rows[name] = (outputs["answer"].argmax(axis=1) == test.answers, read.get(name, COSTS)[chosen[name]].mean())
+    levels = {kind: np.bincount(chosen["cascade"][test.kinds == kind], minlength=len(SIDES)) for kind in KINDS}
+    errors = [calibration_error(every["probabilities"][:, k - 1], right[:, k]) for k in range(1, len(SIDES))]
+    curves = {name: models.cost_curve(each, questions)[1:] for name, each in (("cascade", model), ("router", router))}
+    curves |= {name: ([rows[name][0].mean()], [rows[name][1]]) for name in rows if name.startswith("always")}
+    return {
+        "thresholds": model.cascade.threshold.numpy().round(5).tolist(),
+        "cost_weight": float(router.selector.cost_weight.numpy()),
+        "levels": {kind: counts.tolist() for kind, counts in levels.items()},
+        "calibration error": {f"{side} px": round(error, 4) for side, error in zip(SIDES[1:], errors)},
+        "curves": {name: [list(map(float, values)) for values in curve] for name, curve in curves.items()},
+        "accuracy": {
+            name: {
+                "all": percentage(correct),
+                **{kind: percentage(correct[test.kinds == kind]) for kind in KINDS},
+                "pixels": round(float(pixels), 4),
+            }
+            for name, (correct, pixels) in rows.items()
+        },
+    }
+
+
+def build(words: Any, objective: str, seed: int, **options: Any) -> keras.Model:
+    shape = (SIDES[0], SIDES[0], 3)
     return models.pyramid_vlm(
-        words.vocabulary_size(), len(ANSWERS), input_shape=(SIDES[0], SIDES[0], 3), objective=objective, seed=seed
+        words.vocabulary_size(), len(ANSWERS), input_shape=shape, objective=objective, seed=seed, **options
     )
 
 
-def start_from(other: keras.Model, model: keras.Model) -> None:
-    """Copy all weights except those of the selector and of the confidences."""
-    parts = [(other.question_encoder, model.question_encoder), (other.decoder, model.decoder)]
-    parts += [(other.router.pyramid, model.cascade.pyramid), *zip(other.router.encoders, model.cascade.encoders)]
+def router_of(model: keras.Model, words: Any, objective: str, seed: int) -> keras.Model:
+    """Return a model that chooses levels by the question, and starts from the trained parts of a cascade."""
+    encoders = [keras.models.clone_model(encoder) for encoder in model.cascade.encoders]
+    router = build(words, objective, seed, image_encoder=encoders)
+    parts = [(router.question_encoder, model.question_encoder), (router.decoder, model.decoder)]
+    parts += [(router.router.pyramid, model.cascade.pyramid), *zip(encoders, model.cascade.encoders)]
     for part, trained in parts:
         part.set_weights(trained.get_weights())
+    return router
 
 
 def set_threshold(weight: Any, model: keras.Model, batches: tf.data.Dataset, pixels: float) -> None:

@@ -54,6 +54,13 @@ def visual_questions() -> Any:
     return models.pyramid_vlm(12, 5, num_levels=3, filters=2, units=6)
 
 
+def cascade_of_questions() -> Any:
+    """Return a network that goes to finer levels until it is sure, a model of a class of its own."""
+    from tfpyramid import models
+
+    return models.pyramid_vlm(12, 5, objective="cascade", num_levels=3, filters=2, units=6, cost_weight=0.5)
+
+
 def magnifier() -> Any:
     """Return a network with one output for each level of a Laplacian pyramid."""
     from tfpyramid import models
@@ -140,7 +147,8 @@ def every_layer() -> Any:
 
 
 BUILDERS: dict[str, Callable] = {
-    build.__name__: build for build in (detector, every_layer, flow, magnifier, segmenter, visual_questions)
+    build.__name__: build
+    for build in (cascade_of_questions, detector, every_layer, flow, magnifier, segmenter, visual_questions)
 }
 
 
@@ -148,7 +156,7 @@ def inputs_of(name: str, rng: np.random.Generator) -> Arrays:
     if name == "flow":
         return {key: rng.random([2, 15, 18, 3], np.float32) for key in ("first", "second")}
     inputs: Arrays = {"image": rng.random([2, 15, 18, 3], np.float32)}
-    if name == "visual_questions":
+    if name in ("cascade_of_questions", "visual_questions"):
         inputs["question"] = rng.integers(0, 12, [2, 4]).astype(np.int32)
     return inputs
 

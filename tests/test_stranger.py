@@ -72,8 +72,8 @@ def put(config, path, value):
     return result
 
 
-def vlm():
-    return models.pyramid_vlm(9, 3, input_shape=(16, 16, 3))
+def vlm(objective="value"):
+    return models.pyramid_vlm(9, 3, objective=objective, input_shape=(16, 16, 3))
 
 
 def optimized():
@@ -97,7 +97,7 @@ def holders():
     made = {type(layer).__name__: layer for layer in (case.make() for case in CASES)}
     made["MultiScaleLoss"] = losses.MultiScaleLoss(keras.losses.Huber())
     made["GroupedOptimizer"] = optimized().optimizer
-    made["PyramidVLM"] = vlm()
+    made["PyramidVLM"], made["CascadeVLM"] = vlm(), vlm("cascade")
     found = {}
     for name, each in made.items():
         config = serialize(each)

@@ -69,6 +69,45 @@ def router() -> None:
     save(strip("LevelRouter at inference: each sample runs the encoder of its level only", *rows), "level_router")
 
 
+class Chance(tf.keras.layers.Layer):
+    """Log-odds of one level, taken from a query that holds those of all levels."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        return inputs[1][:, self.level - 1 : self.level]
+
+    def compute_output_shape(self, input_shape: list) -> tuple:
+        return (input_shape[0][0], 1)
+
+
+def cascade() -> None:
+    names = ("astronaut", "coffee", "chelsea", "rocket")
+    corners = ((0, 112), (60, 170), (30, 90), (40, 180))
+    photos = np.concatenate([photograph(name, 192, corner) for name, corner in zip(names, corners)])
+    # P of the levels 1, 2 and 3, as training might make it.
+    chance = np.array([[0.97, 0.7, 0.35], [0.99, 0.98, 0.96], [0.99, 0.93, 0.6], [0.8, 0.5, 0.2]], np.float32)
+    pyramid = layers.GaussianPyramid(4)
+    pool = tf.keras.layers.GlobalAveragePooling2D()
+    layer = layers.LevelCascade(pool, [Chance(k) for k in (1, 2, 3)], pyramid, threshold=0.9)
+    _, weights = layer([tf.constant(photos), tf.constant(np.log(chance / (1 - chance)))])
+    levels, stops = pyramid(photos), np.argmax(weights, axis=1)
+
+    def caption(n: int, k: int) -> str:
+        if k == 0:
+            return "level 0\nthe finest: stop"
+        return f"level {k}\nP = {chance[n, k - 1]:.2f}: {'stop' if k == stops[n] else 'go on'}"
+
+    rows = [
+        [Panel(levels[k][n : n + 1], caption(n, k), scale=0.6 * 2**k) for k in range(3, stops[n] - 1, -1)]
+        for n in range(len(names))
+    ]
+    heading = "LevelCascade at inference, threshold 0.9: each sample stops at the first level that is sure"
+    save(strip(heading, *rows), "level_cascade")
+
+
 def gates() -> None:
     layer = layers.ChannelAdaptiveDownsample2D()
     tf.keras.utils.set_random_seed(1)
@@ -81,5 +120,5 @@ def gates() -> None:
 
 
 def draw() -> None:
-    for figure in (gumbel, query, router, gates):
+    for figure in (gumbel, query, router, cascade, gates):
         figure()

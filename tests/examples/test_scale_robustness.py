@@ -41,7 +41,7 @@ def test_every_size_is_measured_and_drawn(tmp_path):
     assert list(measured["sizes"]) == CONTENDERS and list(numbers["bands"]) == [*CONTENDERS, "pixels"]
     alone, pyramid, early = (measured["parameters"][name] for name in CONTENDERS[:3])
     assert alone == pyramid < early
-    assert len(measured["calibration_error"]) == 4 and list(measured["milliseconds"]) == CONTENDERS[:3]
+    assert len(measured["calibration_errors"]) == 6 and list(measured["milliseconds"]) == CONTENDERS[:3]
     assert all(0.25 <= each <= 7.75 for each in measured["pixels"].values())
     for name in CONTENDERS:
         sizes = measured["sizes"][name]

@@ -19,10 +19,35 @@ def encoder():
     return keras.Sequential([keras.layers.Conv2D(2, 2), keras.layers.GlobalAveragePooling2D()])
 
 
+class Query(keras.layers.Layer):
+    """A confidence that is the query: above or below the threshold, by far."""
+
+    def call(self, inputs):
+        return 20 * inputs[1] - 10
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0][0], 1)
+
+
+class Features(keras.layers.Layer):
+    """The first output of a layer."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer(inputs)[0]
+
+
 CASES = {
     "ContentAdaptiveDownsample2D": (lambda: layers.ContentAdaptiveDownsample2D(2, hidden=2, hard=True), IMAGES),
     "GumbelLevelSelector": (lambda: layers.GumbelLevelSelector(hard=True), normal(2, 3)),
     "LearnableStrideConv2D": (lambda: layers.LearnableStrideConv2D(2, 2, 1.3, output_size=2), IMAGES),
+    "LevelCascade": (
+        lambda: Features(layers.LevelCascade([encoder(), encoder()], Query(), layers.GaussianPyramid(2))),
+        [IMAGES, WEIGHTS[:, :1]],
+    ),
     "LevelRouter": (lambda: layers.LevelRouter([encoder(), encoder()], layers.GaussianPyramid(2)), [IMAGES, WEIGHTS]),
     "LearnableDownsample2D": (lambda: layers.LearnableDownsample2D(2, 3, kernel_bits=4), IMAGES),
     "SpatialTransformerDownsample2D": (

@@ -72,6 +72,20 @@ def test_levels_of_an_array():
         np.testing.assert_allclose(features, level.max(axis=(1, 2)), rtol=1e-6)
 
 
+def test_features_confidences_and_choices_of_a_cascade_of_arrays():
+    pool, confidence = keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(1)
+    cascade = layers.LevelCascade(pool, confidence, layers.GaussianPyramid(2), threshold=0.5)
+    with pytest.raises(ValueError, match="`encode_all` is available only after the layer is built"):
+        cascade.encode_all(IMAGES)
+    _, weights = cascade(IMAGES)
+    features = [np.asarray(each) for each in cascade.encode_all(IMAGES)]
+    np.testing.assert_allclose(features[0], IMAGES.max(axis=(1, 2)), rtol=1e-6)
+    logits = np.asarray(cascade.confidence_logits(features))
+    np.testing.assert_allclose(logits, confidence(features[1]), atol=1e-6)
+    np.testing.assert_allclose(cascade.probabilities(logits), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    np.testing.assert_array_equal(cascade.choose(logits), weights)
+
+
 def test_integers_and_layers_that_are_not_built_are_named():
     layer = layers.SpatialTransformerDownsample2D()
     with pytest.raises(ValueError, match="`points` is available only after the layer is built.* Received: built=False"):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.models.visual_questions import ANSWERS, COUNT, compiled, data, small
 from tfpyramid._compat import KERAS_3, keras
+from tfpyramid.export import export_saved_model
 
 LEVELS = 3
 READ = np.cumsum(4.0 ** -np.arange(LEVELS)[::-1])[::-1]  # The pixels of a question that stops at each level.
@@ -100,9 +101,20 @@ def test_threshold_and_calibration_are_saved_and_exported(tmp_path):
     model.cascade.calibration.assign([[0.5, 0.1], [0.7, -0.3]])
     expected = model.predict(inputs, verbose=0)
     model.save(tmp_path / "model.keras")
-    model.export(str(tmp_path / "exported"), **({"verbose": False} if KERAS_3 else {}))
+    export_saved_model(model, tmp_path / "exported")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    served = tf.saved_model.load(str(tmp_path / "exported"))
-    for found in (loaded.predict(inputs, verbose=0), served.serve(inputs)):
+    served = tf.saved_model.load(str(tmp_path / "exported")).signatures["serving_default"]
+    for found in (loaded.predict(inputs, verbose=0), served(**{name: tf.constant(x) for name, x in inputs.items()})):
         np.testing.assert_array_equal(np.asarray(found["level_weights"]), expected["level_weights"])
         np.testing.assert_allclose(found["answer"], expected["answer"], atol=1e-6)
+
+
+def test_batches_of_no_question_of_one_and_of_seven_are_answered_alike():
+    inputs, _ = data()
+    model = choosy()
+    whole = model(inputs)
+    for count in (0, 1, 7):
+        some = model({name: array[:count] for name, array in inputs.items()})
+        assert some["answer"].shape == (count, ANSWERS)
+        np.testing.assert_array_equal(some["level_weights"], whole["level_weights"][:count])
+        np.testing.assert_allclose(some["answer"], whole["answer"][:count], atol=1e-6)

@@ -13,6 +13,7 @@ from tfpyramid._compat import keras, register
 from tfpyramid.layers.protocols import saved_names
 from tfpyramid.layers.selection._mean_seen import MeanSeen
 from tfpyramid.layers.selection.level_cascade import LevelCascade
+from tfpyramid.models._answer_confidence import AnswerConfidence
 from tfpyramid.models._batch_layers import ImageOfEachQuestion
 from tfpyramid.models._question_model import QuestionModel, called, checked_parts, for_questions, vectors_of
 
@@ -47,6 +48,9 @@ class CascadeVLM(QuestionModel):
         image = keras.Input(tuple(input_shape), name="image")
         tokens = keras.Input((None,), dtype="int32", name="question")
         question = vectors_of("question_encoder", parts["question_encoder"], tokens)
+        for confidence in parts["cascade"].confidences:
+            if isinstance(confidence, AnswerConfidence):
+                confidence.answer = parts["decoder"].__call__
         images = ImageOfEachQuestion(name="image_of_each_question")([image, tokens])
         features, weights = parts["cascade"]([images, question])
         super().__init__(

@@ -62,15 +62,26 @@ def check_features(
         )
 
 
-def image_encoder(k: int, num_levels: int, channels: int, filters: int, units: int) -> keras.Sequential:
-    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice."""
+def image_encoder(
+    k: int, num_levels: int, channels: int, filters: int, units: int, *, cascade: bool = False
+) -> keras.Sequential:
+    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice.
+
+    In a cascade, the encoders of the two coarsest levels have more channels, and that of the coarsest level first
+    convolves without a stride. They cost little, and decide how many questions need a finer level.
+    """
+    steps = max(num_levels - k, 2)
+    # A larger first kernel on fine levels compensates for the samples that the stride skips.
+    sizes = [5 if steps > 2 else 3, *[3] * (steps - 1)]
+    counts, strides = [filters * 2 ** min(step, 2) for step in range(steps)], [2] * steps
+    if cascade and k >= num_levels - 2:
+        counts = [filters if k == num_levels - 1 else 2 * filters, 4 * filters]
+        strides = [1 if k == num_levels - 1 else 2, 2]
     layers = keras.layers
     stack = [keras.Input((None, None, channels))]
-    for step in range(max(num_levels - k, 2)):
-        # A larger first kernel on fine levels compensates for the samples that the stride skips.
-        size = 5 if step == 0 and num_levels - k > 2 else 3
+    for count, size, stride in zip(counts, sizes, strides):
         stack += [
-            layers.Conv2D(filters * 2 ** min(step, 2), size, strides=2, padding="same", use_bias=False),
+            layers.Conv2D(count, size, strides=stride, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=_MOMENTUM),
             layers.ReLU(),
         ]
@@ -95,13 +106,3 @@ def answer_decoder(num_answers: int, units: int) -> keras.Model:
     # Losses need float32, under mixed precision too.
     answer = keras.layers.Dense(num_answers, activation="softmax", dtype="float32", name="answer")(hidden)
     return keras.Model([features, question], answer, name="decoder")
-
-
-def confidence_head(features: Sequence[int], size: int, units: int, k: int) -> keras.Model:
-    """Return a layer from [features, vectors of the questions] to the log-odds that level k answers right."""
-    image, question = keras.Input(tuple(features), name="features"), keras.Input((size,), name="vector")
-    flat = image if len(features) == 1 else keras.layers.Flatten()(image)
-    # The default decoder reads the same product.
-    seen = [keras.layers.Multiply()([flat, question])] if flat.shape[-1] == size else [flat]
-    hidden = keras.layers.Dense(units, activation="relu")(keras.layers.Concatenate()([*seen, question]))
-    return keras.Model([image, question], keras.layers.Dense(1, dtype="float32")(hidden), name=f"confidence_{k}")

@@ -11,6 +11,7 @@ from tfpyramid.models._every_level import answers_of_every_level
 
 _STEPS = 100
 _RIDGE = 1e-6
+_LEAST_SCALE = 1e-9  # Of logits with a standard deviation of 1. What is below is rounding.
 
 
 def calibrate_confidence(model: keras.Model, data: Any) -> np.ndarray:
@@ -86,6 +87,6 @@ def _fit(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
         w = w - rate * step
         if np.abs(rate * step).max() < 1e-10:
             break
-    if w[0] <= 0:
+    if w[0] <= _LEAST_SCALE:
         return np.float32([0, start])
     return np.float32([w[0] / spread, w[1] - w[0] * mean / spread])

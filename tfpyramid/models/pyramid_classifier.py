@@ -72,8 +72,8 @@ def pyramid_classifier(
         fusion: "logsumexp", "max", "mean" or "attention", as in `tfpyramid.layers.LogitFusion`. "logsumexp" or "max"
             with `early_exit`: these need only the fused logits of the coarser levels.
         early_exit: stop at the first level, coarse to fine, whose answer is likely right. Requires 2 levels or more.
-        discount: number that is subtracted from the fused logits of the coarser levels when a sample goes on to the next
-            level, from 0 to 1e30: these levels were not sure. Only used with `early_exit`. At 0, a sample that visits
+        discount: number that the fused logits of the coarser levels lose when a sample goes on to the next level,
+            because these levels were not sure; from 0 to 1e30. Only used with `early_exit`. At 0, a sample that visits
             all levels gets the logits of the model without `early_exit`.
         name: name of the model.
 

@@ -16,6 +16,7 @@ from tfpyramid.layers.selection.level_cascade import LevelCascade
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import OBJECTIVES, QueryLevelSelector
 from tfpyramid.models import _vlm_parts
+from tfpyramid.models._answer_confidence import AnswerConfidence
 from tfpyramid.models._cascade_vlm import CascadeVLM
 from tfpyramid.models._question_model import vectors_of
 from tfpyramid.models._vlm_model import PyramidVLM
@@ -108,7 +109,7 @@ def pyramid_vlm(
             level. None means that the selector reads the question alone. Not for "cascade", which has no selector.
         confidences: for "cascade", layer from the list [features, vectors of the questions] to log-odds [batch, 1] that
             the answer is right. Each level but the finest gets a copy of it. Or a list with a layer for each of these
-            levels. None means two dense layers on the product of both and the vector of the question.
+            levels. None means three dense layers that read both and how sure the answer is.
         seed: seed of the noise of "gumbel".
         name: name of the model.
 
@@ -158,7 +159,10 @@ def pyramid_vlm(
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     if image_encoder is None:
-        encoders = [_vlm_parts.image_encoder(k, num_levels, shape[3], filters, units) for k, shape in enumerate(levels)]
+        encoders = [
+            _vlm_parts.image_encoder(k, num_levels, shape[3], filters, units, cascade=objective == "cascade")
+            for k, shape in enumerate(levels)
+        ]
     else:
         encoders = _vlm_parts.for_levels("image_encoder", image_encoder, levels)
         _vlm_parts.check_features(encoders, levels, units if decoder is None else None)
@@ -214,7 +218,7 @@ def _cascade(
     tokens = keras.Input((None,), dtype="int32")
     query = (None, vectors_of("question_encoder", question_encoder, tokens).shape[1])
     if confidences is None:
-        confidences = [_vlm_parts.confidence_head(features[1:], query[1], units, k) for k in range(1, len(levels))]
+        confidences = [AnswerConfidence(units, name=f"confidence_{k}") for k in range(1, len(levels))]
     else:
         confidences = _vlm_parts.for_levels("confidences", confidences, [[features, query]] * len(costs))
     threshold = np.clip(1 - cost_weight * costs, 0, 1).tolist()
