@@ -148,7 +148,7 @@ class BesideLargest(BaseLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, size = shape_tuple(input_shape)
-        return (batch, size + self.count)
+        return (batch, None if size is None else size + self.count)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "count": self.count}

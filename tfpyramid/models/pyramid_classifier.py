@@ -122,15 +122,16 @@ def pyramid_classifier(
         input_shape = shape_tuple(getattr(network, "input_shape", (None, None, None, 3)))[1:]
     shape = _checks.input_shape(input_shape)
     # Build the pyramid before the network, so that a wrong argument is reported under its own name.
+    num_levels = _checks.num_levels(num_levels)
     pyramid = GaussianPyramid(
-        num_levels=_checks.num_levels(num_levels),
+        num_levels=num_levels,
         scale_factor=scale_factor,
         upsampled_levels=upsampled_levels,
         name="pyramid",
     )
     discount = _checks.at_least("discount", discount, 0, "what the logits of coarser levels lose at each level")
     if _checks.flag("early_exit", early_exit):
-        _check_early_exit(pyramid.num_levels, fusion)
+        _check_early_exit(num_levels, fusion)
     if network is None:
         network = _network(num_classes, filters, shape[2])
     if not network.built:  # A Sequential would otherwise fix its input size to that of the first level.
