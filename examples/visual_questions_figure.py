@@ -40,7 +40,7 @@ def _table(axes: Any, levels: dict[str, list[int]], kinds: Sequence[str], sides:
     for (row, column), fraction in np.ndenumerate(fractions):
         color = "white" if fraction > 0.5 else "black"
         axes.text(column, row, f"{100 * fraction:.0f} %", ha="center", va="center", color=color)
-    axes.set_title("The resolution that the model chooses for each kind of question", fontsize=12)
+    axes.set_title("The resolution at which the questions of each kind stop", fontsize=12)
 
 
 def _panel(axes: Any, panel: dict[str, Any], finest: int) -> None:

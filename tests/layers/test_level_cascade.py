@@ -183,6 +183,7 @@ def test_thresholds_of_0_and_1_and_a_calibration_that_is_set_after_training():
         layer.threshold.assign([value, value])
         np.testing.assert_array_equal(np.argmax(layer(INPUTS[:2])[1], axis=1), [level] * 7)
     layer.threshold.assign([1.0, 0.0])
+    np.testing.assert_array_equal(np.argmax(layer(INPUTS[:2])[1], axis=1), [2] * 7)  # The second is that of level 2.
     start = tf.one_hot([1] * 7, 3)
     np.testing.assert_array_equal(np.argmax(layer([IMAGES, QUERY, start])[1], axis=1), [0] * 7)
     # P is 1 in float32, which meets a threshold of 1.

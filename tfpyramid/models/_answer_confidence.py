@@ -27,7 +27,7 @@ class AnswerConfidence(BaseLayer):
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    answer: Callable[[list[tf.Tensor]], tf.Tensor] | None = None
+    answer: Callable[[list[tf.Tensor]], tf.Tensor]
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -38,7 +38,8 @@ class AnswerConfidence(BaseLayer):
         self.log_odds = keras.layers.Dense(1, dtype="float32", name="log_odds")
 
     def build(self, input_shape: Sequence[Any]) -> None:
-        size = math.prod(shape_tuple(input_shape[0])[1:]) + shape_tuple(input_shape[1])[1] + 3
+        features, question = ([n or 0 for n in shape_tuple(shape)[1:]] for shape in input_shape)
+        size = math.prod(features) + question[0] + 3
         for layer in (*self.hidden, self.log_odds):
             layer.build((None, size))
             size = self.units

@@ -69,7 +69,7 @@ class EarlyExitClassifier(EveryLevelModel):
         return self.cascade.choose(logits)
 
     def report_cost(self, weights: tf.Tensor) -> None:
-        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32), list(self.level_costs)))
+        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32), self.level_costs))
 
     @property
     def level_costs(self) -> np.ndarray:
@@ -148,7 +148,7 @@ class BesideLargest(BaseLayer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         batch, size = shape_tuple(input_shape)
-        return (batch, (size or 0) + self.count)
+        return (batch, None if size is None else size + self.count)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "count": self.count}

@@ -99,7 +99,8 @@ def answers_of_every_level(model: keras.Model, data: Any) -> EveryLevel:
     found = [[part.numpy() for part in ask(inputs, labels)] for inputs, labels in _batches(data)]
     if not sum(len(right) for right, *_ in found):
         raise ValueError("`data` must hold at least one sample. Received: data with no samples")
-    return EveryLevel(*map(np.concatenate, zip(*found)), np.asarray(model.level_costs, np.float64))
+    right, logits, probabilities = map(np.concatenate, zip(*found))
+    return EveryLevel(right, logits, probabilities, np.asarray(model.level_costs, np.float64))
 
 
 def is_right(answers: tf.Tensor, labels: Any) -> tf.Tensor:

@@ -13,9 +13,7 @@ from tfpyramid.layers._base import build_layer, check_layer, clone, output_shape
 _MOMENTUM = 0.9
 
 
-def for_levels(
-    name: str, given: Any, levels: Sequence[_checks.ImageShape], *, optional: bool = False
-) -> list[keras.layers.Layer]:
+def for_levels(name: str, given: Any, levels: Sequence[Any], *, optional: bool = False) -> list[keras.layers.Layer]:
     """Return a layer for each level: those of a list, or copies of one layer, with its weights if it is built."""
     if not isinstance(given, (list, tuple)):
         layer = check_layer(name, given)

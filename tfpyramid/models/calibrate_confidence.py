@@ -50,7 +50,7 @@ def calibrate_confidence(model: keras.Model, data: Any) -> np.ndarray:
     References:
         Platt, Probabilistic Outputs for Support Vector Machines, 1999, section 2.2 (the targets).
     """
-    cascade = getattr(model, "cascade", None)
+    cascade: Any = getattr(model, "cascade", None)
     if not hasattr(cascade, "calibration"):
         raise ValueError(
             "`model` must have a cascade: a model of `pyramid_vlm` with the objective 'cascade', or of "
@@ -88,5 +88,5 @@ def _fit(logits: np.ndarray, right: np.ndarray) -> np.ndarray:
         if np.abs(rate * step).max() < 1e-10:
             break
     if w[0] <= _LEAST_SCALE:
-        return np.float32([0, start])
-    return np.float32([w[0] / spread, w[1] - w[0] * mean / spread])
+        return np.array([0, start], np.float32)
+    return np.array([w[0] / spread, w[1] - w[0] * mean / spread], np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks
@@ -57,7 +58,7 @@ def stopping_weights(stops: tf.Tensor, start: tf.Tensor | None, dtype: tf.DType)
 
 @operation
 def cascade_costs(
-    weights: tf.Tensor, costs: Sequence[float] | None = None, *, start: tf.Tensor | None = None
+    weights: tf.Tensor, costs: Sequence[float] | np.ndarray | None = None, *, start: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Return the cost of each sample of a `LevelCascade`: the sum of the costs of all levels that it visited.
 

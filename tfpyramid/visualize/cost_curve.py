@@ -54,6 +54,7 @@ def show_cost_curve(curves: Mapping[str, Any]) -> Figure:
     markers = "osD^vP*Xp<>h"
     for k, (name, (accuracy, pixels)) in enumerate(found.items()):
         color, label = _page.COLORS[k % len(_page.COLORS)], _page.short(name)
+        style: dict[str, Any]
         if len(pixels) == 1:
             style = {"linestyle": "none", "marker": markers[k], "markersize": 7}
         else:
