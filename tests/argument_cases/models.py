@@ -54,7 +54,18 @@ def _answers() -> keras.Model:
     return keras.Model([features, question], keras.layers.Dense(2)(keras.layers.Add()([features, question])))
 
 
+@functools.cache
+def _cascade() -> keras.Model:
+    return models.pyramid_classifier(network=_classifier(), num_levels=2, upsampled_levels=0, early_exit=True)
+
+
+def _labelled() -> tuple:
+    return tf.ones([2, 5, 5, 3]), tf.constant([0, 2])
+
+
 ROWS = [
+    Row(models.calibrate_confidence, lambda: {"model": _cascade(), "data": _labelled()}),
+    Row(models.cost_curve, lambda: {"model": _cascade(), "data": _labelled(), "points": 3}),
     Row(models.feature_levels, lambda: {"model": _backbone(), "strides": (2, 4), "name": "levels"}, use=_shapes),
     Row(
         models.pyramid_classifier,

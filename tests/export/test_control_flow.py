@@ -10,7 +10,7 @@ from tfpyramid.ops import partition, routing
 RNG = np.random.default_rng(0)
 POINTS = tf.constant(RNG.uniform(0, 7, size=(1, 40, 2)), tf.float32)
 KERNEL = tf.constant(RNG.normal(size=(3, 3, 2, 2)), tf.float32)
-STAGES = [partition.Stage(lambda x: x**2, [8, 8, 2]), routing.Stage(lambda x: x**3, [8, 8, 2])]
+STAGES = [partition.Stage(lambda x: x**2, [8, 8, 2]), partition.Stage(lambda x: x**3, [8, 8, 2])]
 
 
 def learned_strides(x):

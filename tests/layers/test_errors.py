@@ -64,6 +64,7 @@ def test_channels_first_names_the_transpose_to_use(name):
     first = {
         "AdaptiveDepthPyramid": [2],
         "FeaturePyramid": [4],
+        "FoveatedPyramid": [4, 2],
         "LearnableLaplacianReconstruction": [layers.LearnableLaplacianPyramid(2)],
         "LearnablePyramid": [2],
         "PerLevel": [keras.layers.ReLU()],

@@ -96,7 +96,18 @@ def answers_of_every_level(model: keras.Model, data: Any) -> EveryLevel:
         answers, logits = model.answer_every_level(inputs)
         return is_right(answers, labels), logits, model.probabilities(logits)
 
-    found = [[part.numpy() for part in ask(inputs, labels)] for inputs, labels in _batches(data)]
+    def asked(inputs: Any, labels: Any) -> list[np.ndarray]:
+        try:
+            return [part.numpy() for part in ask(inputs, labels)]
+        except Exception as error:  # The type of the error depends on the layers of the model.
+            shapes = [tuple(part.shape) for part in tf.nest.flatten((inputs, labels))]
+            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise ValueError(
+                "`data` must hold inputs and labels as `fit` takes them. "
+                f"Received: data of shapes {shapes}, which ends in: {last.strip()}"
+            ) from error
+
+    found = [asked(inputs, labels) for inputs, labels in _batches(data)]
     if not sum(len(right) for right, *_ in found):
         raise ValueError("`data` must hold at least one sample. Received: data with no samples")
     right, logits, probabilities = map(np.concatenate, zip(*found))
@@ -126,4 +137,7 @@ def _batches(data: Any) -> Iterable[tuple[Any, Any]]:
         return ((batch[0], batch[1]) for batch in data)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise ValueError(f"{rule} {_checks.received('data', data)}")
-    return [tuple(tf.nest.map_structure(tf.convert_to_tensor, tuple(data)))]
+    try:
+        return [tuple(tf.nest.map_structure(tf.convert_to_tensor, tuple(data)))]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{rule} {_checks.received('data', data)}") from error
