@@ -15,7 +15,6 @@ NAMES = [
     "detection",
     "segmentation",
     "blending",
-    "fovea",
     "super_resolution",
     "optical_flow",
     "visual_questions",
