@@ -49,7 +49,7 @@ def show_cost_curve(curves: Mapping[str, Any]) -> Figure:
     """
     found = _checked(curves)
     longest = max(len(_page.short(name)) for name in found)
-    figure = _page.page(LEFT + WIDTH + 64 + 7.2 * longest, TOP + HEIGHT + BOTTOM)
+    figure = _page.page(LEFT + WIDTH + 84 + 7.2 * longest, TOP + HEIGHT + BOTTOM)
     axes = _page.area(figure, LEFT, TOP, WIDTH, HEIGHT)
     markers = "osD^vP*Xp<>h"
     for k, (name, (accuracy, pixels)) in enumerate(found.items()):
