@@ -92,7 +92,7 @@ class CascadeVLM(QuestionModel):
         return self.cascade.choose(logits)
 
     def report_cost(self, weights: tf.Tensor) -> None:
-        self._cost.update_state(tf.reduce_mean(ops.cascade_costs(tf.cast(weights, tf.float32))))
+        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32)))
 
     @property
     def level_costs(self) -> np.ndarray:
