@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfpyramid import ops
 from tfpyramid._compat import keras, register
-from tfpyramid.layers.protocols import saved_names
-from tfpyramid.layers.selection._mean_seen import MeanSeen
 from tfpyramid.layers.selection.level_cascade import LevelCascade
 from tfpyramid.models._answer_confidence import AnswerConfidence
 from tfpyramid.models._batch_layers import ImageOfEachQuestion
+from tfpyramid.models._every_level_model import ChoosesByCascade
 from tfpyramid.models._question_model import QuestionModel, called, checked_parts, for_questions, vectors_of
 
 
 @register
-class CascadeVLM(QuestionModel):
+class CascadeVLM(ChoosesByCascade, QuestionModel):
     """Answer a question about an image from the coarsest level that is sure; see `tfpyramid.models.pyramid_vlm`.
 
     A functional model from {"image", "question"} to {"answer", "level_weights"}. In training mode it returns {"answer":
@@ -59,12 +57,8 @@ class CascadeVLM(QuestionModel):
             **kwargs,
         )
         self._image_shape = tuple(input_shape)
-        self.cascade: LevelCascade = parts["cascade"]
+        self._set_cascade(parts["cascade"], ops.pixel_costs(parts["cascade"].num_levels))
         self.question_encoder, self.decoder = parts["question_encoder"], parts["decoder"]
-        self._cost = MeanSeen(name=f"{self.cascade.name}_cost")
-
-    def __dir__(self) -> list[str]:
-        return saved_names(self, super().__dir__())
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, tf.Tensor]:
         if not training:
@@ -84,20 +78,6 @@ class CascadeVLM(QuestionModel):
         features = for_questions(self.cascade.encode_all(inputs["image"]), question)
         return self.answers_of(features, question), self.cascade.confidence_logits(features, question)
 
-    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
-        """Return P of the equation of `LevelCascade` from the log-odds of `answer_every_level`."""
-        return self.cascade.probabilities(logits)
-
-    def choose(self, logits: tf.Tensor) -> tf.Tensor:
-        return self.cascade.choose(logits)
-
-    def report_cost(self, weights: tf.Tensor) -> None:
-        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32)))
-
-    @property
-    def level_costs(self) -> np.ndarray:
-        return ops.pixel_costs(len(self.cascade.encoders))
-
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
@@ -107,7 +87,3 @@ class CascadeVLM(QuestionModel):
             "input_shape": list(self._image_shape),
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CascadeVLM:
-        return cls(**config)

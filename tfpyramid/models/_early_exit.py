@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfpyramid import ops
 from tfpyramid._compat import keras, register, shape_tuple
 from tfpyramid.layers import LevelCascade, LogitFusion
 from tfpyramid.layers._base import BaseLayer, check_layer, output_dtype
-from tfpyramid.layers.protocols import saved_names
-from tfpyramid.layers.selection._mean_seen import MeanSeen
-from tfpyramid.models._every_level_model import EveryLevelModel
+from tfpyramid.models._every_level_model import ChoosesByCascade, EveryLevelModel
 
 _LARGEST = 3  # How many of the largest logits a confidence layer reads in order of size.
 _UNITS = 16  # Larger confidence layers were no better on held-out images.
 
 
 @register
-class EarlyExitClassifier(EveryLevelModel):
+class EarlyExitClassifier(ChoosesByCascade, EveryLevelModel):
     """Classify an image from the coarsest levels that are sure; see `tfpyramid.models.pyramid_classifier`.
 
     A functional model from "image" to {"logits", "level_weights"}. In training mode it returns {"logits": [batch,
@@ -42,11 +39,8 @@ class EarlyExitClassifier(EveryLevelModel):
         logits, weights = cascade(image)
         super().__init__(inputs=image, outputs={"logits": logits, "level_weights": weights}, **kwargs)
         self._image_shape = tuple(input_shape)
-        self.cascade: LevelCascade = cascade
-        self._cost = MeanSeen(name=f"{cascade.name}_cost")
-
-    def __dir__(self) -> list[str]:
-        return saved_names(self, super().__dir__())
+        pyramid = cascade.pyramid
+        self._set_cascade(cascade, ops.pixel_costs(pyramid.num_levels, pyramid.scale_factor, pyramid.upsampled_levels))
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, tf.Tensor]:
         if not training:
@@ -60,21 +54,6 @@ class EarlyExitClassifier(EveryLevelModel):
         """Return the logits [batch, levels, classes], and the log-odds [batch, levels - 1] that they are right."""
         logits = self.cascade.encode_all(_image(inputs))
         return tf.stack(logits, axis=1), self.cascade.confidence_logits(logits)
-
-    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
-        """Return the calibrated probabilities for the log-odds of `answer_every_level`."""
-        return self.cascade.probabilities(logits)
-
-    def choose(self, logits: tf.Tensor) -> tf.Tensor:
-        return self.cascade.choose(logits)
-
-    def report_cost(self, weights: tf.Tensor) -> None:
-        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32), self.level_costs))
-
-    @property
-    def level_costs(self) -> np.ndarray:
-        pyramid = self.cascade.pyramid
-        return ops.pixel_costs(pyramid.num_levels, pyramid.scale_factor, pyramid.upsampled_levels)
 
     @property
     def network(self) -> keras.layers.Layer:
@@ -91,10 +70,6 @@ class EarlyExitClassifier(EveryLevelModel):
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {"cascade": serialize(self.cascade), "input_shape": list(self._image_shape), "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EarlyExitClassifier:
-        return cls(**config)
 
 
 def early_exit_classifier(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from tfpyramid import ops
 from tfpyramid._compat import keras
+from tfpyramid.layers.protocols import saved_names
+from tfpyramid.layers.selection._mean_seen import MeanSeen
+from tfpyramid.layers.selection.level_cascade import LevelCascade
 from tfpyramid.models._every_level import is_right
 from tfpyramid.models._pyramid_model import TrainedModel
 
@@ -23,6 +28,13 @@ class EveryLevelModel(TrainedModel):
     """
 
     answer_name = "answer"
+
+    def __dir__(self) -> list[str]:
+        return saved_names(self, super().__dir__())
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        return cls(**config)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **kwargs: Any
@@ -65,3 +77,28 @@ class EveryLevelModel(TrainedModel):
     def report_cost(self, weights: tf.Tensor) -> None:
         """Update the metric of the cost with weights [samples, levels]."""
         raise NotImplementedError
+
+
+class ChoosesByCascade:
+    """How a model with a `LevelCascade` chooses a level and counts the pixels that it reads.
+
+    Attributes:
+        level_costs: [levels], the pixels of each level relative to those of an image, finest first.
+    """
+
+    cascade: LevelCascade
+    level_costs: np.ndarray
+
+    def _set_cascade(self, cascade: LevelCascade, level_costs: np.ndarray) -> None:
+        self.cascade, self.level_costs = cascade, level_costs
+        self._cost = MeanSeen(name=f"{cascade.name}_cost")
+
+    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Return P of the equation of `LevelCascade` from the log-odds of `answer_every_level`."""
+        return self.cascade.probabilities(logits)
+
+    def choose(self, logits: tf.Tensor) -> tf.Tensor:
+        return self.cascade.choose(logits)
+
+    def report_cost(self, weights: tf.Tensor) -> None:
+        self._cost.update_state(ops.cascade_costs(tf.cast(weights, tf.float32), self.level_costs))

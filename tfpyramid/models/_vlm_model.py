@@ -11,7 +11,6 @@ import tensorflow as tf
 from tfpyramid import ops
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import check_layer
-from tfpyramid.layers.protocols import saved_names
 from tfpyramid.layers.selection.level_router import LevelRouter
 from tfpyramid.layers.selection.query_level_selector import QueryLevelSelector
 from tfpyramid.models._batch_layers import ImageOfEachQuestion
@@ -74,9 +73,6 @@ class PyramidVLM(QuestionModel):
         self.question_encoder, self.decoder = parts["question_encoder"], parts["decoder"]
         self.summaries = summaries
 
-    def __dir__(self) -> list[str]:
-        return saved_names(self, super().__dir__())
-
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, tf.Tensor]:
         if not training or self.selector.objective != "value":
             return super().call(inputs, training=training, mask=mask)
@@ -129,10 +125,6 @@ class PyramidVLM(QuestionModel):
             "summaries": [None if part is None else serialize(part) for part in self.summaries],
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PyramidVLM:
-        return cls(**config)
 
 
 def _summarized(
