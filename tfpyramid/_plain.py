@@ -91,6 +91,12 @@ def can_be_called(value: Any, *arguments: Any, **keywords: Any) -> bool:
     return True
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if it has no message."""
+    line, *_ = str(error).strip().splitlines() or [type(error).__name__]
+    return line
+
+
 def received(name: str, value: Any) -> str:
     """Return the end of an error message: "Received: " and the value, shortened if it is long."""
     try:

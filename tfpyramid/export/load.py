@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid.export._versions import newest_version
 
 
@@ -65,10 +65,9 @@ def load_signature(path: str | Path, signature: str, argument: str = "path") -> 
         found = resolve(found)
         model = tf.saved_model.load(found)
     except Exception as error:  # TensorFlow, Python and protocol buffers raise many kinds.
-        first_line, *_ = str(error).splitlines() or [type(error).__name__]
         raise ValueError(
             f"`{argument}` must be a complete SavedModel, or a folder of numbered ones. "
-            f"Received: {argument}={found!r}, which raised: {first_line}"
+            f"Received: {argument}={found!r}, which raised: {_plain.first_line(error)}"
         ) from error
     if not isinstance(signature, str) or signature not in model.signatures:
         raise ValueError(

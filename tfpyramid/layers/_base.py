@@ -211,8 +211,7 @@ def _get(get: Callable, name: str, value: Any, rule: str) -> Any:
     try:
         return get(value)
     except Exception as error:  # The type of the error depends on the version of Keras and on the value.
-        why, *_ = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{_rule_error(rule, name, value)}. Keras says: {why}") from error
+        raise ValueError(f"{_rule_error(rule, name, value)}. Keras says: {_plain.first_line(error)}") from error
 
 
 def _rule_error(rule: str, name: str, value: Any) -> ValueError:

@@ -18,6 +18,14 @@ def split(inputs: Any, rule: str, counts: Sequence[int]) -> tuple[Any, ...]:
     return tuple(inputs)
 
 
+def one_or_several(input_shape: Any) -> list[tuple[int | None, ...]]:
+    """Return the shapes of one or several inputs as tuples."""
+    single = isinstance(input_shape, tf.TensorShape) or not any(
+        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
+    )
+    return [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
+
+
 def split_shapes(shapes: Any, rule: str, counts: Sequence[int]) -> list[tuple[int | None, ...]]:
     """Return the shapes of the inputs as tuples."""
     # Some versions of Keras pass one shape as a list of numbers, so a list need not be a list of shapes.

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpyramid import _plain
 from tfpyramid._compat import keras
 from tfpyramid.layers._base import check_layer
 from tfpyramid.models._batch_layers import repeat_for_questions
@@ -46,10 +47,9 @@ def called(name: str, layer: keras.layers.Layer, inputs: Any) -> Any:
         return layer(inputs)
     except Exception as error:  # The type of the error depends on the layer.
         shapes = [tuple(x.shape) for x in tf.nest.flatten(inputs)]
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"`{name}` must be a layer that can be called on inputs of shapes {shapes}. "
-            f"Received: {name}={layer.name!r}, which says: {first}"
+            f"Received: {name}={layer.name!r}, which says: {_plain.first_line(error)}"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfpyramid import _checks
+from tfpyramid import _checks, _plain
 from tfpyramid._compat import keras
 from tfpyramid.layers._base import build_layer, check_layer, clone, output_shape
 
@@ -49,8 +49,8 @@ def check_features(
             build_layer(encoder, shape)
             found.append(output_shape(encoder, shape))
         except Exception as error:  # The type of the error depends on the layer.
-            first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"{rule}. Received: a level of shape {shape}, for which it says: {first}") from error
+            says = _plain.first_line(error)
+            raise ValueError(f"{rule}. Received: a level of shape {shape}, for which it says: {says}") from error
     if len({shape[1:] for shape in found}) > 1 or None in found[0][1:]:
         raise ValueError(f"{rule}: end it with a global pooling layer, for example. Received: output shapes {found}")
     if units is not None and found[0][1:] != (units,):

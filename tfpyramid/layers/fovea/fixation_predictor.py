@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register
 from tfpyramid.layers._base import ImageLayer, as_called
-from tfpyramid.layers._inputs import split, split_shapes
+from tfpyramid.layers._inputs import one_or_several, split, split_shapes
 from tfpyramid.ops import batches, borders, convolution, maxima
 from tfpyramid.ops.dtypes import working_dtype
 
@@ -164,10 +164,7 @@ def _check_number(value: object) -> int:
 
 def _shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     """Return the shapes of the view and the query."""
-    several = isinstance(input_shape, (list, tuple)) and any(
-        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
-    )
-    view, *query = split_shapes(input_shape if several else [input_shape], *_INPUTS)
+    view, *query = split_shapes(one_or_several(input_shape), *_INPUTS)
     view = _checks.image_shape("view", view)
     for shape in query:
         if len(shape) != 2 or shape[1] is None:

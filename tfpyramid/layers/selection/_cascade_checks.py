@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Union
 
-import tensorflow as tf
-
-from tfpyramid import _checks, _level_checks
-from tfpyramid._compat import keras, shape_tuple
+from tfpyramid import _checks, _level_checks, _plain
+from tfpyramid._compat import keras
 from tfpyramid.layers._base import check_layer, output_shape
+from tfpyramid.layers._inputs import one_or_several
 from tfpyramid.layers.selection import _parts
 
 Shape = tuple[Union[int, None], ...]
@@ -43,10 +42,7 @@ def threshold(value: Any, count: int) -> float | tuple[float, ...]:
 
 def split_shapes(input_shape: Any, names: Sequence[str]) -> list[Shape]:
     """Return the shapes of images, and of the query and start if given."""
-    single = isinstance(input_shape, tf.TensorShape) or not any(
-        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
-    )
-    shapes = [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
+    shapes = one_or_several(input_shape)
     if len(shapes) > len(names):
         raise ValueError(
             f"`inputs` must be images, [images, query] or [images, query, start]. Received: {len(shapes)} inputs"
@@ -82,8 +78,7 @@ def _shape_of(name: str, layer: keras.layers.Layer, shape: Any) -> Shape:
     try:
         return output_shape(layer, shape)
     except Exception as error:  # The type of the error depends on the layer.
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"`{name}` must be a layer that accepts inputs of shape {shape}. Received: {name}={layer.name!r}, which "
-            f"says: {first}"
+            f"says: {_plain.first_line(error)}"
         ) from error

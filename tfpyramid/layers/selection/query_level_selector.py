@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpyramid import _checks, _level_checks, _plain
-from tfpyramid._compat import keras, next_seed, register, seed_generator, shape_tuple
+from tfpyramid._compat import keras, next_seed, register, seed_generator
 from tfpyramid.layers._base import BaseLayer, as_called
+from tfpyramid.layers._inputs import one_or_several
 from tfpyramid.layers.selection._mean_seen import MeanSeen
 from tfpyramid.ops import batches, routing, straight_through
 from tfpyramid.ops.dtypes import working_dtype
@@ -192,10 +193,7 @@ def _check_costs(costs: Any, num_levels: int) -> tuple[float, ...]:
 
 def _vector_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     """Return the shapes of the query and the summaries, each [batch, size]."""
-    single = isinstance(input_shape, tf.TensorShape) or not any(
-        isinstance(shape, (list, tuple, tf.TensorShape)) for shape in input_shape
-    )
-    shapes = [shape_tuple(shape) for shape in ([input_shape] if single else input_shape)]
+    shapes = one_or_several(input_shape)
     named = dict(zip(_names(len(shapes)), shapes))
     for name, shape in named.items():
         if len(shape) != 2 or shape[1] is None:
