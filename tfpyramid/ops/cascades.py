@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfpyramid.ops import batches, partition, portable
+from tfpyramid.ops import batches, partition
 from tfpyramid.ops.shapes import dimension
 
 
@@ -86,7 +86,7 @@ def cascade(
         Features [batch, ...], and the level where the sample stopped, [batch], int32.
     """
     count = dimension(images, 0)
-    if tf.is_tensor(count) and not portable.is_portable():  # The graph holds each function once, for one and for many.
+    if partition.holds_one_and_many(count):  # The graph holds each function once, for one and for many.
         levels, descend = [level.traced() for level in levels], [step.traced() for step in descend]
         merge = merge and partition.traced(merge)
     given = images, levels, descend, features, query, start, merge

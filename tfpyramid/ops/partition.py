@@ -57,6 +57,11 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def holds_one_and_many(count: int | tf.Tensor) -> bool:
+    """Return whether a graph holds what is done for a batch of one sample, and what is done for any other."""
+    return tf.is_tensor(count) and not portable.is_portable()
+
+
 def of_one_or_many(count: int | tf.Tensor, one: Callable[[], Any], many: Callable[[], Any]) -> Any:
     """Return `one()` for a batch of one sample, which needs no partition, and `many()` for any other.
 
@@ -64,7 +69,7 @@ def of_one_or_many(count: int | tf.Tensor, one: Callable[[], Any], many: Callabl
     """
     if not tf.is_tensor(count):
         return one() if count == 1 else many()
-    return many() if portable.is_portable() else tf.cond(tf.equal(count, 1), one, many)
+    return tf.cond(tf.equal(count, 1), one, many) if holds_one_and_many(count) else many()
 
 
 def nothing(sample_shape: Sequence[int | None], dtype: tf.DType) -> tf.Tensor:

@@ -220,7 +220,7 @@ def choice_of(weights: tf.Tensor) -> tf.Tensor:
 
 def _shared(stages: Sequence[partition.Stage], count: int | tf.Tensor) -> Sequence[partition.Stage]:
     """Return stages that a graph holds once, though it calls them for one sample and for many."""
-    return [stage.traced() for stage in stages] if tf.is_tensor(count) and not portable.is_portable() else stages
+    return [stage.traced() for stage in stages] if partition.holds_one_and_many(count) else stages
 
 
 def _with_nan(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
