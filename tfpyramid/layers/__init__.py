@@ -11,13 +11,14 @@ from tfpyramid.layers.downsampling import (
     SpatialTransformerDownsample2D,
     SpectralDownsample2D,
 )
-from tfpyramid.layers.fovea import FixationPredictor, FoveatedPyramid
+from tfpyramid.layers.fovea import FixationPredictor, FixationSampler, FoveatedPyramid
 from tfpyramid.layers.fusion import (
     FeaturePyramid,
     LogitFusion,
     PerLevel,
     PyramidBlock,
     PyramidConv2D,
+    SoftmaxMixture,
     UpsampleConcat,
     WeightedFusion,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "CostVolume",
     "FeaturePyramid",
     "FixationPredictor",
+    "FixationSampler",
     "FoveatedPyramid",
     "GaussianPyramid",
     "GradientNormalization",
@@ -62,6 +64,7 @@ __all__ = [
     "PyramidBlock",
     "PyramidConv2D",
     "QueryLevelSelector",
+    "SoftmaxMixture",
     "SpatialTransformerDownsample2D",
     "SpectralDownsample2D",
     "UpsampleConcat",

@@ -10,8 +10,8 @@ from tfpyramid.ops.gates import cumulative_gates
 from tfpyramid.ops.gradients import normalize_gradient, scale_gradient
 from tfpyramid.ops.halting import cascade_costs
 from tfpyramid.ops.kernels import normalize_kernel, phase
-from tfpyramid.ops.logits import fuse_logits
-from tfpyramid.ops.maxima import soft_argmax
+from tfpyramid.ops.logits import fuse_logits, softmax_mixture
+from tfpyramid.ops.maxima import local_maxima, soft_argmax
 from tfpyramid.ops.pyramid import gaussian_pyramid, laplacian_pyramid, reconstruct
 from tfpyramid.ops.resample import pyr_down, pyr_up, resize_by
 from tfpyramid.ops.resize import bilinear_down
@@ -48,6 +48,7 @@ __all__ = [
     "gumbel_softmax",
     "heaviside_st",
     "laplacian_pyramid",
+    "local_maxima",
     "multi_scale_ssim",
     "normalize_gradient",
     "normalize_kernel",
@@ -62,6 +63,7 @@ __all__ = [
     "round_st",
     "scale_gradient",
     "soft_argmax",
+    "softmax_mixture",
     "spectral_pool",
     "strided_conv2d",
     "surrogate_st",

@@ -1,7 +1,8 @@
-"""Fusion of the logits that a network returns for each level."""
+"""Fusion of the logits that a network returns for each level, or for each place that it reads."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tfpyramid import _checks, _level_checks
 from tfpyramid.ops import batches, portable
 from tfpyramid.ops._operation import operation
-from tfpyramid.ops.dtypes import working_dtype
+from tfpyramid.ops.dtypes import common_dtype, working_dtype
 from tfpyramid.ops.shapes import dimensions
 
 METHODS = ("logsumexp", "max", "mean", "attention")
@@ -70,6 +71,69 @@ def fuse_logits(logits: Sequence[tf.Tensor], method: str = "logsumexp", *, query
         scores = tf.reduce_sum(portable.multiply_no_nan(x, tf.cast(query, x.dtype)), axis=-1, keepdims=True)
         y = tf.reduce_sum(portable.multiply_no_nan(x, tf.nn.softmax(scores, axis=0)), axis=0)
     return tf.cast(y, dtype)
+
+
+@operation
+def softmax_mixture(logits: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """Return the log-probabilities of a mixture of softmaxes: one answer from several, each weighted by its score.
+
+    Equation:
+        For the logits z[i] and the score v[i] of part i:
+        `y[c] = log sum_i softmax(v)[i] softmax(z[i])[c]`.
+        The gradient of y[c] by v[i] is `r[i] - softmax(v)[i]` with the responsibility
+        `r[i] = softmax(v)[i] softmax(z[i])[c] / exp(y[c])`: the score of a part grows if the part explains class c
+        better than the others do.
+
+    Convention:
+        A loss with `from_logits=True` takes the result, because `softmax(y) = exp(y)`. The mean of logits, or
+        `fuse_logits`, is another function: here a part that is certain of a class, but has a low score, changes little.
+        A score of -inf, or of the lowest finite value, gives its part the weight 0. A logit of -inf gives its class the
+        probability 0. The result is NaN if all scores of a sample, or all logits of a part, are -inf.
+
+    Args:
+        logits: [batch, n, classes], floating point, n of at least 1.
+        scores: [batch, n], floating point.
+
+    Returns:
+        [batch, classes], float64 if an argument is float64, and else float32: 16 bits would round log-probabilities.
+
+    Raises:
+        ValueError: if an argument breaks a rule above.
+        tf.errors.InvalidArgumentError: when the graph runs, if sizes unknown until then differ.
+
+    References:
+        Jacobs, Jordan, Nowlan and Hinton, Adaptive Mixtures of Local Experts, 1991, equation 1.3 (the likelihood, and
+        its gradient); Yang, Dai, Salakhutdinov and Cohen, Breaking the Softmax Bottleneck, ICLR 2018, section 2.3 (the
+        mixture of softmaxes).
+    """
+    logits, scores = _checks.floating_tensor("logits", logits), _checks.floating_tensor("scores", scores)
+    check_mixture(logits.shape, scores.shape)
+    logits, scores = batches.check({"logits": logits, "scores": scores})
+    received = "Received: the number of scores, then of rows of logits,"
+    (scores,) = batches.assert_equal(
+        f"{_MIXTURE_RULE} {received}", [scores], dimensions(scores)[1:], dimensions(logits)[1:2]
+    )
+    work = working_dtype(common_dtype([logits.dtype, scores.dtype]))
+    logits, scores = tf.cast(logits, work), tf.cast(scores, work)
+    parts = tf.nn.log_softmax(scores)[..., None] + tf.nn.log_softmax(logits)
+    top = tf.maximum(tf.stop_gradient(tf.reduce_max(parts, 1)), work.min)
+    total = tf.reduce_sum(tf.exp(parts - top[:, None]), 1)
+    # Clamp before the logarithm, because the gradient of log 0 times that of exp(-inf) would be NaN.
+    is_zero = tf.equal(total, 0)
+    y = tf.math.log(tf.where(is_zero, tf.ones_like(total), total)) + top
+    return tf.where(is_zero, tf.constant(-math.inf, work), y)
+
+
+_MIXTURE_RULE = "`logits` must be [batch, n, classes], and `scores` [batch, n] with the same n of at least 1."
+
+
+def check_mixture(logits: Any, scores: Any) -> tuple[int | None, int | None]:
+    """Return the shape [batch, classes] of a mixture of parts with these shapes."""
+    logits, scores = tf.TensorShape(logits), tf.TensorShape(scores)
+    if logits.rank != 3 or scores.rank != 2 or not scores[1:].is_compatible_with(logits[1:2]) or logits[1] == 0:
+        raise ValueError(f"{_MIXTURE_RULE} Received: logits of shape {logits}, scores of shape {scores}")
+    _level_checks.one_batch({"logits": logits, "scores": scores})
+    return logits[0], logits[2]
 
 
 def _checked_query(query: Any, classes: int) -> tf.Tensor:

@@ -5,6 +5,7 @@ from tfpyramid.layers.fusion.logit_fusion import LogitFusion
 from tfpyramid.layers.fusion.per_level import PerLevel
 from tfpyramid.layers.fusion.pyramid_block import PyramidBlock
 from tfpyramid.layers.fusion.pyramid_conv2d import PyramidConv2D
+from tfpyramid.layers.fusion.softmax_mixture import SoftmaxMixture
 from tfpyramid.layers.fusion.upsample_concat import UpsampleConcat
 from tfpyramid.layers.fusion.weighted_fusion import WeightedFusion
 
@@ -14,6 +15,7 @@ __all__ = [
     "PerLevel",
     "PyramidBlock",
     "PyramidConv2D",
+    "SoftmaxMixture",
     "UpsampleConcat",
     "WeightedFusion",
 ]
