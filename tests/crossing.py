@@ -131,6 +131,9 @@ def every_layer() -> Any:
         outputs[name] = places
         name = "FoveatedPyramid" + "_hard" * hard
         outputs[name] = layers.FoveatedPyramid(2, 2, hard=hard, name=name)([image, places])[1]
+    fixations, scores = layers.FixationSampler(2, name="FixationSampler")(image[..., :1])
+    outputs["FixationSampler"] = fixations
+    outputs["SoftmaxMixture"] = layers.SoftmaxMixture(name="SoftmaxMixture")([2 * fixations, scores])
     outputs["CostVolume"] = layers.CostVolume(1, name="CostVolume")([image, outputs["Warp2D"]])
     lookup = layers.CostVolume(1, sampling="lookup", name="CostVolume_lookup")
     outputs["CostVolume_lookup"] = lookup([image, image, image[..., :2]])

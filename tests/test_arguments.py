@@ -20,7 +20,7 @@ PUBLIC = [
 
 
 # What a layer may call its inputs, and the parts of them.
-PARTS = "(images|levels|inputs|logits|query|summaries|weights|first|second|flow|view|fixations|x)"
+PARTS = "(images|levels|inputs|logits|query|summaries|weights|first|second|flow|view|fixations|maps|scores|x)"
 
 
 class Reached(BaseException):

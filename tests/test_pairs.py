@@ -73,6 +73,7 @@ FUNCTIONS = {
     "fuse_logits": Case(lambda *logits: ops.fuse_logits(logits), [LOGITS] * 3),
     "fuse_logits by a query": Case(first_by_query, [LOGITS] * 2),
     "reconstruct": Case(lambda *levels: ops.reconstruct(levels), LEVELS),
+    "softmax_mixture": Case(ops.softmax_mixture, [(2, 3), WEIGHTS]),
     "surrogate_st": Case(ops.surrogate_st, [LOGITS, LOGITS]),
     "warp": Case(ops.warp, [IMAGE, FLOW]),
     "window_mean": Case(ops.window_mean, [IMAGE, (4, 3, 4)]),
@@ -124,6 +125,7 @@ LAYERS = {
     "PyramidConv2D": Case(lambda: layers.PyramidConv2D(2), LEVELS, pairs=False),
     "PyramidDiversity": Case(losses.PyramidDiversity, LEVELS),
     "QueryLevelSelector": Case(lambda: layers.QueryLevelSelector(2), [(4,), (2,), (3,)]),
+    "SoftmaxMixture": Case(layers.SoftmaxMixture, [(2, 3), WEIGHTS]),
     "UpsampleConcat": Case(layers.UpsampleConcat, LEVELS),
     "WeightedFusion": Case(layers.WeightedFusion, LEVELS),
     "CostVolume": Case(lambda: layers.CostVolume(1), [IMAGE, IMAGE]),
@@ -134,12 +136,12 @@ LAYERS = {
 # What takes one tensor with a batch; a temperature, a kernel or a stride is one for all samples.
 SINGLE = """
     AdaptiveDepthPyramid AntiAliasedDownsample2D BilinearDownsample2D BlurPool2D ChannelAdaptiveDownsample2D
-    ContentAdaptiveDownsample2D GaussianPyramid GumbelLevelSelector LaplacianPyramid LearnableDownsample2D
-    LearnableLaplacianPyramid LearnablePyramid LearnableStrideConv2D PyramidBlock SpatialTransformerDownsample2D
-    SpectralDownsample2D
+    ContentAdaptiveDownsample2D FixationSampler GaussianPyramid GumbelLevelSelector LaplacianPyramid
+    LearnableDownsample2D LearnableLaplacianPyramid LearnablePyramid LearnableStrideConv2D PyramidBlock
+    SpatialTransformerDownsample2D SpectralDownsample2D
     affine_grid bilinear_down binomial box conv_down cumulative_gates depthwise_down fusion_weights gaussian
-    gaussian_pyramid gumbel_softmax heaviside_st laplacian_pyramid normalize_gradient normalize_kernel one_hot_st phase
-    pixel_costs pyr_down pyr_up quantize_st resize_by round_st scale_gradient shifted_pair soft_argmax spectral_pool
+    gaussian_pyramid gumbel_softmax heaviside_st laplacian_pyramid local_maxima normalize_gradient normalize_kernel
+    one_hot_st phase pixel_costs pyr_down pyr_up quantize_st resize_by round_st scale_gradient shifted_pair soft_argmax spectral_pool
     strided_conv2d
 """.split()
 # What passes on any list of tensors, each by itself.

@@ -75,6 +75,7 @@ ROWS = [
     Row(ops.gumbel_softmax, lambda: {"logits": LOGITS, "temperature": 0.5, "seed": (1, 2), "hard": True}),
     Row(ops.heaviside_st, lambda: {"x": LOGITS, "temperature": 0.5}),
     Row(ops.laplacian_pyramid, lambda: {"images": IMAGES, "num_levels": 2, **STEP}),
+    Row(ops.local_maxima, lambda: {"maps": IMAGES[..., :1], "count": 3, "separation": 3}),
     Row(
         ops.multi_scale_ssim,
         lambda: {
@@ -101,6 +102,7 @@ ROWS = [
     Row(ops.round_st, lambda: {"x": LOGITS}),
     Row(ops.scale_gradient, lambda: {"x": LOGITS, "factor": 0.5}),
     Row(ops.soft_argmax, lambda: {"maps": IMAGES, "temperature": 0.5, "hard": True}),
+    Row(ops.softmax_mixture, lambda: {"logits": LOGITS[:, None], "scores": LOGITS[:, :1]}),
     Row(
         ops.spectral_pool,
         lambda: {"images": IMAGES, "strides": (1.5, 2.0), "output_size": (3, 2), "smoothness": 2.0, "hard": False},

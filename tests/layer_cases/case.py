@@ -27,7 +27,8 @@ class LayerCase:
         label: name of the case.
         size: sides of the images, or of the finest level.
         channels: channels of the images, one number for each level of a list; None for a layer without images.
-        vectors: sizes of the vectors, [batch, size], that the layer takes after the images or levels.
+        vectors: sizes of the vectors, [batch, size], that the layer takes after the images or levels; a tuple of sizes
+            for a tensor of more axes.
         arguments: arguments of the call, other than the inputs.
         scale_factor: factor between the levels of a list.
         rounded: function that rounds the quotient of a side and the factor to the next side.
@@ -37,6 +38,8 @@ class LayerCase:
         unknown_sides: whether the layer works on images with unknown sides.
         compiled: whether XLA can compile the layer.
         learned_sides: whether the sides of the output depend on a weight, so `compute_output_shape` cannot return them.
+        varying: whether the second axis of the outputs has another size in training, so `compute_output_shape`
+            returns None for it.
         precise: whether the outputs are float32 where the dtype policy is of half precision.
         statistics: names of weights that a training step may change without a gradient.
     """
@@ -46,7 +49,7 @@ class LayerCase:
     reference: Callable
     size: tuple[int, int] = (8, 10)
     channels: int | tuple[int, ...] | None = 3
-    vectors: tuple[int, ...] = ()
+    vectors: tuple[int | tuple[int, ...], ...] = ()
     arguments: dict = dataclasses.field(default_factory=dict)
     scale_factor: float = 2.0
     rounded: Callable = math.ceil
@@ -54,6 +57,7 @@ class LayerCase:
     unknown_sides: bool = True
     compiled: bool = True
     learned_sides: bool = False
+    varying: bool = False
     precise: bool = False
     statistics: tuple[str, ...] = ()
 
@@ -72,7 +76,7 @@ class LayerCase:
         for channels in levels:
             shapes.append((batch, height, width, channels))
             height, width = (max(1, self.rounded(n / references.fraction(self.scale_factor))) for n in (height, width))
-        return shapes + [(batch, size) for size in self.vectors]
+        return shapes + [(batch, *(size if isinstance(size, tuple) else (size,))) for size in self.vectors]
 
     def symbolic_shapes(self) -> list[tuple[int | None, ...]]:
         """Return the shapes of the inputs without the batch, the sides unknown where the layer allows it."""

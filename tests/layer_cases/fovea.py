@@ -75,6 +75,23 @@ def _fixations(label: str, *, query: bool = False, case: dict | None = None, **a
     )
 
 
+def _samples(label: str, *, training: bool = False, case: dict | None = None, **arguments: object) -> LayerCase:
+    """Return a case of `FixationSampler`, at inference or, with nothing to draw, in training."""
+    count = arguments.get("num_peaks" if training else "num_fixations", 1)
+
+    def reference(layer: object, maps: np.ndarray) -> list[np.ndarray]:
+        return references.local_maxima(maps, count, layer.separation)
+
+    return LayerCase(
+        make=lambda **common: layers.FixationSampler(**arguments, **common),
+        label=label,
+        reference=reference,
+        arguments={"training": True} if training else {},
+        precise=True,
+        **{"channels": 1, **(case or {})},
+    )
+
+
 CASES = [
     _crops("default"),
     _crops("windows", 2, 3, kernel="box", border="edge", case={"size": (44, 41), "channels": 2}),
@@ -94,5 +111,10 @@ CASES = [
     ),
     _fixations("query", query=True, num_fixations=2, case={"channels": 2}),
     _fixations("hard", query=True, hard=True, temperature=2.0, case={"size": (4, 5), "channels": 1}),
+    _samples("default", case={"varying": True}),
+    _samples("several", num_fixations=3, num_peaks=2, grid=1, separation=3, seed=4, case=ODD),
+    _samples("training", training=True, num_fixations=2, num_peaks=2, grid=0, jitter=0, case={"size": (5, 4)}),
+    _samples("every-pixel", num_fixations=4, num_peaks=4, grid=0, separation=1, case=ODD),
+    _samples("one-pixel", num_peaks=1, grid=0, case=ONE_PIXEL),
     _fixations("one-pixel", num_fixations=3, kernel_size=1, border="constant", case={**ODD, "channels": 1}),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.special
 
+from tests import references
 from tests.layer_cases.case import LayerCase, weight
 from tfpyramid import layers
 
@@ -27,9 +28,22 @@ def _fusion(label: str, *method: str, vectors: tuple[int, ...] = (4, 4, 4)) -> L
     )
 
 
+def _mixture(label: str, parts: int, classes: int) -> LayerCase:
+    return LayerCase(
+        make=layers.SoftmaxMixture,
+        label=label,
+        reference=lambda layer, logits, scores: references.softmax_mixture(logits, scores),
+        channels=None,
+        vectors=((parts, classes), parts),
+        precise=True,
+    )
+
+
 CASES = [
     _fusion("default"),
     _fusion("max", "max", vectors=(5, 5)),
     _fusion("mean", "mean", vectors=(1, 1)),
     _fusion("attention", "attention"),
+    _mixture("default", 3, 4),
+    _mixture("two-classes", 5, 2),
 ]

@@ -51,6 +51,7 @@ SMOOTH = {
     "generalized_iou": (ops.generalized_iou, [BOXES, BOXES + 0.3]),
     "gumbel_softmax": (lambda z: ops.gumbel_softmax(z, 0.5, seed=[1, 2]), [ROWS]),
     "laplacian_pyramid": (lambda x: in_rows(ops.laplacian_pyramid(x, 2)), [X]),
+    "local_maxima": (lambda x: in_rows(ops.local_maxima(x, 3, separation=3)), [X]),
     "multi_scale_ssim": (ops.multi_scale_ssim, [X, X + 0.1 * X**2]),
     "normalize_kernel": (lambda k: ops.normalize_kernel(k[0])[None], [KERNEL]),
     "pyr_down": (ops.pyr_down, [X]),
@@ -60,6 +61,7 @@ SMOOTH = {
     "reconstruct": (lambda x, y: ops.reconstruct([x, y]), [X, Y]),
     "resize_by": (lambda x: ops.resize_by(x, 1.5, (5, 4)), [X]),
     "soft_argmax": (ops.soft_argmax, [X]),
+    "softmax_mixture": (ops.softmax_mixture, [normal(2, 3, 4), ROWS]),
     "spectral_pool": (lambda x, s: ops.spectral_pool(x, s[0], (2, 2)), [X, np.array([[1.4, 1.3]])]),
     "strided_conv2d": (
         lambda x, k, s: ops.strided_conv2d(x, k[0], s[0], output_size=(2, 2)),

@@ -95,6 +95,14 @@ def _fixations(hard: bool) -> Callable:
     return lambda image, levels, query: layers.FixationPredictor(2, filters=4, hard=hard)([image, query])
 
 
+def _samples(image: object, levels: list, query: object) -> object:
+    return layers.FixationSampler(3)(image[..., :1])
+
+
+def _mixture(image: object, levels: list, query: object) -> object:
+    return layers.SoftmaxMixture()([image[:, 0], image[:, 0, :, 0]])
+
+
 def _crops(hard: bool) -> Callable:
     return lambda image, levels, query: layers.FoveatedPyramid(2, LEVELS, hard=hard)([image, query[:, :2]])
 
@@ -119,6 +127,7 @@ ROWS: dict[str, Callable] = {
     "FeaturePyramid": _of_levels("FeaturePyramid", 4, extra_levels=1),
     "FixationPredictor": _fixations(hard=False),
     "FixationPredictor, hard": _fixations(hard=True),
+    "FixationSampler": _samples,
     "FoveatedPyramid": _crops(hard=False),
     "FoveatedPyramid, hard": _crops(hard=True),
     "GaussianPyramid": _of_image("GaussianPyramid", LEVELS),
@@ -146,6 +155,7 @@ ROWS: dict[str, Callable] = {
     "PyramidDiversity": _diversity,
     "QueryLevelSelector": _of_query("QueryLevelSelector", LEVELS, objective="value"),
     "QueryLevelSelector, hard": _of_query("QueryLevelSelector", LEVELS, hard=True),
+    "SoftmaxMixture": _mixture,
     "SpatialTransformerDownsample2D": _of_image("SpatialTransformerDownsample2D"),
     "SpatialTransformerDownsample2D, hard": _of_image("SpatialTransformerDownsample2D", hard=True),
     "SpectralDownsample2D": _of_image("SpectralDownsample2D"),

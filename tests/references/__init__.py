@@ -13,7 +13,7 @@ from tests.references.convolutions import (
     windows,
 )
 from tests.references.estimators import complex_step, hard, soft, straight_through
-from tests.references.fovea import foveated_pyramid, soft_argmax
+from tests.references.fovea import foveated_pyramid, local_maxima, soft_argmax, softmax_mixture
 from tests.references.fusion import (
     align,
     feature_pyramid,
@@ -83,6 +83,7 @@ __all__ = [
     "hard",
     "laplacian_pyramid",
     "level_side",
+    "local_maxima",
     "normalized",
     "phase_of",
     "pyr_down",
@@ -94,6 +95,7 @@ __all__ = [
     "soft",
     "soft_argmax",
     "softmax",
+    "softmax_mixture",
     "spectral_pool",
     "straight_through",
     "strided_conv2d",

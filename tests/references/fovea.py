@@ -22,6 +22,27 @@ def foveated_pyramid(x, fixations, size, num_levels, scale_factor=2.0, kernel=No
     return crops
 
 
+def local_maxima(maps, count, separation):
+    """Return positions [batch, count, 2] and values [batch, count] for maps [batch, height, width, 1]."""
+    _, height, width, _ = maps.shape
+    reach = separation // 2
+    positions, values = np.zeros([len(maps), count, 2]), np.zeros([len(maps), count])
+    for b, each in enumerate(maps[..., 0]):
+        pixels = list(np.ndindex(height, width))
+        around = {(i, j): each[max(i - reach, 0) : i + reach + 1, max(j - reach, 0) : j + reach + 1] for i, j in pixels}
+        pixels.sort(key=lambda p: (each[p] < around[p].max(), -each[p]))
+        chosen = (pixels + pixels[:1] * count)[:count]
+        positions[b] = (np.array(chosen) + 0.5) / [height, width]
+        values[b] = [each[p] for p in chosen]
+        values[b, len(pixels) :] = np.finfo(np.float32).min
+    return positions, values
+
+
+def softmax_mixture(logits, scores):
+    """Return [batch, classes] for logits [batch, n, classes] and scores [batch, n]."""
+    return np.log(np.einsum("bn,bnc->bc", softmax(scores), softmax(logits)))
+
+
 def soft_argmax(maps, temperature=1.0, estimate=soft):
     """Return [batch, n, 2] for maps [batch, height, width, n]."""
     batch, height, width, count = maps.shape

@@ -69,7 +69,7 @@ def local_maxima(maps: tf.Tensor, count: int = 1, *, separation: int = 5) -> tup
         bottom right corner of the last.
         Equal values are in the order of rows. Neighbouring pixels with the same value may both be local maxima. If a
         map has fewer local maxima than `count`, its largest other pixels follow. If it has fewer pixels than `count`,
-        the first position is repeated, with the lowest finite value of the dtype: a softmax of the values gives the
+        the first position is repeated, with the value -3.4e38, the lowest of float32: a softmax of the values gives the
         repetitions the weight 0.
         Positions have no gradient. The gradient of a value goes to its pixel, and that of a repetition nowhere.
 
@@ -149,7 +149,7 @@ def read(maps: tf.Tensor, index: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor
         for place, side in ((row, height), (index - row * width, width))
     ]
     values = _of_row(tf.reshape(maps, [batch, height * width]), index)
-    values = tf.where(found, values, tf.constant(maps.dtype.min, maps.dtype))
+    values = tf.where(found, values, tf.constant(tf.float32.min, maps.dtype))
     unknown = tf.reduce_any(tf.math.is_nan(maps), [1, 2])
     nan = tf.constant(math.nan, maps.dtype)
     return tf.where(unknown[..., None], nan, tf.stack(centers, -1)), tf.where(unknown, nan, values)

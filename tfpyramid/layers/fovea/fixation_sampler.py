@@ -38,7 +38,7 @@ class FixationSampler(ImageLayer):
         centers of equal cells of the image, as in `FixationPredictor`.
         The fixations of inference are in the order of their scores, and equal ones in the order of rows. If a map has
         fewer local maxima than fixations, its largest other pixels follow. If it has fewer pixels than fixations, the
-        first is repeated, with the lowest finite score of the dtype: a softmax gives it the weight 0. In training one
+        first is repeated, with the score -3.4e38, the lowest of float32: a softmax gives it the weight 0. In training one
         place may be drawn twice; then it counts twice. A map with a NaN gives fixations and scores of NaN.
         Fixations have no gradient; the gradient of a score goes to its pixel. Both are computed and returned in at
         least float32, whatever the dtype policy is, and the layer does not round the map.
