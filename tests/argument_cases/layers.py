@@ -201,6 +201,7 @@ ROWS = [
         lambda: {"encoders": _encoders(), "pyramid": layers.GaussianPyramid(2, name="pyramid"), "partition": True},
         [IMAGES, WEIGHTS],
     ),
+    _layer(layers.SoftmaxMixture, [WEIGHTS[:, None], WEIGHTS[:, :1]]),
     _layer(layers.LogitFusion, [WEIGHTS, WEIGHTS], method="attention"),
     _row(
         layers.PerLevel,

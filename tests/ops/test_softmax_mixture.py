@@ -54,9 +54,7 @@ def test_the_gradient_of_scores_is_the_responsibility_less_the_weight():
     likelihood = parts[np.arange(4), :, classes]
     responsibility = weights * likelihood / np.sum(weights * likelihood, axis=1, keepdims=True)
     np.testing.assert_allclose(to_scores, responsibility - weights, atol=1e-12)
-    np.testing.assert_allclose(
-        to_logits, responsibility[..., None] * (np.eye(6)[classes][:, None] - parts), atol=1e-12
-    )
+    np.testing.assert_allclose(to_logits, responsibility[..., None] * (np.eye(6)[classes][:, None] - parts), atol=1e-12)
 
 
 def test_large_logits_and_scores_are_exact():
