@@ -8,6 +8,7 @@ import skimage.feature
 import tensorflow as tf
 
 from tests import references
+from tests.graph_size import count_operations
 from tests.ops.finite_differences import assert_gradients
 from tfpyramid import ops
 
@@ -131,6 +132,11 @@ def test_graphs_of_unknown_sides_and_of_xla_take_the_same_pixels(maps):
         run = tf.function(lambda x: ops.local_maxima(x, 6), spec, autograph=False, jit_compile=compiled)
         for y, expected in zip(run(maps), ops.local_maxima(maps, 6), strict=True):
             np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+def test_the_number_of_operations_is_bounded():
+    for shape, bound in (([2, 9, 8, 1], 90), ([None, None, None, 1], 100)):
+        assert count_operations(lambda x: ops.local_maxima(x, 4), tf.TensorSpec(shape)) <= bound
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfpyramid import _checks
 from tfpyramid.ops import straight_through
-from tfpyramid.ops._operation import operation
+from tfpyramid.ops._operation import operation, shared
 from tfpyramid.ops.dtypes import working_dtype
 from tfpyramid.ops.shapes import dimensions
 
@@ -87,9 +87,14 @@ def local_maxima(maps: tf.Tensor, count: int = 1, *, separation: int = 5) -> tup
     """
     maps = _checks.images(maps, "maps")
     check_map(maps.shape)
+    count = check_count("count", count, "the local maxima of a map")
+    return _local_maxima(maps, count, check_separation(separation))
+
+
+@shared
+def _local_maxima(maps: tf.Tensor, count: int, separation: int) -> tuple[tf.Tensor, tf.Tensor]:
     maps = tf.cast(maps, working_dtype(maps.dtype))
-    index, found = largest(maps, check_count("count", count, "the local maxima of a map"), check_separation(separation))
-    return read(maps, index, found)
+    return read(maps, *largest(maps, count, separation))
 
 
 def check_map(shape: Any) -> None:

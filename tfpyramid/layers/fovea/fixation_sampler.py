@@ -38,8 +38,8 @@ class FixationSampler(ImageLayer):
         centers of equal cells of the image, as in `FixationPredictor`.
         The fixations of inference are in the order of their scores, and equal ones in the order of rows. If a map has
         fewer local maxima than fixations, its largest other pixels follow. If it has fewer pixels than fixations, the
-        first is repeated, with the score -3.4e38, the lowest of float32: a softmax gives it the weight 0. In training one
-        place may be drawn twice; then it counts twice. A map with a NaN gives fixations and scores of NaN.
+        first is repeated, with the score -3.4e38, the lowest of float32: a softmax gives it the weight 0. A place that
+        is drawn twice in training counts twice. A map with a NaN gives fixations and scores of NaN.
         Fixations have no gradient; the gradient of a score goes to its pixel. Both are computed and returned in at
         least float32, whatever the dtype policy is, and the layer does not round the map.
         The layer draws places only with `training=True`. With a `seed`, every new layer draws the same sequence.
@@ -58,7 +58,8 @@ class FixationSampler(ImageLayer):
 
     Output shape:
         A list of two: fixations [batch, n, 2], and scores [batch, n]. n is `num_fixations` at inference and
-        `num_peaks + grid^2` in training. In a symbolic call it is unknown unless both are equal.
+        `num_peaks + grid^2` in training. Unless both are equal, it is unknown in the output shape, and in a symbolic call
+        of Keras 3; Keras 2 shows that of inference there.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -117,9 +118,9 @@ class FixationSampler(ImageLayer):
     def _output_dtype(self) -> tf.DType:
         return working_dtype(tf.as_dtype(self.compute_dtype))
 
-    def compute_output_spec(self, maps: Any, **kwargs: Any) -> Any:
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Return Keras 3's symbolic outputs in the dtype of `call`; the default is that of the layer."""
-        spec = super().compute_output_spec(maps, **kwargs)
+        spec = super().compute_output_spec(inputs, **kwargs)
         return [keras.KerasTensor(each.shape, self._output_dtype.name) for each in spec]
 
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
