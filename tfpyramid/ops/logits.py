@@ -115,9 +115,9 @@ def softmax_mixture(logits: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     )
     work = working_dtype(common_dtype([logits.dtype, scores.dtype]))
     logits, scores = tf.cast(logits, work), tf.cast(scores, work)
-    parts = tf.nn.log_softmax(scores)[..., None] + tf.nn.log_softmax(logits)
+    parts = tf.expand_dims(tf.nn.log_softmax(scores), -1) + tf.nn.log_softmax(logits)
     top = tf.maximum(tf.stop_gradient(tf.reduce_max(parts, 1)), work.min)
-    total = tf.reduce_sum(tf.exp(parts - top[:, None]), 1)
+    total = tf.reduce_sum(tf.exp(parts - tf.expand_dims(top, 1)), 1)
     # Clamp before the logarithm, because the gradient of log 0 times that of exp(-inf) would be NaN.
     is_zero = tf.equal(total, 0)
     y = tf.math.log(tf.where(is_zero, tf.ones_like(total), total)) + top

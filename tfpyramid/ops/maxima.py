@@ -157,7 +157,7 @@ def read(maps: tf.Tensor, index: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor
     values = tf.where(found, values, tf.constant(tf.float32.min, maps.dtype))
     unknown = tf.reduce_any(tf.math.is_nan(maps), [1, 2])
     nan = tf.constant(math.nan, maps.dtype)
-    return tf.where(unknown[..., None], nan, tf.stack(centers, -1)), tf.where(unknown, nan, values)
+    return tf.where(tf.expand_dims(unknown, -1), nan, tf.stack(centers, -1)), tf.where(unknown, nan, values)
 
 
 def _of_row(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

@@ -58,8 +58,8 @@ class FixationSampler(ImageLayer):
 
     Output shape:
         A list of two: fixations [batch, n, 2], and scores [batch, n]. n is `num_fixations` at inference and
-        `num_peaks + grid^2` in training. Unless both are equal, it is unknown in the output shape, and in a symbolic call
-        of Keras 3; Keras 2 shows that of inference there.
+        `num_peaks + grid^2` in training. Unless both are equal, it is unknown in a symbolic call of Keras 3. Keras 2
+        shows the number of inference there.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
