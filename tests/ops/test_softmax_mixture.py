@@ -63,6 +63,14 @@ def test_large_logits_and_scores_are_exact():
     assert all(np.isfinite(g).all() for g in found)
 
 
+def test_a_class_that_is_unlikely_everywhere_has_a_probability_and_a_gradient():
+    y, to_logits, to_scores = gradients([[[0, -1000], [0, -1001]]], [[0, 0]], np.float32([[0, 1]]))
+    np.testing.assert_allclose(y, [[0, -1000 + np.log((1 + np.exp(-1)) / 2)]], rtol=1e-6)
+    share = 1 / (1 + np.exp(-1))
+    np.testing.assert_allclose(to_scores, [[share - 0.5, 0.5 - share]], rtol=1e-4)
+    np.testing.assert_allclose(to_logits, [[[-share, share], [share - 1, 1 - share]]], rtol=1e-4)
+
+
 @pytest.mark.parametrize("nowhere", [np.finfo(np.float32).min, -np.inf])
 def test_a_part_without_a_score_changes_nothing_and_learns_nothing(nowhere):
     upstream = RNG.normal(size=(4, 6)).astype("f")

@@ -125,8 +125,8 @@ def largest(maps: tf.Tensor, count: int, separation: int) -> tuple[tf.Tensor, tf
     batch, height, width, _ = dimensions(maps)
     pixels = height * width
     lowest = tf.constant(maps.dtype.min, maps.dtype)
-    x = tf.stop_gradient(maps)
-    x = tf.maximum(tf.where(tf.math.is_nan(x), lowest, x), lowest)  # Below are only the pixels that are not in a list.
+    # Only pixels that are not in a list are lower than this.
+    x = tf.maximum(tf.where(tf.math.is_nan(maps), lowest, maps), lowest)
     near = x
     for window in ((separation, 1), (1, separation)):
         near = tf.nn.max_pool2d(near, window, 1, "SAME")
