@@ -135,11 +135,9 @@ def train_and_test(
     fit(model, batches, settings["passes"], settings["rate"], f"seed {seed}, cascade")
     run: dict[str, Any] = {"seed": seed, "training_seconds": round(time.perf_counter() - started, 1)}
     routers = {}
-    batches = train.training_batches(words, settings["images"] * 2, 1)
     for objective in ROUTERS:
         routers[objective] = router_of(model, words, objective, seed)
-        title = f"seed {seed}, {objective}"
-        fit(routers[objective], batches, settings["other_passes"], settings["rate"] / 10, title)
+        fit(routers[objective], batches, settings["other_passes"], settings["rate"], f"seed {seed}, {objective}")
     run |= tested(model, routers, words, held_out, test)
     run["milliseconds"] = times(model, routers["value"], test, words, settings["timed"])
     return model, run
@@ -187,19 +185,18 @@ def tested(
 
 def build(words: Any, objective: str, seed: int, **options: Any) -> keras.Model:
     shape = (SIDES[0], SIDES[0], 3)
-    return models.pyramid_vlm(
-        words.vocabulary_size(), len(ANSWERS), input_shape=shape, objective=objective, seed=seed, **options
-    )
+    options = {"downsample": keras.layers.AveragePooling2D(2), "objective": objective, "seed": seed, **options}
+    return models.pyramid_vlm(words.vocabulary_size(), len(ANSWERS), input_shape=shape, **options)
 
 
 def router_of(model: keras.Model, words: Any, objective: str, seed: int) -> keras.Model:
-    """Return a model that chooses levels by the question, and starts from the trained parts of a cascade."""
+    """Return a model that chooses levels by the question, with the trained parts of a cascade, which do not change."""
     encoders = [keras.models.clone_model(encoder) for encoder in model.cascade.encoders]
     router = build(words, objective, seed, image_encoder=encoders)
     parts = [(router.question_encoder, model.question_encoder), (router.decoder, model.decoder)]
-    parts += [(router.router.pyramid, model.cascade.pyramid), *zip(encoders, model.cascade.encoders)]
-    for part, trained in parts:
+    for part, trained in [*parts, *zip(encoders, model.cascade.encoders)]:
         part.set_weights(trained.get_weights())
+        part.trainable = False
     return router
 
 

@@ -109,7 +109,7 @@ def pyramid_vlm(
             level. None means that the selector reads the question alone. Not for "cascade", which has no selector.
         confidences: for "cascade", layer from the list [features, vectors of the questions] to log-odds [batch, 1] that
             the answer is right. Each level but the finest gets a copy of it. Or a list with a layer for each of these
-            levels. None means three dense layers that read both and how sure the answer is.
+            levels. None means two dense layers that read both and how sure the answer is.
         seed: seed of the noise of "gumbel".
         name: name of the model.
 
@@ -159,8 +159,11 @@ def pyramid_vlm(
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     if image_encoder is None:
+        coarse = max(num_levels - 2, 1) if objective == "cascade" else num_levels
         encoders = [
-            _vlm_parts.image_encoder(k, num_levels, shape[3], filters, units, cascade=objective == "cascade")
+            _vlm_parts.image_encoder(k, num_levels, shape[3], filters, units)
+            if k < coarse
+            else _vlm_parts.coarse_encoder(k, num_levels, shape, filters, units)
             for k, shape in enumerate(levels)
         ]
     else:

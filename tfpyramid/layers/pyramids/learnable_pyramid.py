@@ -107,6 +107,22 @@ class LearnablePyramid(ImageLayer):
         """Return level k + 1, computed from level k."""
         return call_layer(self._steps()[k], level, self.compute_dtype)
 
+    @property
+    def skips_levels(self) -> bool:
+        """Whether `level_after_next` skips a level: if `downsample` averages blocks that do not overlap."""
+        step = next(iter(self.downsamplers), None)
+        if not isinstance(step, keras.layers.AveragePooling2D) or step.padding != "valid":
+            return False
+        return step.data_format == "channels_last" and tuple(step.strides) == tuple(step.pool_size)
+
+    def level_after_next(self, level: tf.Tensor, k: int) -> tf.Tensor:
+        """Return level k + 2, computed from level k in one step if `skips_levels`."""
+        if not self.skips_levels:
+            return self.next_level(self.next_level(level, k), k + 1)
+        step = self._steps()[k]
+        means = _block_means(tf.cast(level, step.compute_dtype), [side**2 for side in step.pool_size])
+        return tf.cast(means, self.compute_dtype)
+
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]
         for downsample in self._steps():
@@ -118,3 +134,13 @@ class LearnablePyramid(ImageLayer):
     def get_config(self) -> dict[str, Any]:
         config = {"num_levels": self.num_levels, "share_weights": self.share_weights}
         return {**super().get_config(), **config, "downsample": json.loads(self._downsample)}
+
+
+def _block_means(images: tf.Tensor, size: list[int]) -> tf.Tensor:
+    """Return the means of blocks of (rows, columns); rows and columns that fill no block are ignored."""
+    channels = images.shape[3]
+    if channels > 4:
+        return tf.nn.avg_pool2d(images, size, size, "VALID")
+    # For few channels, TensorFlow's convolution on a CPU is faster than its pooling.
+    kernel = tf.broadcast_to(tf.eye(channels, dtype=images.dtype) / (size[0] * size[1]), [*size, channels, channels])
+    return tf.nn.conv2d(images, kernel, size, "VALID")
