@@ -89,12 +89,14 @@ def pyramid_vlm(
         input_shape: (height, width, channels) of the images; height and width may be None.
         num_levels: number of levels to choose from, from 1 to 64.
         downsample: the layer that makes the next level from a level, as in `LearnablePyramid`. None means
-            `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
+            `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once. With "cascade",
+            `keras.layers.AveragePooling2D(2)` is faster, because `LevelCascade` then skips level 1.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`, or "cascade".
         cost_weight: weight of the pixels of the finest level against the probability of a right answer ("value",
             "cascade"), or against the loss ("softmax", "gumbel"); from 0 to 1e30.
         filters: output channels of the first convolution of a default encoder, from 1 to 65536. Later convolutions have
-            two and four times as many.
+            two and four times as many. With "cascade", the encoders of the two coarsest levels, if not of the finest,
+            have from half to two times as many channels, and fewer strides.
         units: size of the features of the default parts, from 1 to 65536.
         image_encoder: layer from a level [batch, height, width, channels] to features of known size, [batch, ...]. Each
             level gets a copy of it, with its weights if it is built. Or a list with a layer for each level, finest

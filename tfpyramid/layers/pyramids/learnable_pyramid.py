@@ -11,6 +11,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import ImageLayer, build_layer, call_layer, check_layer, clone, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
+from tfpyramid.ops.shapes import dimensions
 
 
 @register
@@ -48,6 +49,8 @@ class LearnablePyramid(ImageLayer):
         phase: the phase of `downsample`, 0 for the default, and (rows, columns) for a layer with two that differ. It is
             also 0 for a layer without an attribute `phase`, such as the layers of Keras; note that pooling of 2 by 2
             has the phase 1/2.
+        skips_levels: whether level k + 2 can be computed from level k in one step, which a `LevelCascade` uses: for
+            `keras.layers.AveragePooling2D` with equal `pool_size` and `strides`, and no padding.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -109,7 +112,7 @@ class LearnablePyramid(ImageLayer):
 
     @property
     def skips_levels(self) -> bool:
-        """Whether `level_after_next` skips a level: if `downsample` averages blocks that do not overlap."""
+        """Whether `level_after_next` takes one step, because `downsample` averages blocks that do not overlap."""
         step = next(iter(self.downsamplers), None)
         if not isinstance(step, keras.layers.AveragePooling2D) or step.padding != "valid":
             return False
@@ -138,9 +141,11 @@ class LearnablePyramid(ImageLayer):
 
 def _block_means(images: tf.Tensor, size: list[int]) -> tf.Tensor:
     """Return the means of blocks of (rows, columns); rows and columns that fill no block are ignored."""
-    channels = images.shape[3]
-    if channels > 4:
-        return tf.nn.avg_pool2d(images, size, size, "VALID")
-    # For few channels, TensorFlow's convolution on a CPU is faster than its pooling.
-    kernel = tf.broadcast_to(tf.eye(channels, dtype=images.dtype) / (size[0] * size[1]), [*size, channels, channels])
-    return tf.nn.conv2d(images, kernel, size, "VALID")
+    _, height, width, channels = dimensions(images)
+    rows, columns = size
+    # TensorFlow's pooling is slow for few channels, so it first averages whole rows, with each sample as a channel.
+    whole = tf.reshape(images, [-1, height, 1, width * channels])
+    means = tf.reshape(tf.nn.avg_pool2d(whole, [rows, 1], [rows, 1], "VALID"), [-1, height // rows, width, channels])
+    blocks = tf.reshape(means[:, :, : width // columns * columns], [-1, columns * channels])
+    mean = tf.tile(tf.eye(channels, dtype=images.dtype) / columns, [columns, 1])
+    return tf.reshape(blocks @ mean, [-1, height // rows, width // columns, channels])
