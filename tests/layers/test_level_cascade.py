@@ -34,12 +34,15 @@ def confidence(k=0):
     return keras.Model([features, query], log_odds, name=f"confidence_{k}")
 
 
-def cascade(upsampled=0, merge=None, **arguments):
+MEANS = layers.LearnablePyramid(3, keras.layers.AveragePooling2D(2))
+
+
+def cascade(upsampled=0, merge=None, pyramid=None, **arguments):
     """Return a built cascade, calibrated so that about half of the samples stop at each level."""
     layer = layers.LevelCascade(
         [encoder(k) for k in range(3)],
         [confidence(k) for k in (1, 2)],
-        layers.GaussianPyramid(3, upsampled_levels=upsampled),
+        pyramid or layers.GaussianPyramid(3, upsampled_levels=upsampled),
         threshold=0.5,
         merge=merge and layers.LogitFusion(merge),
         **arguments,
@@ -60,9 +63,9 @@ def masked(layer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upsampled, merge", [(0, None), (1, "logsumexp"), (2, None)])
-def test_the_cascade_is_the_masked_reference_for_every_batch(upsampled, merge):
-    layer = cascade(upsampled, merge)
+@pytest.mark.parametrize("arguments", [(), (1, "logsumexp"), (2,), (0, "logsumexp", MEANS)], ids=str)
+def test_the_cascade_is_the_masked_reference_for_every_batch(arguments):
+    layer = cascade(*arguments)
     whole, used = masked(layer), set()
     graph = tf.function(layer, autograph=False)
     specs = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 6]), tf.TensorSpec([None, 3])]
@@ -153,6 +156,24 @@ def test_a_batch_of_one_has_no_partition_and_other_batches_share_its_functions()
     assert kinds.count("Conv2D") == 3  # One for each encoder, though the graph has two ways to call it.
     assert count_operations(lambda *x: layer(list(x)), *specs) < 700
     assert count_operations(lambda *x: layer(list(x)), *one) < 300
+
+
+@pytest.mark.parametrize("needed", [0, 3])
+def test_a_pyramid_of_means_computes_level_1_for_the_samples_that_visit_it(needed, monkeypatch):
+    batches = []
+
+    def next_level(pyramid, level, k, original=layers.LearnablePyramid.next_level):
+        batches.append((k, len(level)))
+        return original(pyramid, level, k)
+
+    pyramid = layers.LearnablePyramid(4, keras.layers.AveragePooling2D(2))
+    layer = layers.LevelCascade(keras.layers.GlobalAveragePooling2D(), Asked(1), pyramid, threshold=0.5)
+    query = tf.constant([[1.0]] * (7 - needed) + [[0.0]] * needed)
+    layer([IMAGES, query])
+    monkeypatch.setattr(layers.LearnablePyramid, "next_level", next_level)
+    layer([IMAGES, query])
+    # From level 2 to 3 for all samples.
+    assert batches == [(2, 7)] + [(0, needed)] * (needed > 0)
 
 
 def test_nan_in_an_image_reaches_that_sample_alone_which_goes_to_the_finest_level():

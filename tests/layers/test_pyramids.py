@@ -76,6 +76,33 @@ def test_any_keras_layer_can_be_the_downsampler():
     np.testing.assert_allclose(levels[1], ops.pyr_down(x, kernel="box"), atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [3, 7])
+def test_means_of_means_are_computed_in_one_step(channels):
+    x = photograph(2, 58, 41, channels)
+    for size in (2, (3, 2)):
+        pyramid = layers.LearnablePyramid(4, keras.layers.AveragePooling2D(size))
+        levels = pyramid(x)
+        assert pyramid.skips_levels
+        for k in range(2):
+            np.testing.assert_allclose(pyramid.level_after_next(levels[k], k), levels[k + 2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "downsample",
+    [
+        keras.layers.AveragePooling2D(2, padding="same"),
+        keras.layers.AveragePooling2D(3, strides=2),
+        layers.LearnableDownsample2D(),
+    ],
+)
+def test_other_pyramids_skip_no_level(downsample):
+    pyramid = layers.LearnablePyramid(3, downsample)
+    x = photograph(2, 23, 41, 3)
+    levels = pyramid(x)
+    assert not pyramid.skips_levels
+    np.testing.assert_array_equal(pyramid.level_after_next(levels[0], 0), levels[2])
+
+
 def test_the_template_is_not_trained_and_is_returned_untrained():
     template = layers.LearnableDownsample2D(filters=4)
     pyramid = layers.LearnablePyramid(2, template)

@@ -73,9 +73,10 @@ def test_the_model_reaches_each_point_with_its_setting(objective):
     inputs, labels = data()
     model = small(objective, num_levels=3)
     cascade = objective == "cascade"
+    rng = np.random.default_rng(1)
     for part in model.cascade.confidences if cascade else [model.selector]:
         for w in part.trainable_weights:
-            w.assign((1 if cascade else 0.4) * np.random.default_rng(1).standard_normal(w.shape))
+            w.assign(0.4 * rng.standard_normal(w.shape))
     if cascade:
         model.cascade.calibration.assign([[0.5, 0.1], [2, -0.2]])
     setting = model.cascade.threshold if cascade else model.selector.cost_weight

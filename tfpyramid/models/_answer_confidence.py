@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpyramid._compat import keras, register, shape_tuple, track_list
+from tfpyramid._compat import keras, register, shape_tuple
 from tfpyramid.layers._base import BaseLayer
 
 _LEAST = 1e-7  # Keeps the logarithm of a probability finite, in float32.
@@ -23,7 +23,7 @@ class AnswerConfidence(BaseLayer):
     `answer`: that the layer does not hold the decoder keeps its weights in one place, in files too.
 
     Args:
-        units: size of both hidden layers.
+        units: size of the hidden layer.
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
@@ -32,17 +32,14 @@ class AnswerConfidence(BaseLayer):
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
-        self.hidden = [keras.layers.Dense(units, activation="relu", name=f"hidden_{k}") for k in range(2)]
-        track_list(self, "hidden")
+        self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
         # Losses need float32, under mixed precision too.
         self.log_odds = keras.layers.Dense(1, dtype="float32", name="log_odds")
 
     def build(self, input_shape: Sequence[Any]) -> None:
         features, question = ([n or 0 for n in shape_tuple(shape)[1:]] for shape in input_shape)
-        size = math.prod(features) + question[0] + 3
-        for layer in (*self.hidden, self.log_odds):
-            layer.build((None, size))
-            size = self.units
+        self.hidden.build((None, math.prod(features) + question[0] + 3))
+        self.log_odds.build((None, self.units))
         super().build(input_shape)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
@@ -52,10 +49,7 @@ class AnswerConfidence(BaseLayer):
         sure = tf.cast(_sure(tf.stop_gradient(answer)), question.dtype)
         flat = tf.reshape(features, [-1, math.prod(features.shape[1:])])
         flat = flat * question if flat.shape[1] == question.shape[1] else flat
-        x = tf.concat([flat, question, sure], axis=1)
-        for layer in self.hidden:
-            x = layer(x)
-        return self.log_odds(x)
+        return self.log_odds(self.hidden(tf.concat([flat, question, sure], axis=1)))
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         return (shape_tuple(input_shape[0])[0], 1)

@@ -11,6 +11,7 @@ from tfpyramid.layers._base import build_layer, check_layer, clone, output_shape
 
 # For batch normalization. Keras's 0.99 needs more steps than training on a small data set has.
 _MOMENTUM = 0.9
+_LEAST_SIDE = 8  # Of a level with 3 by 3 windows inside it alone, also after a stride of 2.
 
 
 def for_levels(name: str, given: Any, levels: Sequence[Any], *, optional: bool = False) -> list[keras.layers.Layer]:
@@ -60,30 +61,47 @@ def check_features(
         )
 
 
-def image_encoder(
-    k: int, num_levels: int, channels: int, filters: int, units: int, *, cascade: bool = False
-) -> keras.Sequential:
-    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice.
-
-    In a cascade, the encoders of the two coarsest levels have more channels, and that of the coarsest level first
-    convolves without a stride. They cost little, and decide how many questions need a finer level.
-    """
+def image_encoder(k: int, num_levels: int, channels: int, filters: int, units: int) -> keras.Sequential:
+    """Return the encoder of level k, which halves the level until all levels have about one size, at least twice."""
     steps = max(num_levels - k, 2)
     # A larger first kernel on fine levels compensates for the samples that the stride skips.
     sizes = [5 if steps > 2 else 3, *[3] * (steps - 1)]
-    counts, strides = [filters * 2 ** min(step, 2) for step in range(steps)], [2] * steps
-    if cascade and k >= num_levels - 2:
-        counts = [filters if k == num_levels - 1 else 2 * filters, 4 * filters]
-        strides = [1 if k == num_levels - 1 else 2, 2]
     layers = keras.layers
     stack = [keras.Input((None, None, channels))]
-    for count, size, stride in zip(counts, sizes, strides):
+    for step, size in enumerate(sizes):
         stack += [
-            layers.Conv2D(count, size, strides=stride, padding="same", use_bias=False),
+            layers.Conv2D(filters * 2 ** min(step, 2), size, strides=2, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=_MOMENTUM),
             layers.ReLU(),
         ]
     stack += [layers.GlobalMaxPooling2D(), layers.Dense(units, activation="tanh")]
+    return keras.Sequential(stack, name=f"encoder_{k}")
+
+
+def coarse_encoder(k: int, num_levels: int, shape: _checks.ImageShape, filters: int, units: int) -> keras.Sequential:
+    """Return the encoder of one of the two coarsest levels of a cascade, from the shape of the level.
+
+    Nearly all questions read these levels. They have few channels, but strides would skip samples that tell the shape
+    of a small object, so the coarsest level has none, and the next only in its second convolution.
+    """
+    layers = keras.layers
+    stack = [keras.Input((None, None, shape[3]))]
+    for count, stride in [(max(filters // 2, 1), 1), (filters, 2)][: num_levels - k]:
+        stack += [
+            layers.Conv2D(count, 3, strides=stride, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=_MOMENTUM),
+            layers.ReLU(),
+        ]
+    # On few pixels, the windows that reach beyond the border would be half of all.
+    inside = all(side is not None and side >= _LEAST_SIDE for side in shape[1:3])
+    stack += [
+        layers.Conv2D(2 * filters, 3, padding="valid" if inside else "same", use_bias=False),
+        layers.GlobalMaxPooling2D(),
+        # The maxima are fewer numbers than the map, and take less time.
+        layers.BatchNormalization(momentum=_MOMENTUM),
+        layers.ReLU(),
+        layers.Dense(units, activation="tanh"),
+    ]
     return keras.Sequential(stack, name=f"encoder_{k}")
 
 

@@ -89,12 +89,14 @@ def pyramid_vlm(
         input_shape: (height, width, channels) of the images; height and width may be None.
         num_levels: number of levels to choose from, from 1 to 64.
         downsample: the layer that makes the next level from a level, as in `LearnablePyramid`. None means
-            `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once.
+            `LearnableDownsample2D(kernel_size=2, border="constant")`, which reads each pixel once. With "cascade",
+            `keras.layers.AveragePooling2D(2)` is faster, because `LevelCascade` then skips level 1.
         objective: "value", "softmax" or "gumbel", as in `QueryLevelSelector`, or "cascade".
         cost_weight: weight of the pixels of the finest level against the probability of a right answer ("value",
             "cascade"), or against the loss ("softmax", "gumbel"); from 0 to 1e30.
         filters: output channels of the first convolution of a default encoder, from 1 to 65536. Later convolutions have
-            two and four times as many.
+            two and four times as many. With "cascade", the encoders of the two coarsest levels, if not of the finest,
+            have from half to two times as many channels, and fewer strides.
         units: size of the features of the default parts, from 1 to 65536.
         image_encoder: layer from a level [batch, height, width, channels] to features of known size, [batch, ...]. Each
             level gets a copy of it, with its weights if it is built. Or a list with a layer for each level, finest
@@ -109,7 +111,7 @@ def pyramid_vlm(
             level. None means that the selector reads the question alone. Not for "cascade", which has no selector.
         confidences: for "cascade", layer from the list [features, vectors of the questions] to log-odds [batch, 1] that
             the answer is right. Each level but the finest gets a copy of it. Or a list with a layer for each of these
-            levels. None means three dense layers that read both and how sure the answer is.
+            levels. None means two dense layers that read both and how sure the answer is.
         seed: seed of the noise of "gumbel".
         name: name of the model.
 
@@ -159,8 +161,11 @@ def pyramid_vlm(
     pyramid = LearnablePyramid(num_levels, downsample, name="pyramid")
     levels = _level_checks.level_shapes(pyramid.compute_output_shape((None, *input_shape)))
     if image_encoder is None:
+        coarse = max(num_levels - 2, 1) if objective == "cascade" else num_levels
         encoders = [
-            _vlm_parts.image_encoder(k, num_levels, shape[3], filters, units, cascade=objective == "cascade")
+            _vlm_parts.image_encoder(k, num_levels, shape[3], filters, units)
+            if k < coarse
+            else _vlm_parts.coarse_encoder(k, num_levels, shape, filters, units)
             for k, shape in enumerate(levels)
         ]
     else:

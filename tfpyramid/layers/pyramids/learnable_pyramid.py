@@ -11,6 +11,7 @@ from tfpyramid import _checks, _level_checks
 from tfpyramid._compat import keras, register, track_list
 from tfpyramid.layers._base import ImageLayer, build_layer, call_layer, check_layer, clone, output_shape
 from tfpyramid.layers.downsampling.learnable_downsample import LearnableDownsample2D
+from tfpyramid.ops.shapes import dimensions
 
 
 @register
@@ -48,6 +49,8 @@ class LearnablePyramid(ImageLayer):
         phase: the phase of `downsample`, 0 for the default, and (rows, columns) for a layer with two that differ. It is
             also 0 for a layer without an attribute `phase`, such as the layers of Keras; note that pooling of 2 by 2
             has the phase 1/2.
+        skips_levels: whether level k + 2 can be computed from level k in one step, which a `LevelCascade` uses: for
+            `keras.layers.AveragePooling2D` with equal `pool_size` and `strides`, and no padding.
 
     Raises:
         ValueError: if an argument or the input breaks a rule above.
@@ -107,6 +110,22 @@ class LearnablePyramid(ImageLayer):
         """Return level k + 1, computed from level k."""
         return call_layer(self._steps()[k], level, self.compute_dtype)
 
+    @property
+    def skips_levels(self) -> bool:
+        """Whether `level_after_next` takes one step, because `downsample` averages blocks that do not overlap."""
+        step = next(iter(self.downsamplers), None)
+        if not isinstance(step, keras.layers.AveragePooling2D) or step.padding != "valid":
+            return False
+        return step.data_format == "channels_last" and tuple(step.strides) == tuple(step.pool_size)
+
+    def level_after_next(self, level: tf.Tensor, k: int) -> tf.Tensor:
+        """Return level k + 2, computed from level k in one step if `skips_levels`."""
+        if not self.skips_levels:
+            return self.next_level(self.next_level(level, k), k + 1)
+        step = self._steps()[k]
+        means = _block_means(tf.cast(level, step.compute_dtype), [side**2 for side in step.pool_size])
+        return tf.cast(means, self.compute_dtype)
+
     def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
         shapes: list[tuple[int | None, ...]] = [_checks.image_shape("images", input_shape)]
         for downsample in self._steps():
@@ -118,3 +137,15 @@ class LearnablePyramid(ImageLayer):
     def get_config(self) -> dict[str, Any]:
         config = {"num_levels": self.num_levels, "share_weights": self.share_weights}
         return {**super().get_config(), **config, "downsample": json.loads(self._downsample)}
+
+
+def _block_means(images: tf.Tensor, size: list[int]) -> tf.Tensor:
+    """Return the means of blocks of (rows, columns); rows and columns that fill no block are ignored."""
+    _, height, width, channels = dimensions(images)
+    rows, columns = size
+    # TensorFlow's pooling is slow for few channels, so it first averages whole rows, with each sample as a channel.
+    whole = tf.reshape(images, [-1, height, 1, width * channels])
+    means = tf.reshape(tf.nn.avg_pool2d(whole, [rows, 1], [rows, 1], "VALID"), [-1, height // rows, width, channels])
+    blocks = tf.reshape(means[:, :, : width // columns * columns], [-1, columns * channels])
+    mean = tf.tile(tf.eye(channels, dtype=images.dtype) / columns, [columns, 1])
+    return tf.reshape(blocks @ mean, [-1, height // rows, width // columns, channels])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -55,6 +55,31 @@ def steps_down(pyramid: keras.layers.Layer, shapes: Sequence[_checks.ImageShape]
     """Return the steps of a pyramid from level `first`, the images, to the next level, and on to the last."""
     steps = [functools.partial(pyramid.next_level, k=k) for k in range(first, len(shapes) - 1)]
     return [partition.Stage(step, shape[1:]) for step, shape in zip(steps, shapes[first + 1 :])]
+
+
+def on_demand(pyramid: keras.layers.Layer) -> list[Callable[[tf.Tensor], tf.Tensor] | None]:
+    """Return functions from images to the levels to compute only for the samples that visit them, finest first.
+
+    These are the levels that are finer than the images, the images themselves, as None, and the next level if the
+    pyramid can skip it.
+    """
+    finer = getattr(pyramid, "upsampled_levels", 0)
+    functions: list[Callable[[tf.Tensor], tf.Tensor] | None] = [
+        *(functools.partial(pyramid.upsampled_level, k=k) for k in range(finer)),
+        None,
+    ]
+    if getattr(pyramid, "skips_levels", False) and pyramid.num_levels > finer + 2:
+        functions.append(functools.partial(pyramid.next_level, k=finer))
+    return functions
+
+
+def steps_of_all(pyramid: keras.layers.Layer, shapes: Sequence[_checks.ImageShape]) -> list:
+    """Return the steps from the images to the first level that is not computed on demand, and on to the last."""
+    images, first = getattr(pyramid, "upsampled_levels", 0), len(on_demand(pyramid))
+    if first == images + 1:
+        return steps_down(pyramid, shapes, images)
+    skip = functools.partial(pyramid.level_after_next, k=images)
+    return [partition.Stage(skip, shapes[first][1:]), *steps_down(pyramid, shapes, first)]
 
 
 def as_called_by_keras(pyramid: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:

@@ -38,7 +38,9 @@ class LevelCascade(TakesLevels):
         threshold of 1 a sample goes on unless P is rounded to 1. A sample with a NaN confidence goes on to level 0.
         At inference each level gets the samples that visit it as one batch. Its encoder is not executed if there are
         none. Levels finer than the images, a pyramid's `upsampled_levels`, are computed for the samples that visit
-        them. The pyramid computes the other levels from the images down, for all samples that start there or below.
+        them. The pyramid computes the other levels from the images down, for all samples that start there or below. A
+        `LearnablePyramid` that averages pixels, with `downsample=keras.layers.AveragePooling2D(2)`, computes level 2
+        from the images, and level 1 only for the samples that visit it.
         To train the confidences, minimize the binary cross-entropy between the `confidence_logits` of `encode_all` and
         whether the answer from each level was right, as `tfpyramid.models.pyramid_vlm` does.
         The numbers of samples are known only when the graph runs. The layer therefore tells Keras not to compile it
@@ -157,7 +159,7 @@ class LevelCascade(TakesLevels):
         features, stop = cascades.cascade(
             _parts.as_called_by_keras(self.pyramid, _checks.images(images)),
             self._levels(),
-            _parts.steps_down(self.pyramid, levels, self.upsampled_levels),
+            _parts.steps_of_all(self.pyramid, levels),
             tf.TensorSpec(feature_shape, self._feature_dtype),
             query=query,
             start=None if start is None else routing.choice_of(start),
@@ -171,18 +173,15 @@ class LevelCascade(TakesLevels):
 
     def _levels(self) -> list[cascades.Level]:
         thresholds = tf.unstack(tf.convert_to_tensor(self.threshold))
+        on_demand = _parts.on_demand(self.pyramid)
 
         def level(k: int) -> cascades.Level:
             def sure(features: tf.Tensor, *query: tf.Tensor) -> tf.Tensor:
                 probability = self._probability(self._confidence(k, features, *query), k - 1)
                 return probability >= tf.cast(thresholds[k - 1], probability.dtype)
 
-            def upsampled(images: tf.Tensor) -> tf.Tensor:
-                return self.pyramid.upsampled_level(images, k)
-
-            return cascades.Level(
-                self._each("encoders", k), sure if k else None, upsampled if k < self.upsampled_levels else None
-            )
+            samples = on_demand[k] if k < len(on_demand) else None
+            return cascades.Level(self._each("encoders", k), sure if k else None, samples)
 
         return [level(k) for k in range(self.num_levels)]
 
