@@ -128,6 +128,12 @@ def test_the_model_reaches_each_point_with_its_setting(objective):
         np.testing.assert_allclose(np.mean(outputs["level_weights"] @ read[:, None]), pixels)
 
 
+def test_a_search_changes_no_choice_of_one_level():
+    model, given = made(cascade=False)
+    for found, expected in zip(models.cost_curve(model, given, search=True), models.cost_curve(model, given)):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_equal_probabilities_leave_the_cheapest_level_and_with_no_price_the_finest():
     model, given = made(cascade=False)
     same = Answers(model.answers, tf.zeros_like(model.logits), COSTS)
