@@ -43,7 +43,8 @@ def resized_on_canvas(garments: np.ndarray, rng: np.random.Generator) -> np.ndar
     return canvas
 
 
-def blurred(images: np.ndarray) -> np.ndarray:
-    """Blur images as the upsampled levels of a pyramid are: downsample to the next level, and upsample again."""
-    level = ops.pyr_down(images, scale_factor=2**0.5)
-    return ops.resize_by(level, 2**0.5, images.shape[1:3]).numpy()
+def blurred(images: np.ndarray, levels: int) -> np.ndarray:
+    """Blur images as the upsampled levels of a pyramid are: downsample by some levels, and upsample again."""
+    scale_factor = 2 ** (levels / 2)
+    level = ops.pyr_down(images, scale_factor=scale_factor)
+    return ops.resize_by(level, scale_factor, images.shape[1:3]).numpy()

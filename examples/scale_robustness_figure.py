@@ -41,7 +41,8 @@ def draw(
     write(figure, 40, 52, "Trained at one size, tested at all sizes", size=21, weight="bold")
     low, high = trained
     note = f"Fashion-MNIST on a canvas of {canvas} pixels, trained on garments of {low} to {high} pixels"
-    note = f"{note}; thin lines: {len(next(iter(sizes.values())))} seeds; thick lines: their mean"
+    if len(pixels) > 1:
+        note = f"{note}; thin lines: {len(pixels)} seeds; thick lines: their mean"
     write(figure, 40, 82, note, size=12, color=PALE)
     draw_curves(figure, sizes, bands, trained)
     draw_pixels(figure, pixels, bands["pixels"], trained)
@@ -102,7 +103,8 @@ def draw_pixels(
     for band, each in bands.items():
         middle = sum(map(int, band.split("-"))) / 2
         near = float(np.interp(middle, x, values.mean(axis=0)))
-        axes.text(middle, near + 0.9, f"{each['mean']:.2f}", size=14, weight="bold", color=COLORS[2], ha="center")
+        beside = near + 0.9 if near < 6 else near - 2  # Below the line where the caption is near.
+        axes.text(middle, beside, f"{each['mean']:.2f}", size=14, weight="bold", color=COLORS[2], ha="center")
     mean = np.mean([each["mean"] for each in bands.values()])
     note = f"pixels that the network reads, relative to the image; early exit: {mean:.2f} on average over the bands"
     write(figure, LEFT - 50, PIXELS_TOP - 16, note, size=11, color=PALE)

@@ -65,7 +65,7 @@ def _labelled() -> tuple:
 
 ROWS = [
     Row(models.calibrate_confidence, lambda: {"model": _cascade(), "data": _labelled()}),
-    Row(models.cost_curve, lambda: {"model": _cascade(), "data": _labelled(), "points": 3}),
+    Row(models.cost_curve, lambda: {"model": _cascade(), "data": _labelled(), "points": 3, "search": True}),
     Row(models.feature_levels, lambda: {"model": _backbone(), "strides": (2, 4), "name": "levels"}, use=_shapes),
     Row(
         models.pyramid_classifier,

@@ -25,7 +25,6 @@ def test_several_fixations_of_each_image_are_an_axis():
 
 @pytest.mark.slow
 def test_a_predictor_learns_from_the_crops_where_to_look():
-    keras.utils.set_random_seed(2)
     rng = np.random.default_rng(0)
     places = rng.integers(4, 28, [64, 2])
     images = np.zeros([64, 32, 32, 1], "f")

@@ -251,7 +251,6 @@ def test_the_weighted_sum_of_training_is_that_of_the_equations():
 @pytest.mark.slow
 def test_it_learns_where_to_stop():
     """Half of the images are dark or bright; the others are checks or stripes of single pixels, grey when halved."""
-    keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 256)
     hard = rng.random(256) < 0.5

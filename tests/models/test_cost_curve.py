@@ -36,6 +36,44 @@ def made(cascade, samples=40, seed=0):
     return Answers(answers, logits, COSTS), (np.arange(samples), rng.integers(0, 4, samples))
 
 
+def measured(model, index, labels, thresholds):
+    """Return the accuracy and the pixels of a cascade by its probabilities."""
+    p = model.probabilities(model.logits).numpy()
+    levels = np.where(p[:, 1] >= thresholds[1], 2, p[:, 0] >= thresholds[0])
+    right = tf.argmax(model.answers, axis=2).numpy()[index, levels] == labels
+    return right.mean(), np.cumsum(COSTS[::-1])[::-1][levels].mean()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_search_finds_the_most_accurate_thresholds(seed):
+    model, (index, labels) = made(cascade=True, seed=seed)
+    curve = models.cost_curve(model, (index, labels), search=True)
+    for threshold, accuracy, pixels in zip(*curve):
+        np.testing.assert_allclose([accuracy, pixels], measured(model, index, labels, threshold), rtol=1e-12)
+    assert np.all(np.diff(curve.pixels) > 0) and np.all(np.diff(curve.accuracy) > 0)
+    rule = models.cost_curve(model, (index, labels))
+    assert all(curve.accuracy[curve.within(pixels)] >= accuracy for _, accuracy, pixels in zip(*rule))
+    assert curve.accuracy.max() > rule.accuracy.max()
+    # All pairs of thresholds.
+    levels = np.unique(model.probabilities(model.logits))
+    grid = np.r_[0, (levels[1:] + levels[:-1]) / 2, 1]
+    every = np.array([measured(model, index, labels, (a, b)) for a in grid for b in grid])
+    prices = np.array([0.01, 0.03, 0.1, 0.3])[:, None]
+    best, found = (np.max(x - prices * y, axis=1) for x, y in (every.T, (curve.accuracy, curve.pixels)))
+    # A change of two thresholds at a time can be better, which the search does not try.
+    assert np.sum(found < best - 1e-9) <= 1 and np.all(found > best - 0.005)
+
+
+def test_a_search_takes_equal_certain_and_nan_probabilities():
+    model, (index, labels) = made(cascade=True)
+    for logits in (np.zeros([40, 2]), np.full([40, 2], 99.0), np.full([40, 2], np.nan)):
+        same = Answers(model.answers, logits.astype(np.float32), COSTS)
+        curve = models.cost_curve(same, (index, labels), search=True)
+        for threshold, accuracy, pixels in zip(*curve):
+            np.testing.assert_allclose([accuracy, pixels], measured(same, index, labels, threshold), rtol=1e-12)
+    np.testing.assert_array_equal(curve.pixels, [COSTS.sum()])  # NaN stops nowhere.
+
+
 @pytest.mark.parametrize("cascade", [True, False])
 def test_each_point_is_what_a_loop_over_the_samples_counts(cascade):
     model, (index, labels) = made(cascade)
@@ -89,6 +127,12 @@ def test_the_model_reaches_each_point_with_its_setting(objective):
         outputs = model(inputs)
         np.testing.assert_allclose(np.mean(np.argmax(outputs["answer"], axis=1) == labels), accuracy)
         np.testing.assert_allclose(np.mean(outputs["level_weights"] @ read[:, None]), pixels)
+
+
+def test_a_search_changes_no_choice_of_one_level():
+    model, given = made(cascade=False)
+    for found, expected in zip(models.cost_curve(model, given, search=True), models.cost_curve(model, given)):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_equal_probabilities_leave_the_cheapest_level_and_with_no_price_the_finest():

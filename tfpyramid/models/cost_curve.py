@@ -35,7 +35,7 @@ class CostCurve(NamedTuple):
         return int(allowed[np.argmax(self.accuracy[allowed])])
 
 
-def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve:
+def cost_curve(model: keras.Model, data: Any, *, points: int = 256, search: bool = False) -> CostCurve:
     """Return the accuracy of a model against the pixels that it reads, for all settings of its trade-off.
 
     The function runs every level once on the data, and then computes each point of the curve from these answers.
@@ -45,11 +45,16 @@ def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve
         `pyramid_vlm` with the objective "value" reads level `argmax_k(P[k] - w cost[k])`, and its pixels alone count.
         A cascade stops at the coarsest level k with `P[k] >= 1 - w cost[k - 1]`, or at level 0, and the pixels of all
         levels that ran count. Going on can gain at most 1 - P[k], and costs `w cost[k - 1]`.
+        With `search`, the thresholds of a cascade are then changed one level at a time, as long as that increases
+        accuracy - w pixels on the data. What going on gains is measured, and not assumed to be 1 - P[k].
 
     Convention:
         The settings that change a choice are computed from the data, so the curve needs no grid.
-        Pixels increase from point to point, and the cost weight decreases. Accuracy need not increase.
-        Choose a point on data held out from training, and measure it on other data.
+        Pixels increase from point to point, and the cost weight decreases. Accuracy need not increase. With `search`
+        it does, because only points that are more accurate than all cheaper ones remain.
+        Choose a point on data held out from training, and measure it on other data. The rule has one number to choose,
+        but `search` one for each level: use it with thousands of samples. It is for models with finer levels that are
+        not always better, such as `pyramid_classifier` on objects that are too large for its finest levels.
 
     Args:
         model: a model that `pyramid_vlm` returned with the objective "value" or "cascade", or `pyramid_classifier` with
@@ -58,6 +63,7 @@ def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve
             indices or one-hot vectors. An answer in words is right if all its words are.
         points: the most points of the curve, from 2 to 65536. If there are more, they are spread evenly over the
             settings that change a choice.
+        search: search for the best thresholds of a cascade. No effect with the objective "value".
 
     Returns:
         A named tuple (thresholds, accuracy, pixels) of arrays. `curve.within(pixels)` returns the index of the best
@@ -73,9 +79,18 @@ def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve
         >>> _ = model.cascade.threshold.assign(curve.thresholds[curve.within(pixels=0.06)])
     """
     points = _checks.integer("points", points, 2, "the most points of the curve", maximum=2**16)
+    search = _checks.flag("search", search)
     every = answers_of_every_level(model, data)
     settings = _spread(_settings(every), points)
     thresholds = every.thresholds(settings)
+    if search and every.is_cascade:
+        searched = [_searched(every, weight, start) for weight, start in zip(settings, thresholds)]
+        return _best(_points(every, np.concatenate([thresholds, searched])), points)
+    return _points(every, thresholds)
+
+
+def _points(every: EveryLevel, thresholds: np.ndarray) -> CostCurve:
+    """Return a point for each of the thresholds that makes other choices than the one before it."""
     levels = every.choose(thresholds)
     samples = np.arange(len(every.right))
     accuracy = np.array([every.right[samples, chosen].mean() for chosen in levels])
@@ -83,6 +98,47 @@ def cost_curve(model: keras.Model, data: Any, *, points: int = 256) -> CostCurve
     # Different settings between two samples make the same choices.
     new = np.r_[True, np.any(np.diff(levels, axis=0) != 0, axis=1)]
     return CostCurve(thresholds[new], accuracy[new], pixels[new])
+
+
+def _best(curve: CostCurve, points: int) -> CostCurve:
+    """Return the points that are more accurate than all cheaper ones."""
+    order = np.lexsort([-curve.accuracy, curve.pixels])
+    accuracy = curve.accuracy[order]
+    best = _spread(order[np.r_[True, accuracy[1:] > np.maximum.accumulate(accuracy)[:-1]]], points)
+    return CostCurve(*(values[best] for values in curve))
+
+
+def _searched(every: EveryLevel, cost_weight: float, thresholds: np.ndarray) -> np.ndarray:
+    """Return thresholds [levels - 1] at which no change of one of them increases accuracy - cost_weight * pixels."""
+    thresholds, before = thresholds.copy(), np.full_like(thresholds, np.nan)
+    gains = every.right - cost_weight * every.pixels  # Of a sample that stops at each level.
+    stops = np.insert(every.probabilities >= thresholds, 0, True, axis=1)
+    while not np.array_equal(thresholds, before):
+        before = thresholds.copy()
+        finer = gains[:, 0]  # The gain of a sample that goes on.
+        for k in range(1, len(every.costs)):
+            p = every.probabilities[:, k - 1]
+            visit = ~np.any(stops[:, k + 1 :], axis=1) & ~np.isnan(p)  # NaN never stops.
+            thresholds[k - 1] = _threshold(p[visit], (gains[:, k] - finer)[visit], thresholds[k - 1])
+            stops[:, k] = p >= thresholds[k - 1]
+            finer = np.where(stops[:, k], gains[:, k], finer)
+    return thresholds
+
+
+def _threshold(p: np.ndarray, gains: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """Return the threshold that maximizes the sum of gains over p >= threshold; the current one if it is as good."""
+    order = np.argsort(-p)
+    p, totals = p[order], np.insert(np.cumsum(gains[order]), 0, 0)
+    # Bounds of the thresholds at which the first 0, 1, ... samples stop. Equal p stop together, and p = 1 always.
+    upper, lower = np.insert(p, 0, 1), np.append(p, -1)
+    totals[upper <= lower] = -np.inf
+    best = np.argmax(totals)
+    if totals[best] <= totals[np.count_nonzero(p >= current)] + 1e-9 * len(p):
+        return current
+    if best == len(p):
+        return np.zeros_like(current)
+    middle = (upper[best] + lower[best]) / 2
+    return np.maximum(middle, np.nextafter(lower[best], upper[best]))
 
 
 def _settings(every: EveryLevel) -> np.ndarray:
