@@ -118,3 +118,15 @@ def test_batches_of_no_question_of_one_and_of_seven_are_answered_alike():
         assert some["answer"].shape == (count, ANSWERS)
         np.testing.assert_array_equal(some["level_weights"], whole["level_weights"][:count])
         np.testing.assert_allclose(some["answer"], whole["answer"][:count], atol=1e-6)
+
+
+@pytest.mark.parametrize("side, padding", [(64, "valid"), (None, "same"), (20, "same")])
+def test_the_two_coarsest_encoders_are_small_and_stride_late(side, padding):
+    model = small("cascade", num_levels=4, filters=4, input_shape=(side, side, 3))
+    convolutions = [
+        [each for each in encoder.layers if isinstance(each, keras.layers.Conv2D)] for encoder in model.cascade.encoders
+    ]
+    assert [[each.filters for each in level] for level in convolutions[2:]] == [[2, 4, 8], [2, 8]]
+    strides = [[each.strides[0] for each in level] for level in convolutions]
+    assert strides == [[2, 2, 2, 2], [2, 2, 2], [1, 2, 1], [1, 1]]
+    assert [level[-1].padding for level in convolutions[3:]] == [padding]
