@@ -183,7 +183,8 @@ def searcher(**arguments):
     image = keras.Input((None, None, 1), name="image")
     view = keras.layers.AveragePooling2D(4)(image)
     maps = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(view)
-    fixations, scores = layers.FixationSampler(name="sampler", **arguments)(keras.layers.Conv2D(1, 1)(maps))
+    maps = keras.layers.Conv2D(1, 1, use_bias=False)(maps)  # The softmax of the scores would ignore a bias.
+    fixations, scores = layers.FixationSampler(name="sampler", **arguments)(maps)
     crops = layers.FoveatedPyramid(12, 1)([image, fixations])
     reader = keras.layers.TimeDistributed(
         keras.Sequential(
