@@ -102,9 +102,8 @@ def softmax_mixture(logits: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
         tf.errors.InvalidArgumentError: when the graph runs, if sizes unknown until then differ.
 
     References:
-        Jacobs, Jordan, Nowlan and Hinton, Adaptive Mixtures of Local Experts, 1991, equation 1.3 (the likelihood, and
-        its gradient); Yang, Dai, Salakhutdinov and Cohen, Breaking the Softmax Bottleneck, ICLR 2018, section 2.3 (the
-        mixture of softmaxes).
+        Jacobs, Jordan, Nowlan and Hinton, Adaptive Mixtures of Local Experts, 1991 (the likelihood, and its gradient);
+        Yang, Dai, Salakhutdinov and Cohen, Breaking the Softmax Bottleneck, ICLR 2018 (the mixture of softmaxes).
     """
     logits, scores = _checks.floating_tensor("logits", logits), _checks.floating_tensor("scores", scores)
     check_mixture(logits.shape, scores.shape)

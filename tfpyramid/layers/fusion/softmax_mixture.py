@@ -51,8 +51,8 @@ class SoftmaxMixture(BaseLayer):
         array([[0.88, 0.12]], dtype=float32)
 
     References:
-        Jacobs, Jordan, Nowlan and Hinton, Adaptive Mixtures of Local Experts, 1991, equation 1.3; Yang, Dai,
-        Salakhutdinov and Cohen, Breaking the Softmax Bottleneck, ICLR 2018, section 2.3.
+        Jacobs, Jordan, Nowlan and Hinton, Adaptive Mixtures of Local Experts, 1991; Yang, Dai,
+        Salakhutdinov and Cohen, Breaking the Softmax Bottleneck, ICLR 2018.
     """
 
     def __init__(self, **kwargs: Any) -> None:
