@@ -136,4 +136,4 @@ $(READERS_VENV)/.installed-%: setup.cfg pyproject.toml
 clean:  ## Remove virtual environments, archives, the site and the output of examples
 	rm -rf .venv .venv-addons .venv-readers build dist site quickstart_output scale_robustness_output segmentation_output \
 		blending_output super_resolution_output optical_flow_output visual_questions_output distributed_output benchmarks_output device_output \
-		ask_output predict_images_output*
+		ask_output fovea_output predict_images_output*

@@ -18,6 +18,7 @@ NAMES = [
     "super_resolution",
     "optical_flow",
     "visual_questions",
+    "fovea",
     "predict_images",
     "distributed",
     "ask",
