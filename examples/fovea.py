@@ -11,7 +11,7 @@ frames. The question is which garment is in the green frame. Three kinds of netw
 
 No network is told where the frame is; all learn from the answers alone. Training goes from small scenes to large ones:
 in scenes of 64 pixels with one garment the networks learn to tell garments, in scenes of 128, 256 and 512 pixels to
-find the green frame among others. The fovea continues from the weights of the full network.
+find the green frame among others.
 
 The example prints the accuracy of each network, the pixels it reads, how often a fixation is on the frame, and the
 time of 100 scenes. It prints how the time grows with the side of the scene. It exports the fovea and asks the export
@@ -67,7 +67,7 @@ SETTINGS: dict[str, Any] = {
     "timed": 100,
     "sides": (512, 1024, 2048),
 }
-RATES = {"one garment": 2e-3, "fovea": 5e-4, "full": 1e-3, "coarse": 1e-3}
+RATES = {"one garment": 2e-3, "fovea": 1e-3, "full": 1e-3, "coarse": 1e-3}
 SEARCH_RATE = 5e-3  # Of the fovea's predictor.
 
 
@@ -130,9 +130,10 @@ def trained(
 
     trunk, classify = convolutions(), head()
     fit("one garment", one_garment(trunk, classify), "one garment")
-    full = every_place(trunk, classify)
+    # The full network and the fovea continue from equal weights.
+    full = every_place(copied(trunk), copied(classify))
     fit("full", full, "full")
-    fovea = Fovea(copied(trunk), copied(classify), seed)  # It reads crops as the full network reads all of a scene.
+    fovea = Fovea(trunk, classify, seed)
     fit("fovea", fovea.model(2), "fovea", [fovea.predictor])
     networks = {"full": full}
     for pooling, strides in COARSE.items():
