@@ -4,10 +4,10 @@ Scenes are photographs of 512 by 512 pixels. On each are eight garments of Fashi
 frames. The question is which garment is in the green frame. Three kinds of networks answer it:
 
 - the full network reads every pixel;
-- the coarse networks read an image of 85 by 85 or of 102 by 102 pixels: as many pixels as the fovea reads with one
-  fixation and with two;
+- the coarse networks read an image of 85 by 85 or of 102 by 102 pixels: some fewer and some more than the fovea reads
+  with one fixation;
 - the fovea searches a view of 64 by 64 pixels. `layers.FixationSampler` returns the most promising places of it,
-  `layers.FoveatedPyramid` reads crops of 56 by 56 pixels there, and `layers.SoftmaxMixture` weighs the answers.
+  `layers.FoveatedPyramid` reads crops of 72 by 72 pixels there, and `layers.SoftmaxMixture` weighs the answers.
 
 No network is told where the frame is; all learn from the answers alone. Training goes from small scenes to large ones:
 in scenes of 64 pixels with one garment the networks learn to tell garments, in scenes of 128, 256 and 512 pixels to
@@ -43,7 +43,7 @@ with running.imports("fovea"):
     from fovea_data import SMALLEST, Scenes, as_floats
     from fovea_figure import draw
     from fovea_measure import flat_cost, print_summary, summary, tested, times
-    from fovea_models import CROP, VIEW, Fovea, convolutions, copied, every_place, head, one_garment
+    from fovea_models import CROP, TRAINING_CROP, VIEW, Fovea, convolutions, copied, every_place, head, one_garment
     from tqdm import tqdm
 
     from tfpyramid import training
@@ -134,7 +134,7 @@ def trained(
     full = every_place(copied(trunk), copied(classify))
     fit("full", full, "full")
     fovea = Fovea(trunk, classify, seed)
-    fit("fovea", fovea.model(2), "fovea", [fovea.predictor])
+    fit("fovea", fovea.model(2, TRAINING_CROP), "fovea", [fovea.predictor])
     networks = {"full": full}
     for pooling, strides in COARSE.items():
         trunk, classify = convolutions(strides), head()

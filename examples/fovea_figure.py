@@ -50,7 +50,7 @@ def draw(fovea: Fovea, scenes: Scenes, numbers: dict[str, Any], side: int) -> Fi
             left = x + n * (CROPS + 12)
             place(figure, left, TOP + SIDE + 12, CROPS, CROPS).imshow(np.clip(crops[k, n], 0, 1))
             text = f"{n + 1}: {GARMENTS[logits[k, n].argmax()]} {100 * weights[k, n]:.0f} %"
-            write(figure, left, TOP + SIDE + CROPS + 28, text, size=10)
+            write(figure, left, TOP + SIDE + CROPS + 28, text, size=9)
         color = GOOD if answers[k] == labels[k] else BAD
         answer = f"answer: {GARMENTS[answers[k]]}; truth: {GARMENTS[labels[k]]}"
         write(figure, x, TOP + SIDE + CROPS + 50, answer, color, size=11, weight="bold")

@@ -18,7 +18,8 @@ CLASSES = 10
 FILTERS = (24, 48, 72, 96)
 VIEW = 8  # The fovea's predictor sees the scene at 1 / VIEW of its size.
 OBJECT = 5  # Pixels of this view, and of a feature map of stride 8, that a frame covers.
-CROP = 56  # Pixels of the side of a crop.
+TRAINING_CROP = 56  # Pixels of the side of a crop in training. A larger one takes more time, and need not teach more.
+CROP = 72  # Pixels at inference, so that the whole object is inside if its center is not found exactly.
 SHARPNESS = 8.0  # Factor of the scores, so that few steps of training make them differ much.
 
 
@@ -78,11 +79,11 @@ class Fovea:
         map = keras.layers.AveragePooling2D(OBJECT, 1, padding="same")(keras.layers.Conv2D(1, 1)(x))
         self.predictor = keras.Model(view, keras.layers.Rescaling(SHARPNESS)(map))
 
-    def model(self, num_fixations: int) -> keras.Model:
+    def model(self, num_fixations: int, crop: int = CROP) -> keras.Model:
         """Return the network with so many fixations. All of these networks have the same weights."""
         image = keras.Input((None, None, 3))
         fixations, scores = self._places(image, num_fixations)
-        return keras.Model(image, self.read(image, fixations, scores))
+        return keras.Model(image, self._read(image, fixations, scores, crop))
 
     def places(self, num_fixations: int) -> keras.Model:
         """Return the network of an image to its fixations and their scores."""
@@ -92,10 +93,10 @@ class Fovea:
     def reading(self) -> keras.Model:
         """Return the network of an image, fixations and their scores to the answer."""
         image, fixations, scores = keras.Input((None, None, 3)), keras.Input((None, 2)), keras.Input((None,))
-        return keras.Model([image, fixations, scores], self.read(image, fixations, scores))
+        return keras.Model([image, fixations, scores], self._read(image, fixations, scores, CROP))
 
-    def read(self, image: Any, fixations: Any, scores: Any) -> Any:
-        (crops,) = layers.FoveatedPyramid(CROP, num_levels=1)([image, fixations])
+    def _read(self, image: Any, fixations: Any, scores: Any, crop: int) -> Any:
+        (crops,) = layers.FoveatedPyramid(crop, num_levels=1)([image, fixations])
         return layers.SoftmaxMixture()([self.reader(crops), scores])
 
     def _places(self, image: Any, num_fixations: int) -> Any:

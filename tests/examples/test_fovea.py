@@ -90,5 +90,5 @@ def test_the_example_runs_from_training_to_the_export(tmp_path):
     assert list(numbers["pixels"]) == list(numbers["summary"]["accuracy"]) == names
     (run,) = numbers["runs"]
     assert run["found"] == sorted(run["found"]) and len(run["found"]) == 3
-    assert numbers["pixels"]["fovea, 2 fixations"] == pytest.approx((16**2 + 2 * 56**2) / 128**2, abs=1e-4)
+    assert numbers["pixels"]["fovea, 2 fixations"] == pytest.approx((16**2 + 2 * 72**2) / 128**2, abs=1e-4)
     assert all(name in ended.stdout for name in names)
