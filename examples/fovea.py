@@ -51,10 +51,8 @@ with running.imports("fovea"):
 
 keras = tf.keras  # Keras 3; Keras 2 with TensorFlow 2.15 or TF_USE_LEGACY_KERAS=1.
 SIDE = 512
-COARSE = {
-    6: (1, 1, 2, 1),
-    5: (1, 2, 1, 1),
-}  # A coarse network makes the scene smaller by the key; strides of its layers.
+# By how much the coarse networks make a scene smaller, and the strides of their convolutions.
+COARSE = {6: (1, 1, 2, 1), 5: (1, 2, 1, 1)}
 NUM_FIXATIONS = (1, 2, 3)
 STEPS_SHOWN = 10  # Steps between two updates of the progress bar.
 # Stages of training: side of the scenes, steps, scenes in a step.

@@ -87,6 +87,15 @@ def test_means_of_means_are_computed_in_one_step(channels):
             np.testing.assert_allclose(pyramid.level_after_next(levels[k], k), levels[k + 2], atol=1e-6)
 
 
+def test_a_skipped_level_keeps_what_is_not_finite_in_its_channel():
+    x = np.array(photograph(2, 16, 16, 3))
+    x[0, 5, 6, 1], x[1, 9, 2, 0] = np.nan, np.inf
+    pyramid = layers.LearnablePyramid(3, keras.layers.AveragePooling2D(2))
+    expected = np.asarray(pyramid(x)[2])
+    assert np.count_nonzero(~np.isfinite(expected)) == 2
+    np.testing.assert_allclose(pyramid.level_after_next(tf.constant(x), 0), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "downsample",
     [

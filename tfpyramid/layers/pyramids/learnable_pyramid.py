@@ -146,6 +146,5 @@ def _block_means(images: tf.Tensor, size: list[int]) -> tf.Tensor:
     # TensorFlow's pooling is slow for few channels, so it first averages whole rows, with each sample as a channel.
     whole = tf.reshape(images, [-1, height, 1, width * channels])
     means = tf.reshape(tf.nn.avg_pool2d(whole, [rows, 1], [rows, 1], "VALID"), [-1, height // rows, width, channels])
-    blocks = tf.reshape(means[:, :, : width // columns * columns], [-1, columns * channels])
-    mean = tf.tile(tf.eye(channels, dtype=images.dtype) / columns, [columns, 1])
-    return tf.reshape(blocks @ mean, [-1, height // rows, width // columns, channels])
+    means = means[:, :, : width // columns * columns]
+    return tf.reduce_mean(tf.reshape(means, [-1, height // rows, width // columns, columns, channels]), 3)
