@@ -18,13 +18,15 @@ def draw(
     """
     batch, height, width, _ = dimensions(maps)
     index, found = maxima.largest(maps, num_peaks, separation)
+    # A GPU computes with int64; it leaves int32 to the host.
+    index, rows, columns = (tf.cast(n, tf.int64) for n in (index, height, width))
     uniform = tf.random.stateless_uniform([batch, num_peaks + grid**2, 2], seed, alg="philox")
-    shift = tf.cast(tf.floor(uniform[:, :num_peaks] * (2 * jitter + 1)), tf.int32) - jitter
-    moved = tf.stack([index // width, index % width], -1) + shift
+    shift = tf.cast(tf.floor(uniform[:, :num_peaks] * (2 * jitter + 1)), tf.int64) - jitter
+    moved = tf.stack([index // columns, index % columns], -1) + shift
     cells = np.stack(np.meshgrid(range(grid), range(grid), indexing="ij"), -1).reshape(-1, 2)
     drawn = (uniform[:, num_peaks:] + np.float32(cells)) * (tf.cast([height, width], tf.float32) / max(grid, 1))
     # A product may be rounded up to the side of the map.
-    places = tf.clip_by_value(tf.concat([moved, tf.cast(drawn, tf.int32)], 1), 0, tf.stack([height - 1, width - 1]))
-    index = places[..., 0] * width + places[..., 1]
+    places = tf.clip_by_value(tf.concat([moved, tf.cast(drawn, tf.int64)], 1), 0, tf.stack([rows - 1, columns - 1]))
+    index = places[..., 0] * columns + places[..., 1]
     found = tf.pad(found, [[0, 0], [0, grid**2]], constant_values=True)
     return maxima.read(maps, index, found)

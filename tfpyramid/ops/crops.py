@@ -51,7 +51,9 @@ class Fovea(NamedTuple):
         index, fixation = tf.cast(folded, tf.int64), tf.range(dimension(fixations, 0))
         owner = fixation // count  # The image of each fixation.
         if self._is_sparse(sides(images), count):
-            levels, index, size = self._by_windows(images, owner, index, size)
+            # A GPU has no minimum of int64.
+            lowest = tf.cast(tf.reduce_min(folded, -1), tf.int64)
+            levels, index, size = self._by_windows(images, owner, index, lowest, size)
             owner = fixation  # Each has windows of its own.
         else:
             levels = self._levels(images, self.num_levels)
@@ -93,19 +95,20 @@ class Fovea(NamedTuple):
         return _WINDOW_COST * count * sum(map(math.prod, self._window_sizes(size))) < math.prod(size)
 
     def _by_windows(
-        self, images: tf.Tensor, owner: tf.Tensor, index: tf.Tensor, size: list[excerpts.Size]
+        self, images: tf.Tensor, owner: tf.Tensor, index: tf.Tensor, lowest: tf.Tensor, size: list[excerpts.Size]
     ) -> tuple[list[tf.Tensor], tf.Tensor, list[excerpts.Size]]:
         """Return levels of windows of images, where crops read them, and their sides.
 
         Each window is the part of an image from which a level is computed that holds what the crop of one fixation
-        reads: `index`, [levels, fixations, 2, size + 1]. `owner` is the image of each fixation.
+        reads: `index`, [levels, fixations, 2, size + 1], and `lowest`, its minimum over each crop. `owner` is the
+        image of each fixation.
         """
         spacing, _ = ratio(self.scale_factor)
         units = [spacing**k for k in range(self.num_levels)]
         held = [(_least(rows, length), _least(columns, length)) for (rows, columns), length in zip(size, self._lengths)]
         before = np.array([margin for margin, _ in self._margins])[:, None, None]
         last = tf.cast(_stacked(size) - _stacked(held), tf.int64)[:, None]
-        starts = tf.maximum(tf.minimum(tf.reduce_min(index, -1) - before, last), 0)
+        starts = tf.maximum(tf.minimum(lowest - before, last), 0)
         height, width = (tf.cast(side, tf.int64) for side in sides(images))
         corners = starts * np.array(units)[:, None, None]
         first = (tf.cast(owner, tf.int64) * height + corners[..., 0]) * width + corners[..., 1]

@@ -139,7 +139,8 @@ def largest(maps: tf.Tensor, count: int, separation: int) -> tuple[tf.Tensor, tf
             listed = tf.pad(listed, [[0, 0], [0, count - 1]], constant_values=-math.inf)
         places.append(tf.math.top_k(listed, count).indices)
     rank = tf.range(count)[None]
-    maxima = tf.reduce_sum(tf.cast(is_maximum, tf.int32), 1, keepdims=True)
+    # A GPU has no sum of int32.
+    maxima = tf.cast(tf.reduce_sum(tf.cast(is_maximum, x.dtype), 1, keepdims=True), tf.int32)
     index = _of_row(tf.concat(places, 1), tf.where(rank < maxima, rank, count + rank - maxima))
     found = tf.broadcast_to(rank < pixels, [batch, count])
     return tf.where(found, index, index[:, :1]), found
@@ -148,10 +149,11 @@ def largest(maps: tf.Tensor, count: int, separation: int) -> tuple[tf.Tensor, tf
 def read(maps: tf.Tensor, index: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the centers of pixels of maps, as fractions, and the values there, the lowest ones where not `found`."""
     batch, height, width, _ = dimensions(maps)
-    row = index // width
+    columns = tf.cast(width, index.dtype)
+    row = index // columns
     centers = [
         (tf.cast(place, maps.dtype) + 0.5) / tf.cast(side, maps.dtype)
-        for place, side in ((row, height), (index - row * width, width))
+        for place, side in ((row, height), (index - row * columns, width))
     ]
     values = _of_row(tf.reshape(maps, [batch, height * width]), index)
     values = tf.where(found, values, tf.constant(tf.float32.min, maps.dtype))
