@@ -152,7 +152,7 @@ def fit_stages(
     title: str,
     searching: Sequence[keras.Model],
 ) -> None:
-    """Train a network on scenes that become larger; `searching` are its parts that search."""
+    """Train a network on scenes that become larger; its parts `searching` learn at SEARCH_RATE."""
     rng = np.random.default_rng(seed)
     layout = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}{postfix}"
     with tqdm(total=sum(n for _, n, _ in stages), desc=title, leave=False, bar_format=layout) as bar:

@@ -1,4 +1,4 @@
-"""The measurements of fovea.py: accuracy, pixels, fixations on the card, and times."""
+"""The measurements of fovea.py: accuracy, pixels, fixations on the frame, and times."""
 
 from __future__ import annotations
 
